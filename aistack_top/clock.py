@@ -1,0 +1,105 @@
+"""What time it is: the only place that knows, so that a day can be played in minutes.
+
+| who asks | for what |
+|---|---|
+| scheduler | when a collector is due |
+| collectors | the stamp of what they bring |
+| recorder, detector | the step they stand on |
+
+``WallClock`` is the real one. ``VirtualClock`` moves only when everybody who takes part waits for it, so that
+the same inputs give the same ticks, byte for byte, however slow the machine is.
+"""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time as the program sees it: seconds since the Unix epoch."""
+
+    def now(self) -> float:
+        """Return the current time in seconds since the Unix epoch; may step when an operator sets the clock."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a scale that never steps back, for intervals and deadlines."""
+        ...
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait until ``monotonic()`` has reached ``moment``; return at once when it has."""
+        ...
+
+
+class WallClock:
+    """The clock of this machine."""
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return time.monotonic()
+
+    async def sleep_until(self, moment: float) -> None:
+        """See `Clock.sleep_until`."""
+        delay = moment - time.monotonic()
+        if delay > 0:
+            await asyncio.sleep(delay)
+
+
+class VirtualClock:
+    """A clock that jumps to the next appointment once every participant is asleep.
+
+    Tasks that sleep on it must register with `participant`; a task that forgets keeps the clock from knowing
+    that work is still going on. Sleepers wake one at a time, in the order of their appointments and then of
+    their arrival, which is what makes a run repeatable.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._now = start
+        self._participants = 0
+        self._order = 0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`; here the same scale as `now`."""
+        return self._now
+
+    @contextmanager
+    def participant(self) -> Iterator[None]:
+        """Count the caller among those the clock waits for."""
+        self._participants += 1
+        try:
+            yield
+        finally:
+            self._participants -= 1
+            self._wake_next()
+
+    async def sleep_until(self, moment: float) -> None:
+        """See `Clock.sleep_until`."""
+        future = asyncio.get_running_loop().create_future()
+        self._order += 1
+        heapq.heappush(self._sleepers, (moment, self._order, future))
+        self._wake_next()
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._sleepers = [entry for entry in self._sleepers if entry[2] is not future]
+            heapq.heapify(self._sleepers)
+            raise
+
+    def _wake_next(self) -> None:
+        if self._sleepers and len(self._sleepers) >= self._participants:
+            moment, _, future = heapq.heappop(self._sleepers)
+            self._now = max(self._now, moment)
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,155 @@
+"""What is computed from calls and readings: the ``calls.*`` signals. Never recorded, always derived again.
+
+Calls arrive late (a trace is sent when the call ends, and ingested seconds to minutes later), so the signals of
+a grid point are computed once its calls can be expected to be in, and computed again when a late one arrives:
+the old place on the axis is redrawn, the newest is not added to.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from aistack_top.entity import SERVICE, Entity
+from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.tick import Batch, Call, Quantiles, Readings, ReadingsBuilder
+
+GRID_S = 5.0
+MOST_CALLS = 50_000
+USUAL_DELAY_S = 10.0
+"""Span end to visible in Langfuse, default batching of the sender: median 5 s, worst 8.4 s of six, measured."""
+
+MODEL_KINDS = frozenset({"generation", "embedding"})
+
+
+@dataclass(slots=True)
+class CallBook:
+    """The calls known so far, once each, ordered by their end."""
+
+    most: int = MOST_CALLS
+    _by_id: dict[str, Call] = field(default_factory=dict)
+    _ends: list[tuple[float, str]] = field(default_factory=list)
+
+    def take(self, calls: Iterable[Call]) -> list[Call]:
+        """Add calls and return those that are new or newer than what was known (a row can be written again)."""
+        fresh = []
+        for call in calls:
+            known = self._by_id.get(call.id)
+            if known is not None:
+                if call.updated <= known.updated:
+                    continue
+                place = bisect_left(self._ends, (known.end, known.id))
+                del self._ends[place]
+                call = replace(call, seen=known.seen)
+            self._by_id[call.id] = call
+            insort(self._ends, (call.end, call.id))
+            fresh.append(call)
+        while len(self._ends) > self.most:
+            _, oldest = self._ends.pop(0)
+            del self._by_id[oldest]
+        return fresh
+
+    def between(self, start: float, end: float) -> list[Call]:
+        """Return the calls that ended after start and not after end, oldest first."""
+        low = bisect_right(self._ends, (start, "\U0010ffff"))
+        high = bisect_right(self._ends, (end, "\U0010ffff"))
+        return [self._by_id[name] for _, name in self._ends[low:high]]
+
+    def get(self, name: str) -> Call | None:
+        """Return a call by its id."""
+        return self._by_id.get(name)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._by_id.clear()
+        self._ends.clear()
+
+
+class CallSignals:
+    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds."""
+
+    def __init__(self, book: CallBook) -> None:
+        self._book = book
+        self._until: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+        self._done: float | None = None
+
+    def take(self, batches: Iterable[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
+        """Return the readings of each grid point that became computable or has to be computed again."""
+        for batch in batches:
+            if batch.calls_until is not None:
+                source = batch.health.source
+                oldest = min((call.end for call in batch.calls), default=batch.calls_until)
+                self._begun[source] = min(self._begun.get(source, batch.calls_until), oldest)
+                self._until[source] = max(self._until.get(source, 0.0), batch.calls_until)
+        if not self._until:
+            return []
+        mark = min(self._until.values()) - USUAL_DELAY_S
+        first = min(self._begun.values())
+        last_point = int(mark // GRID_S)
+        next_point = int(first // GRID_S) + 1 if self._done is None else int(self._done // GRID_S) + 1
+        points = set(range(next_point, last_point + 1))
+        for call in fresh:
+            if self._done is not None and call.end <= self._done:
+                low = int(max(call.end, first) // GRID_S) + (0 if call.end % GRID_S == 0 else 1)
+                high = int(min(call.end + WIDEST_S, self._done) // GRID_S)
+                points.update(range(low, high + 1))
+        if points:
+            self._done = max(self._done or 0.0, last_point * GRID_S)
+        return [(point * GRID_S, self._at(point * GRID_S, first)) for point in sorted(points)]
+
+    def clear(self) -> None:
+        """Forget how far it got."""
+        self._until.clear()
+        self._begun.clear()
+        self._done = None
+
+    def _at(self, moment: float, first: float) -> Readings:
+        calls = [c for c in self._book.between(moment - WIDEST_S, moment) if c.kind in MODEL_KINDS]
+        groups: dict[Entity, list[Call]] = defaultdict(list, {SERVICE: calls})
+        for call in calls:
+            if call.model:
+                groups[Entity.of(model=call.model)].append(call)
+        builder = ReadingsBuilder()
+        for entity, members in groups.items():
+            _describe(builder, entity, members, moment, min(WINDOW_S, moment - first))
+        return builder.build()
+
+
+def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:
+    recent = [call for call in calls if call.end > moment - WINDOW_S]
+    if window_s > 0:
+        builder.add("calls.rate", entity, len(recent) / window_s)
+        tokens_in = [call.input_tokens for call in recent if call.input_tokens is not None]
+        tokens_out = [call.output_tokens for call in recent if call.output_tokens is not None]
+        if tokens_in or not recent:
+            builder.add("calls.input_tokens.rate", entity, sum(tokens_in) / window_s)
+        if tokens_out or not recent:
+            builder.add("calls.output_tokens.rate", entity, sum(tokens_out) / window_s)
+        costs = [call.cost for call in recent if call.cost is not None]
+        if costs or not recent:
+            builder.add("calls.cost.rate", entity, sum(costs) * 3600 / window_s)
+    if recent:
+        builder.add("calls.errors", entity, sum(call.failed for call in recent) / len(recent))
+    builder.add("calls.latency", entity, _spread(calls, moment, "latency"))
+    builder.add("calls.ttft", entity, _spread(calls, moment, "ttft"))
+    builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, "input_tokens"))
+    builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, "output_tokens"))
+    if entity is SERVICE:
+        delays = [call.seen - call.end for call in recent]
+        builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
+
+
+def _spread(calls: list[Call], moment: float, attribute: str) -> Quantiles | None:
+    """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
+    pairs = [(call.end, getattr(call, attribute)) for call in calls]
+    known = [(end, value) for end, value in pairs if value is not None]
+    if not known:
+        return None
+    window = WINDOW_S
+    while window < WIDEST_S and sum(end > moment - window for end, _ in known) < FEWEST:
+        window += WINDOW_S
+    return sample_quantiles([value for end, value in known if end > moment - window], window)

@@ -1,0 +1,88 @@
+"""What the screen gets once a tick: one immutable look at everything, at one moment.
+
+A frame can be dropped when the terminal is slow; the next one says all. It reads the timeline, it does not copy
+it: the hour of 1,000 series behind a frame is 14 MB.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aistack_top.derive import CallBook
+from aistack_top.entity import SERVICE, Entity
+from aistack_top.facts import Facts
+from aistack_top.tick import Call, Event, Health
+from aistack_top.timeline import Fold, Sample, Timeline
+
+LOOKBACK_S = 30.0
+CALLS_LOOKBACK_S = 120.0
+"""Traces come late and in polls of up to half a minute, so the newest number about calls is older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A number as it is shown: whose, from when, from whom, and whether it is too old to be taken for the present."""
+
+    signal: str
+    entity: Entity
+    stat: str
+    sample: Sample
+    age_s: float
+    stale: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Everything at one moment.
+
+    ``at`` is the moment shown, ``now`` the newest moment known; ``follows`` says that the two move together.
+    ``health`` holds for each source its record and when it was written. ``timeline``, ``facts`` and ``book`` are
+    for reading only.
+    """
+
+    at: float
+    now: float
+    follows: bool
+    health: tuple[tuple[float, Health], ...]
+    timeline: Timeline
+    facts: Facts
+    book: CallBook
+    log: Sequence[Event]
+    source_of: Callable[[str, Entity], str]
+
+    def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
+        """Return the newest number at this moment, or None when there is none that is not too old."""
+        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") else LOOKBACK_S
+        sample = self.timeline.sample((signal, entity, stat), self.at, lookback)
+        if sample is None:
+            return None
+        source = self.source_of(signal, entity)
+        interval = next((h.interval_s for _, h in self.health if h.source == source), lookback / 3)
+        age = max(self.at - sample.at, 0.0)
+        return Reading(signal, entity, stat, sample, age, age > max(3 * interval, 3.0), source)
+
+    def entities(self, signal: str, within: Entity | None = None) -> list[Entity]:
+        """Return whom a signal is about."""
+        return self.timeline.entities(signal, within)
+
+    def readings(self, signal: str, stat: str = "value", within: Entity | None = None) -> list[Reading]:
+        """Return the newest number of everybody a signal is about."""
+        found = (self.read(signal, entity, stat) for entity in self.entities(signal, within))
+        return [reading for reading in found if reading is not None]
+
+    def columns(
+        self, signal: str, entity: Entity, stat: str, count: int, width_s: float, fold: Fold = "max"
+    ) -> list[float]:
+        """Return the history up to this moment, in ``count`` columns of ``width_s`` seconds; NaN is a gap."""
+        width = max(round(width_s / self.timeline.step_s), 1)
+        last = self.timeline.slot(self.at) // width
+        return self.timeline.columns((signal, entity, stat), last, count, width, fold)
+
+    def events(self, start: float, end: float | None = None) -> list[Event]:
+        """Return what happened from a time to this moment (or to ``end``), oldest first, and known by then."""
+        until = self.at if end is None else end
+        return [e for e in self.log if start <= e.at <= until and e.seen <= self.at + 1.0]
+
+    def calls(self, start: float, end: float | None = None) -> Sequence[Call]:
+        """Return the calls that ended after a time and not after this moment (or ``end``)."""
+        return self.book.between(start, self.at if end is None else end)

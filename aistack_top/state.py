@@ -1,0 +1,163 @@
+"""The one place where ticks become what a person looks at: timeline, facts, calls, health, events.
+
+Live, replay, backfill and simulation all go through `State.take`. Nothing here asks which of them it is.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+
+from aistack_top.derive import CallBook, CallSignals
+from aistack_top.entity import Entity
+from aistack_top.facts import Facts
+from aistack_top.frame import Frame
+from aistack_top.tick import Batch, Event, Health, Readings, Severity, Tick
+from aistack_top.timeline import Timeline
+
+MOST_EVENTS = 5_000
+
+PRECEDENCE = ("nvml", "dcgm")
+"""Where two kinds of source tell the same quantity of the same entity, the earlier is primary; the other fills
+its gaps and is never added to it."""
+
+DERIVED = "derived"
+
+
+@dataclass(slots=True)
+class _Owner:
+    source: str
+    kind: str
+    at: float
+
+
+class HealthLog:
+    """How every source was, over time: one entry for each change of status or reason, and the newest record."""
+
+    def __init__(self, most: int = 2_000) -> None:
+        self._most = most
+        self._log: dict[str, deque[tuple[float, Health]]] = {}
+        self.newest: dict[str, tuple[float, Health]] = {}
+
+    def take(self, seen: float, health: Health) -> Event | None:
+        """Take a record; return an event when the source's status changed."""
+        log = self._log.setdefault(health.source, deque(maxlen=self._most))
+        before = log[-1][1] if log else None
+        self.newest[health.source] = (seen, health)
+        if before is not None and (before.status, before.reason) == (health.status, health.reason):
+            return None
+        log.append((seen, health))
+        if before is None or before.status == health.status:
+            return None
+        severity: Severity = "info" if health.status == "ok" else "warning"
+        text = f"{health.source} {health.status}" + (f": {health.reason}" if health.reason else "")
+        about = Entity.of(source=health.source)
+        return Event(seen, seen, health.layer, "source", severity, about, text, health.source)
+
+    def at(self, moment: float | None = None) -> tuple[tuple[float, Health], ...]:
+        """Return the record of every source that stood at a time (now for None), with when it was written."""
+        if moment is None:
+            return tuple(self.newest.values())
+        found = []
+        for log in self._log.values():
+            place = bisect_right([seen for seen, _ in log], moment) - 1
+            if place >= 0:
+                found.append(log[place])
+        return tuple(found)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._log.clear()
+        self.newest.clear()
+
+
+class State:
+    """Takes ticks, gives frames."""
+
+    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0) -> None:
+        self.timeline = Timeline(span_s, step_s)
+        self.facts = Facts()
+        self.calls = CallBook()
+        self.health = HealthLog()
+        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.now = 0.0
+        self._derived = CallSignals(self.calls)
+        self._owners: dict[tuple[str, Entity], _Owner] = {}
+
+    def take(self, tick: Tick) -> None:
+        """Take what was learned at one moment."""
+        if tick.reset:
+            self._clear()
+        if tick.history is not None:
+            self.timeline.lay(tick.history)
+            for key in tick.history.columns:
+                self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
+            self._take_all(tick.history.batches)
+        self._take_all(tick.batches)
+        self.now = max(self.now, tick.at)
+
+    def frame(self, cursor: float | None = None) -> Frame:
+        """Return what is to be seen at a time; None is now."""
+        at = self.now if cursor is None else min(cursor, self.now)
+        return Frame(
+            at=at,
+            now=self.now,
+            follows=cursor is None,
+            health=self.health.at(cursor),
+            timeline=self.timeline,
+            facts=self.facts,
+            book=self.calls,
+            log=self.events,
+            source_of=self.source_of,
+        )
+
+    def source_of(self, signal: str, entity: Entity) -> str:
+        """Return the name of the source that tells a signal of an entity; ``derived`` for computed ones."""
+        owner = self._owners.get((signal, entity))
+        return owner.source if owner else DERIVED
+
+    def _take_all(self, batches: tuple[Batch, ...]) -> None:
+        fresh = []
+        for batch in batches:
+            self._take_batch(batch)
+            fresh += self.calls.take(batch.calls)
+        for at, readings in self._derived.take(batches, fresh):
+            self.timeline.add(at, readings)
+
+    def _take_batch(self, batch: Batch) -> None:
+        health = batch.health
+        changed = self.health.take(batch.seen, health)
+        if changed is not None:
+            self.events.append(changed)
+        self.timeline.add(batch.at, self._primary(batch))
+        self.events.extend(batch.events)
+        self.events.extend(self.facts.learn(batch.facts, batch.at, batch.seen, health.layer, health.source))
+        self.facts.join(batch.links)
+
+    def _primary(self, batch: Batch) -> Readings:
+        """Drop the readings that a source of higher standing tells as well."""
+        kind, source = batch.health.kind, batch.health.source
+        rank = PRECEDENCE.index(kind) if kind in PRECEDENCE else len(PRECEDENCE)
+        kept = []
+        for row in batch.readings:
+            owner = self._owners.get(row[:2])
+            if owner is None or owner.source == source:
+                kept.append(row)
+            else:
+                theirs = PRECEDENCE.index(owner.kind) if owner.kind in PRECEDENCE else len(PRECEDENCE)
+                if theirs < rank and batch.at - owner.at < 3 * max(batch.health.interval_s, 5.0):
+                    continue
+                kept.append(row)
+            self._owners[row[:2]] = _Owner(source, kind, batch.at)
+        if len(kept) == len(batch.readings):
+            return batch.readings
+        return Readings(*(tuple(column) for column in zip(*kept, strict=True))) if kept else Readings()
+
+    def _clear(self) -> None:
+        self.timeline.clear()
+        self.facts.clear()
+        self.calls.clear()
+        self.health.clear()
+        self.events.clear()
+        self._derived.clear()
+        self._owners.clear()
+        self.now = 0.0

@@ -1,0 +1,82 @@
+"""One bounded GET: what every HTTP source shares.
+
+Answers are read up to a limit and a deadline, so that a server that sends 100 MB, or one byte a minute, costs us
+neither memory nor time. What went wrong becomes a `SourceError` in words.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from collectors.base import SourceError
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer. ``took_s`` runs from the request to the last byte."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    took_s: float
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+        kind: str = self.headers.get("content-type", "")
+        return kind.partition(";")[0].strip().lower()
+
+
+async def get(
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    deadline_s: float = 5.0,
+    largest: int = LARGEST,
+) -> Answer:
+    """GET an address whole, whatever its status.
+
+    Raises:
+        SourceError: no connection, no TLS, no answer before the deadline, or an answer larger than ``largest``.
+
+    """
+    began = time.perf_counter()
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(deadline_s),
+            client.stream("GET", url, params=params, headers=headers) as response,
+        ):
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > largest:
+                    raise SourceError("misconfigured", f"the answer is larger than {largest // 2**20} MB; not read")
+            return Answer(response.status_code, response.headers, bytes(body), time.perf_counter() - began)
+    except (TimeoutError, httpx.TimeoutException):
+        raise SourceError("slow", f"no complete answer within {deadline_s:g} s") from None
+    except httpx.HTTPError as error:
+        raise SourceError("down", _in_words(error)) from None
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise SourceError("misconfigured", f"not an address that can be asked: {error}") from None
+
+
+def _in_words(error: httpx.HTTPError) -> str:
+    text = str(error)
+    lower = text.lower()
+    if "certificate" in lower or "ssl" in lower:
+        return f"TLS: {text}"
+    if "refused" in lower or "all connection attempts failed" in lower:
+        return "connection refused: nothing listens there"
+    if "name or service not known" in lower or "temporary failure in name resolution" in lower:
+        return "the host name cannot be resolved"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"broken HTTP: {text}"
+    return text or type(error).__name__
