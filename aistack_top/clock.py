@@ -22,11 +22,15 @@ class Clock(Protocol):
     """Time as the program sees it: seconds since the Unix epoch."""
 
     def now(self) -> float:
-        """Return the current time in seconds since the Unix epoch; may step when an operator sets the clock."""
+        """Return the current time in seconds since the Unix epoch; never steps, even if the system's clock does."""
         ...
 
     def monotonic(self) -> float:
         """Return seconds on a scale that never steps back, for intervals and deadlines."""
+        ...
+
+    def stepped_s(self) -> float:
+        """Return by how many seconds the system's clock was set away from this one since the start."""
         ...
 
     async def sleep_until(self, moment: float) -> None:
@@ -35,21 +39,37 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """The clock of this machine."""
+    """The clock of this machine, read once and carried on by the one that cannot be set.
+
+    An operator or NTP may set the system's clock by an hour in mid-incident. The time axis must not tear, so it
+    goes on with the time of its start, and `stepped_s` tells what the screen has to say about it.
+    """
+
+    def __init__(self) -> None:
+        self._began, self._began_steady = time.time(), _steady()
 
     def now(self) -> float:
         """See `Clock.now`."""
-        return time.time()
+        return self._began + (_steady() - self._began_steady)
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
         return time.monotonic()
+
+    def stepped_s(self) -> float:
+        """See `Clock.stepped_s`."""
+        return time.time() - self.now()
 
     async def sleep_until(self, moment: float) -> None:
         """See `Clock.sleep_until`."""
         delay = moment - time.monotonic()
         if delay > 0:
             await asyncio.sleep(delay)
+
+
+def _steady() -> float:
+    # CLOCK_BOOTTIME also counts the time a machine was asleep, which CLOCK_MONOTONIC leaves out
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class VirtualClock:
@@ -73,6 +93,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         """See `Clock.monotonic`; here the same scale as `now`."""
         return self._now
+
+    def stepped_s(self) -> float:
+        """See `Clock.stepped_s`; nobody sets this clock."""
+        return 0.0
 
     @contextmanager
     def participant(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ Live collectors, a session on disk, a history window and the simulator are the s
 line; only the transport bar asks what a feed can do.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,3 +60,39 @@ class Feed(Protocol):
     async def aclose(self) -> None:
         """Let go of connections, threads and files."""
         ...
+
+
+class LateFeed:
+    """A feed that is made when its first tick is asked for: the screen paints before a client is imported."""
+
+    def __init__(self, make: Callable[[], Awaitable[Feed]], bounds: Bounds) -> None:
+        self._make = make
+        self._bounds = bounds
+        self._feed: Feed | None = None
+
+    def bounds(self) -> Bounds:
+        """See `Feed.bounds`; what was promised until the feed is there."""
+        return self._feed.bounds() if self._feed else self._bounds
+
+    async def ticks(self) -> AsyncIterator[Tick]:
+        """See `Feed.ticks`."""
+        self._feed = await self._make()
+        async for tick in self._feed.ticks():
+            yield tick
+
+    def seek(self, at: float) -> None:
+        """See `Feed.seek`."""
+        if self._feed is None:
+            raise ValueError("nothing has been read yet")
+        self._feed.seek(at)
+
+    def set_speed(self, speed: float) -> None:
+        """See `Feed.set_speed`."""
+        if self._feed is None:
+            raise ValueError("nothing has been read yet")
+        self._feed.set_speed(speed)
+
+    async def aclose(self) -> None:
+        """See `Feed.aclose`."""
+        if self._feed is not None:
+            await self._feed.aclose()

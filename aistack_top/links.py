@@ -18,7 +18,7 @@ def engine_of(call: Call, facts: Facts) -> str | None:
         return call.engine
     if not call.model:
         return None
-    serving = {engine for engine in engines_serving(call.model, facts)}
+    serving = set(engines_serving(call.model, facts))
     return serving.pop() if len(serving) == 1 else None
 
 

@@ -8,6 +8,7 @@
 | above its last | ``> 80 s`` |
 """
 
+from collections.abc import Callable
 from math import isnan
 
 from aistack_top.tick import Bound
@@ -16,13 +17,17 @@ UNKNOWN = "–"
 TOO_FEW = "too few"
 
 _BYTES = ("B", "kB", "MB", "GB", "TB", "PB")
+_MEMORY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+"""Memory in powers of two, as nvidia-smi counts it; traffic in powers of ten, as links are rated."""
+
 _PLAIN = ("", "k", "M", "G", "T")
 
 
 def show(value: float | Bound | None, unit: str) -> str:
     """Return a value of a unit (those of ``signals.toml``) as text; None and NaN are `UNKNOWN`."""
     if isinstance(value, Bound):
-        return ("< " if value.side == "below" else "> ") + show(value.limit, unit)
+        sign = "<" if value.side == "below" else ">"
+        return f"{sign} {value.limit:g} s" if unit == "s" else f"{sign} {show(value.limit, unit)}"
     if value is None or isnan(value):
         return UNKNOWN
     if unit in _UNITS:
@@ -93,10 +98,10 @@ def _dollars(value: float) -> str:
     )
 
 
-_UNITS = {
+_UNITS: dict[str, Callable[[float], str]] = {
     "1": _percent,
     "s": seconds,
-    "By": lambda value: _scaled(value, _BYTES, 1000.0, " "),
+    "By": lambda value: _scaled(value, _MEMORY, 1024.0, " "),
     "By/s": lambda value: _scaled(value, _BYTES, 1000.0, " ") + "/s",
     "Hz": _hertz,
     "W": lambda value: f"{value:.0f} W",

@@ -16,8 +16,8 @@ from aistack_top.tick import Batch, Health, Status
 class Source:
     """A system that is read: its name on the screen, its kind, its layer and its pace.
 
-    ``deadline_s`` is when one run is given up; the scheduler asks a source that is busy with us for more than a
-    hundredth of the time less often than ``interval_s``.
+    ``deadline_s`` is when one run is given up. A source that would be busy with us for more than ``most_busy`` of
+    the time is asked less often than ``interval_s``: a /metrics answer is made on the engine's own event loop.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Source:
     interval_s: float
     deadline_s: float = 5.0
     address: str = ""
+    most_busy: float = 0.01
 
 
 class Collector(Protocol):

@@ -1,0 +1,142 @@
+"""From a configuration to a running feed: which sources, with which client, under which clock."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aistack_top.clock import Clock
+from aistack_top.entity import Entity
+from aistack_top.plain import plain
+from collectors.base import Collector
+from collectors.config import AnySource, Config, ConfigError, LangfuseSource, NvmlSource, VllmSource
+from collectors.registry import Tools, build, source_name, source_of
+from collectors.scheduler import LiveFeed
+
+SALT_BYTES = 32
+CONNECTIONS_S = 30.0
+
+
+def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]) -> list[AnySource]:
+    """Return what is to be read: the addresses given, or this node and its environment, and what is configured.
+
+    Addresses on the command line switch everything off that was not asked for by name.
+
+    Raises:
+        ConfigError: an address is none.
+    """
+    if endpoints:
+        problems = [
+            f"--endpoint {plain(url)}: write it as http://HOST:PORT" for url in endpoints if not _is_address(url)
+        ]
+        if problems:
+            raise ConfigError(problems)
+        return [VllmSource(url=url) for url in endpoints]
+    found: list[AnySource] = list(config.source)
+    kinds = {type(source) for source in found}
+    if NvmlSource not in kinds:
+        found.insert(0, NvmlSource())
+    if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
+        url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
+        found.append(LangfuseSource(url=url))
+    return found
+
+
+def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, node: str) -> LiveFeed:
+    """Return the live feed of a configuration. Imports the clients, so call it after the first paint.
+
+    Raises:
+        ConfigError: a secret is missing, or an address is none.
+    """
+    import httpx
+
+    client = httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
+        headers={"user-agent": "aistack-top"},
+        follow_redirects=True,
+        max_redirects=3,
+    )
+    tools = Tools(clock, client, salt(state), node)
+    collectors: list[Collector] = []
+    problems: list[str] = []
+    for source in sources(config, endpoints, os.environ):
+        try:
+            collectors.append(_recognised(source, tools) if endpoints else build(source, tools))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    collectors += _links(config, collectors, clock)
+    return LiveFeed(collectors, clock, title=node)
+
+
+def node_name(config: Config) -> str:
+    """Return what this node is called: as configured, else its host name."""
+    return plain(config.console.node or socket.gethostname() or "this node", 60)
+
+
+def state_folder() -> Path:
+    """Return the user's state folder for the program, made if need be."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_state_dir("aistack-top", appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def salt(state: Path) -> bytes:
+    """Return this node's secret salt, which makes pseudonyms stable here and not to be reversed elsewhere.
+
+    A folder that cannot be written gives a salt for this run only.
+    """
+    file = state / "salt"
+    try:
+        held = file.read_bytes()
+        if len(held) == SALT_BYTES:
+            return held
+    except OSError:
+        pass
+    made = secrets.token_bytes(SALT_BYTES)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(made)
+    except OSError:
+        pass
+    return made
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _recognised(source: AnySource, tools: Tools) -> Collector:
+    from collectors.endpoint import EndpointCollector
+    from collectors.serving import vllm
+
+    kinds = [(vllm.fingerprint, lambda: build(source, tools))]
+    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
+
+
+def _links(config: Config, collectors: Sequence[Collector], clock: Clock) -> list[Collector]:
+    """Return the collector of engine-to-GPU links, if there are GPUs to link to."""
+    from collectors.compute.nvml import NvmlCollector
+    from collectors.identity import EngineAddress, LinkCollector
+
+    gpus = next((one for one in collectors if isinstance(one, NvmlCollector)), None)
+    if gpus is None:
+        return []
+    engines = [one.source for one in collectors if one.source.kind == "vllm"]
+    configured = {
+        one.name or source_name("vllm", one.url): list(one.gpus)
+        for one in config.source
+        if isinstance(one, VllmSource) and one.gpus
+    }
+    addresses = [EngineAddress(Entity.of(engine=source.name), source.address) for source in engines]
+    return [LinkCollector(clock, gpus.processes, lambda: addresses, configured=configured)]

@@ -1,0 +1,221 @@
+"""The configuration file: TOML, strict, and every problem in it said at once.
+
+| table | what it sets |
+|---|---|
+| ``[console]`` | node name, layout, low bandwidth, pseudonyms |
+| ``[recording]`` | the ring of the last hours: on or off, hours, megabytes |
+| ``[[source]]`` | one system to read; ``kind`` decides which further keys there are |
+
+Secrets are never written here: a key that holds one takes ``{ env = "NAME" }`` or ``{ file = "PATH" }``.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; ``problems`` are sentences, each with file and line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret is to be found; never the secret itself."""
+
+    env: str = ""
+    file: str = ""
+
+    def read(self, what: str) -> str:
+        """Return the secret.
+
+        Raises:
+            ConfigError: the variable is not set, the file cannot be read, or neither is named.
+        """
+        if self.env:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise ConfigError([f"{what}: the environment variable {self.env} is not set"])
+            return value
+        if self.file:
+            try:
+                return Path(self.file).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError([f"{what}: cannot read {self.file}: {error}"]) from None
+        raise ConfigError([f'{what}: say where it is: {{ env = "NAME" }} or {{ file = "PATH" }}'])
+
+
+class NvmlSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nvml"):
+    """The NVIDIA GPUs of this node, by the driver's own library."""
+
+    name: str = "nvml"
+    interval: Positive = 1.0
+
+
+class VllmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="vllm"):
+    """A vLLM server, 0.6 to 0.33."""
+
+    url: str
+    name: str = ""
+    interval: Positive = 2.0
+    gpus: tuple[int | str, ...] = ()
+
+
+class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="langfuse"):
+    """A Langfuse project: calls with model, version, tokens, cost. Prompts and answers are not fetched."""
+
+    url: str = "https://cloud.langfuse.com"
+    public_key: Secret = Secret(env="LANGFUSE_PUBLIC_KEY")
+    secret_key: Secret = Secret(env="LANGFUSE_SECRET_KEY")
+    name: str = "langfuse"
+    interval: Positive = 5.0
+    plan: Literal["self-hosted", "pro", "core", "hobby"] = "self-hosted"
+    engine_key: str = ""
+    environment: str = ""
+
+
+AnySource = NvmlSource | VllmSource | LangfuseSource
+
+KINDS: dict[str, type[AnySource]] = {"nvml": NvmlSource, "vllm": VllmSource, "langfuse": LangfuseSource}
+"""What ``kind`` may say, and which keys stand beside it."""
+
+
+class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the console looks and what it calls this node."""
+
+    node: str = ""
+    layout: str = "overview"
+    low_bandwidth: bool = False
+    pseudonyms: bool = True
+
+
+class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ring of the last hours in the state folder."""
+
+    ring: bool = True
+    hours: Positive = 6.0
+    megabytes: Positive = 300.0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration file."""
+
+    console: Console = Console()
+    recording: Recording = Recording()
+    source: tuple[AnySource, ...] = ()
+
+
+def default_path() -> Path:
+    """Return where the configuration is looked for: ``AISTACK_TOP_CONFIG``, or the user's configuration folder."""
+    named = os.environ.get("AISTACK_TOP_CONFIG")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("aistack-top", appauthor=False)) / "config.toml"
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or says things that are not known; all problems are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "configuration") -> Config:
+    """Return the configuration that a text holds; ``name`` stands before each problem. See `load` for errors."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{name}: not valid TOML: {error}"]) from None
+    tables = {"console": Console, "recording": Recording}
+    known = (*tables, "source")
+    problems = [_unknown(name, text, key, known, 0) for key in raw if key not in known]
+    good: dict[str, object] = {}
+    for key, kind in tables.items():
+        if key in raw:
+            good[key] = _convert(name, text, raw[key], kind, _table_line(text, key, 0), problems)
+    listed = raw.get("source", [])
+    if not isinstance(listed, list):
+        problems.append(
+            f"{name}:{_table_line(text, 'source', 0)}: write [[source]] with two brackets: there can be several"
+        )
+        listed = []
+    sources = []
+    for index, table in enumerate(listed):
+        line = _table_line(text, "source", index)
+        told = str(table.get("kind")) if isinstance(table, dict) else str(table)
+        if told in KINDS:
+            sources.append(_convert(name, text, table, KINDS[told], line, problems))
+        else:
+            near = difflib.get_close_matches(told, KINDS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KINDS)}"
+            problems.append(f"{name}:{line}: no such kind of source: {told!r}{hint}")
+    if problems:
+        raise ConfigError(problems)
+    return Config(**good, source=tuple(sources))  # type: ignore[arg-type]  # each value was converted to its type
+
+
+def schema() -> dict[str, object]:
+    """Return the JSON Schema of the configuration file."""
+    return msgspec.json.schema(Config)
+
+
+def _convert(name: str, text: str, table: object, kind: type, line: int, problems: list[str]) -> object:
+    if not isinstance(table, dict):
+        problems.append(f"{name}:{line}: expected a table")
+        return None
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    known = {**table}
+    for key in table:
+        if key not in fields and key != "kind":
+            problems.append(_unknown(name, text, key, tuple(fields), line))
+            del known[key]
+    for key, value in known.items():
+        if key == "kind":
+            continue
+        try:
+            msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as error:
+            said = str(error).replace("`", "'")
+            if fields[key].type is Secret and isinstance(value, str):
+                said = 'a secret is not written here; use { env = "NAME" } or { file = "PATH" }'
+            problems.append(f"{name}:{_key_line(text, key, line)}: {key}: {said}")
+    for key, field in fields.items():
+        if field.required and key not in known:
+            problems.append(f"{name}:{line}: {key} is missing")
+    return None if problems else msgspec.convert(known, kind)
+
+
+def _unknown(name: str, text: str, key: str, known: tuple[str, ...], line: int) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    return f"{name}:{_key_line(text, key, line)}: unknown key {key!r}{hint}"
+
+
+def _table_line(text: str, table: str, index: int) -> int:
+    heads = [n for n, row in enumerate(text.splitlines(), 1) if re.match(rf"\s*\[\[?\s*{re.escape(table)}\s*\]", row)]
+    return heads[index] if index < len(heads) else 1
+
+
+def _key_line(text: str, key: str, after: int) -> int:
+    pattern = re.compile(rf"\s*(\[\[?\s*)?[\"']?{re.escape(key)}[\"']?\s*(=|\])")
+    for number, row in enumerate(text.splitlines(), 1):
+        if number >= after and pattern.match(row):
+            return number
+    return max(after, 1)

@@ -1,0 +1,80 @@
+"""Every system that can be read: one line each. What it costs to add one is this line, a module and a fixture.
+
+The modules behind the lines are imported only when a source of their kind is built: the command line starts
+without an HTTP client.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aistack_top.clock import Clock
+from aistack_top.signals import Layer
+from collectors.base import Collector, Source
+from collectors.config import AnySource, LangfuseSource, NvmlSource, VllmSource
+
+if TYPE_CHECKING:
+    import httpx
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of source: its layer, its configuration, where its collector lives, and what one needs to know."""
+
+    name: str
+    layer: Layer
+    config: type[AnySource]
+    build: str
+    reads: str
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
+    Kind("vllm", "serving", VllmSource, "collectors.serving.vllm:build", "vLLM 0.6 to 0.33: /metrics, /load, /version"),
+    Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What collectors are built with: one clock, one HTTP client for all, and the salt of the pseudonyms."""
+
+    clock: Clock
+    client: "httpx.AsyncClient"
+    salt: bytes
+    node: str
+
+
+def build(config: AnySource, tools: Tools) -> Collector:
+    """Return the collector that a configured source asks for.
+
+    Raises:
+        ConfigError: a secret that it needs is not to be found.
+    """
+    kind = next(kind for kind in KINDS if kind.config is type(config))
+    module, _, function = kind.build.partition(":")
+    maker: Callable[[Any, Tools], Collector] = getattr(import_module(module), function)
+    return maker(config, tools)
+
+
+def source_name(kind: str, url: str) -> str:
+    """Return a short name for a server without one: the kind and port on this machine, else host and port."""
+    parts = urlsplit(url)
+    host = parts.hostname or "?"
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{kind}-{port}" if host in ("127.0.0.1", "localhost", "::1") else f"{host}:{port}"
+
+
+def source_of(config: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
+    """Return the `Source` of a configured source, with its kind's layer and its own name and pace."""
+    kind = next(kind for kind in KINDS if kind.config is type(config))
+    url = getattr(config, "url", "")
+    name = config.name or source_name(kind.name, url)
+    return Source(name, kind.name, kind.layer, config.interval, deadline_s, _without_login(url), most_busy)
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,62 @@
+"""The house stays a house: imports run down, nothing heavy comes first, the wheel holds its data."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("aistack_top", "collectors", "layouts", "tui")
+
+
+def modules(package):
+    for file in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        if not name.endswith("__main__"):
+            yield name.removesuffix(".__init__")
+
+
+def loaded_after(statement, *suspects):
+    code = f"{statement}\nimport sys\nprint(*[m for m in {suspects!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return run.stdout.split()
+
+
+@pytest.mark.parametrize("package", ["aistack_top", "collectors", "layouts"])
+def test_nothing_below_the_terminal_imports_textual(package):
+    names = ", ".join(modules(package))
+    assert loaded_after(f"import {names}", "textual", "rich", "click") == []
+
+
+def test_the_ground_floor_imports_no_client_and_no_table_engine():
+    names = ", ".join(name for name in modules("aistack_top"))
+    heavy = ("httpx", "polars", "pynvml", "langfuse", "prometheus_client", "psutil", "pydantic")
+    assert loaded_after(f"import {names}", *heavy) == []
+
+
+def test_the_screen_paints_before_any_client_is_imported():
+    heavy = ("httpx", "polars", "pynvml", "langfuse", "prometheus_client", "prometheus_api_client", "pydantic")
+    assert loaded_after("import tui.cli, tui.commands.live, tui.app", *heavy) == []
+
+
+def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(tmp_path):
+    hatchling = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(hatchling, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    for package in PACKAGES:
+        for kind in ("*.py", "*.toml", "*.tcss", "*.parquet", "session.json", "py.typed"):
+            for file in (ROOT / package).rglob(kind):
+                assert str(file.relative_to(ROOT)) in names
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_no_file_is_a_god():
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            lines = file.read_text(encoding="utf-8").count("\n")
+            assert lines <= 500, f"{file.relative_to(ROOT)} has {lines} lines"

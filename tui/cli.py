@@ -1,0 +1,126 @@
+"""The command line: what there is to type, and nothing of what it does.
+
+stdout is data and stderr is talk. ``snapshot`` exits 0 when all is well, 1 when something is wrong, 2 when it was
+used or configured wrongly, 3 when no source could be reached; interactive commands exit 0.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from aistack_top import __version__
+
+FOLDER = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="aistack-top")
+@click.option(
+    "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its kind is found out."
+)
+@click.option(
+    "--config", type=FILE, metavar="FILE", help="Configuration file; default: the user's configuration folder."
+)
+@click.option("--layout", metavar="NAME", help="Layout by name, or a TOML file of your own.")
+@click.option("--low-bandwidth", is_flag=True, help="For thin links: no graphs, a repaint every 5 s.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
+@click.option("--no-ring", is_flag=True, help="Do not keep the last hours on disk.")
+@click.pass_context
+def main(
+    context: click.Context,
+    endpoint: tuple[str, ...],
+    config: Path | None,
+    layout: str | None,
+    low_bandwidth: bool,
+    ascii_only: bool,
+    no_ring: bool,
+) -> None:
+    """One terminal, seven layers, one clock: GPUs, engines, calls, guardrails and spend side by side.
+
+    Without a command: live on this node. It only reads.
+    """
+    from tui.commands.common import Options
+
+    context.obj = Options(config, endpoint, layout, low_bandwidth, ascii_only, not no_ring)
+    if context.invoked_subcommand is None:
+        from tui.commands import live
+
+        sys.exit(live.run(context.obj))
+
+
+@main.command()
+@click.pass_obj
+def demo(options: object) -> None:
+    """Look around without a GPU, a server or an account."""
+    from tui.commands import demo as command
+
+    sys.exit(command.run(options))
+
+
+@main.command()
+@click.argument("session", type=FOLDER)
+@click.option("--at", metavar="TIME", help="Begin here: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Times real time; 0 stands still."
+)
+@click.pass_obj
+def replay(options: object, session: Path, at: str | None, speed: float) -> None:
+    """Play a recorded session on the same screen as live."""
+    from tui.commands import replay as command
+
+    sys.exit(command.run(options, session, at, speed))
+
+
+@main.command()
+@click.option(
+    "-o", "--output", type=FOLDER, metavar="SESSION", help="Folder to record into; default: NODE-TIME.aistack."
+)
+@click.option("--for", "duration", metavar="TIME", help="Stop after this time: 90s, 10m, 2h.")
+@click.option("--keep", metavar="TIME", help="Keep only the last hours: 24h.")
+@click.pass_obj
+def record(options: object, output: Path | None, duration: str | None, keep: str | None) -> None:
+    """Record without a screen, for a service unit or a second terminal."""
+    from tui.commands import record as command
+
+    sys.exit(command.run(options, output, duration, keep))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/snapshot/1 as JSON.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0.5),
+    default=3.0,
+    show_default=True,
+    metavar="S",
+    help="Collect for this long.",
+)
+@click.option("--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable).")
+@click.pass_obj
+def snapshot(options: object, as_json: bool, settle: float, endpoint: tuple[str, ...]) -> None:
+    """Collect for a few seconds and print everything."""
+    from tui.commands import snapshot as command
+
+    sys.exit(command.run(options, as_json, settle, endpoint))
+
+
+@main.command()
+@click.argument("session", type=FOLDER)
+@click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="FILE.parquet, FILE.csv or FILE.ndjson.")
+def export(session: Path, output: Path) -> None:
+    """Write a session's readings as a table: time, layer, signal, entity, stat, value, unit."""
+    from tui.commands import export as command
+
+    sys.exit(command.run(session, output))
+
+
+@main.command()
+def sources() -> None:
+    """List every system it can read, by layer, with its configuration keys."""
+    from tui.commands import sources as command
+
+    sys.exit(command.run())

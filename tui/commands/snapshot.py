@@ -1,0 +1,58 @@
+"""``aistack-top snapshot``: collect for a few seconds, print everything."""
+
+import asyncio
+import json
+import os
+import sys
+
+from aistack_top import snapshot
+from aistack_top.clock import WallClock
+from aistack_top.feed import Feed
+from aistack_top.state import State
+from collectors import assemble
+from collectors.config import ConfigError
+from tui.commands.common import Options, fail
+from tui.commands.live import configuration
+
+
+def run(options: Options, as_json: bool, settle: float, endpoints: tuple[str, ...] = ()) -> int:
+    """Print a snapshot after ``settle`` seconds of collecting and return the exit code."""
+    config = configuration(options)
+    node = assemble.node_name(config)
+    try:
+        feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), assemble.state_folder(), node)
+    except ConfigError as error:
+        fail("\n".join(error.problems))
+    return show(asyncio.run(collect(feed, settle)), node, as_json)
+
+
+async def collect(feed: Feed, settle: float) -> State:
+    """Return the state after ``settle`` seconds of a feed, or after its end if that comes first."""
+    state = State()
+    stream = feed.ticks()
+    start: float | None = None
+    try:
+        async for tick in stream:
+            state.take(tick)
+            start = tick.at if start is None else start
+            if tick.at - start >= settle:
+                break
+    finally:
+        await feed.aclose()
+    return state
+
+
+def show(state: State, node: str, as_json: bool) -> int:
+    """Print the snapshot of a state's newest moment and return the exit code."""
+    frame = state.frame()
+    if as_json:
+        text = json.dumps(snapshot.document(frame, node), allow_nan=False, ensure_ascii=False) + "\n"
+    else:
+        text = snapshot.text(frame, node)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return snapshot.exit_code(frame)
