@@ -11,6 +11,7 @@
 from collections.abc import Callable
 from math import isnan
 
+from aistack_top.signals import Signal
 from aistack_top.tick import Bound
 
 UNKNOWN = "–"
@@ -34,6 +35,13 @@ def show(value: float | Bound | None, unit: str) -> str:
         return _UNITS[unit](value)
     text = short(value)
     return text + "/s" if unit.endswith("/s") else text
+
+
+def of_signal(value: float | Bound | None, signal: Signal) -> str:
+    """Return a value of a signal as text: yes or no for a flag that is on or off, else as `show` writes its unit."""
+    if signal.kind == "flag" and signal.form == "gauge" and signal.unit == "1" and isinstance(value, float):
+        return UNKNOWN if isnan(value) else "yes" if value else "no"
+    return show(value, signal.unit)
 
 
 def short(value: float) -> str:

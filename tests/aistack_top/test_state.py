@@ -1,7 +1,9 @@
 """From ticks to frames: precedence, health, derived calls, late arrivals, events, snapshots."""
 
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from aistack_top import snapshot
@@ -151,8 +153,14 @@ def build_frame():
     return state.frame()
 
 
-def test_a_snapshot_is_honest_json():
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schema/snapshot.json").read_text())
+
+
+def test_a_snapshot_is_honest_json_and_keeps_to_its_schema():
     said = json.loads(json.dumps(snapshot.document(build_frame(), "node-1"), allow_nan=False))
+    jsonschema.validate(said, SCHEMA)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**said, "surprise": 1}, SCHEMA)
     assert said["schema"] == "aistack-top/snapshot/1"
     assert said["time"] == "1970-01-12T13:46:40.000Z"
     ttft = next(row for row in said["readings"] if row["signal"] == "serving.ttft")
