@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
+from operator import itemgetter
 
 from aistack_top.tick import Bound, Quantiles
 
@@ -91,8 +92,7 @@ class HistogramWindow:
         if len(self._scrapes) < 2:
             return None
         now, counts, total = self._scrapes[-1]
-        times = [at for at, _, _ in self._scrapes]
-        index = max(bisect_right(times, now - self.window_s) - 1, 0)
+        index = max(bisect_right(self._scrapes, now - self.window_s, key=itemgetter(0)) - 1, 0)
         while index > 0 and counts[-1] - self._scrapes[index][1][-1] < self.fewest:
             index -= 1
         since, before, total_before = self._scrapes[index]

@@ -1,0 +1,133 @@
+"""Fetching one Prometheus text page, and the collector of a source that has nothing but that page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from aistack_top.clock import Clock
+from aistack_top.plain import plain
+from aistack_top.tick import Batch
+from collectors.base import HealthKeeper, Source, SourceError
+from collectors.exposition import Exposition
+from collectors.exposition_table import Table
+from collectors.exposition_text import Memo, Page, parse_aside
+from collectors.http import Answer, get
+
+FACTS_S = 60.0
+"""How often facts are said again; in between they are taken to hold."""
+
+REASON_LIMIT = 300
+
+_TEXT = frozenset({"", "text/plain", "application/openmetrics-text"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """A page that was fetched and read; ``took_s`` is the time the server needed for it."""
+
+    page: Page
+    took_s: float
+
+
+class Scraper:
+    """Fetches the page of one source and reads it by its table."""
+
+    def __init__(self, source: Source, client: httpx.AsyncClient, table: Table, url: str) -> None:
+        self._source = source
+        self._client = client
+        self._table = table
+        self._url = url
+        self._wanted = table.wanted()
+        self._memo = Memo()
+
+    async def scrape(self) -> Scrape:
+        """Return the page as it is now.
+
+        Raises:
+            SourceError: no answer, a refusal, or something that is not a page of this kind of source.
+
+        """
+        answer = await get(self._client, self._url, deadline_s=self._source.deadline_s)
+        check(answer, self._table)
+        page = await parse_aside(answer.body, self._wanted, self._memo)
+        if not page.values and page.bad and not _identified(answer.body, self._table):
+            raise SourceError("misconfigured", f"no line of the page is one of {self._table.title}'s metrics")
+        return Scrape(page, answer.took_s)
+
+
+class ExpositionCollector:
+    """Collects from a source of which everything worth knowing stands on one page; needs a table and no code."""
+
+    def __init__(self, source: Source, client: httpx.AsyncClient, clock: Clock, table: Table, url: str) -> None:
+        self._source = source
+        self._clock = clock
+        self._scraper = Scraper(source, client, table, url)
+        self._exposition = Exposition(table, source)
+        self._keeper = HealthKeeper(source)
+        self._facts_due = 0.0
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.base.Collector.source`."""
+        return self._source
+
+    async def collect(self) -> Batch:
+        """See `collectors.base.Collector.collect`."""
+        try:
+            scrape = await self._scraper.scrape()
+        except SourceError as error:
+            now = self._clock.now()
+            self._facts_due = now
+            return Batch(now, now, self._keeper.bad(now, error))
+        now = self._clock.now()
+        found = self._exposition.read(scrape.page, now, now)
+        notes = [*found.notes, self._exposition.missing(scrape.page)]
+        health = self._keeper.good(now, scrape.took_s, reason=reason(notes))
+        facts = self._exposition.facts(scrape.page) if found.restarted or now >= self._facts_due else ()
+        if facts:
+            self._facts_due = now + FACTS_S
+        return Batch(now, now, health, found.readings, found.events, facts=facts)
+
+    async def aclose(self) -> None:
+        """See `collectors.base.Collector.aclose`; the client belongs to whoever made it."""
+
+
+def check(answer: Answer, table: Table) -> None:
+    """Make sure that an answer is a metrics page of the right kind of source.
+
+    Raises:
+        SourceError: it is not; the reason says what it is instead.
+
+    """
+    if answer.status in (401, 403):
+        raise SourceError("unauthorized", f"answers {answer.status}: the metrics want a key")
+    if answer.status >= 500:
+        raise SourceError("down", f"answers {answer.status}")
+    if answer.status != 200:
+        raise SourceError("misconfigured", f"answers {answer.status}: is this the address of {table.title}'s metrics?")
+    start = answer.body[:512].lstrip()
+    if answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith(b"<"):
+        raise SourceError("misconfigured", "answers with a web page, not metrics")
+    if answer.content_type == "application/json" or start[:1] in (b"{", b"["):
+        raise SourceError("misconfigured", "answers with JSON, not metrics")
+    if answer.content_type not in _TEXT:
+        raise SourceError("misconfigured", f"answers with {plain(answer.content_type, 60)}, not metrics in text")
+    if not start:
+        raise SourceError("misconfigured", "answers with an empty page")
+    if not _identified(answer.body, table):
+        told = f"the page holds no metrics of {table.title}"
+        raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
+
+
+def reason(notes: Sequence[str]) -> str:
+    """Return the notes of a run as one sentence for the health record; empty ones are left out."""
+    return plain("; ".join(note for note in notes if note), REASON_LIMIT)
+
+
+def _identified(body: bytes, table: Table) -> bool:
+    for start in table.identity:
+        prefix = start.encode()
+        if body.startswith(prefix) or b"\n" + prefix in body or b"# TYPE " + prefix in body:
+            return True
+    return False
