@@ -63,11 +63,15 @@ class Feed(Protocol):
 
 
 class LateFeed:
-    """A feed that is made when its first tick is asked for: the screen paints before a client is imported."""
+    """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
 
-    def __init__(self, make: Callable[[], Awaitable[Feed]], bounds: Bounds) -> None:
+    With ``again`` another one is made whenever it ends, as when the recorder one was attached to has gone.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[Feed]], bounds: Bounds, *, again: bool = False) -> None:
         self._make = make
         self._bounds = bounds
+        self._again = again
         self._feed: Feed | None = None
 
     def bounds(self) -> Bounds:
@@ -76,9 +80,13 @@ class LateFeed:
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
-        self._feed = await self._make()
-        async for tick in self._feed.ticks():
-            yield tick
+        while True:
+            self._feed = await self._make()
+            async for tick in self._feed.ticks():
+                yield tick
+            if not self._again:
+                return
+            await self._feed.aclose()
 
     def seek(self, at: float) -> None:
         """See `Feed.seek`."""

@@ -1,0 +1,41 @@
+"""``aistack-top replay``: a recorded session on the same screen as live."""
+
+import asyncio
+from pathlib import Path
+
+from aistack_top.clock import WallClock
+from aistack_top.session.errors import SessionError
+from aistack_top.session.reader import Session
+from aistack_top.session.replay import SessionFeed
+from collectors.config import Config
+from tui.commands.common import Options, fail, interactive, moment
+from tui.commands.live import configuration
+
+
+def run(options: Options, path: Path, at: str | None, speed: float) -> int:
+    """Play a session; without a terminal, print the snapshot of where it would begin. Returns the exit code."""
+    return play(options, configuration(options), path, at, speed)
+
+
+def play(options: Options, config: Config, path: Path, at: str | None, speed: float) -> int:
+    """Play a session with a configuration that is known."""
+    try:
+        session = Session.open(path)
+    except SessionError as error:
+        fail(str(error))
+    try:
+        begin = None if at is None else moment(at, session.start, session.end)
+    except ValueError as error:
+        fail(f"--at: {error}")
+    clock = WallClock()
+    if not interactive():
+        from tui.commands import snapshot
+
+        feed = SessionFeed(session, clock, at=session.end if begin is None else begin, speed=0.0)
+        state = asyncio.run(snapshot.collect(feed, 0.0))
+        snapshot.show(state, session.node, as_json=False)
+        return 0
+    from tui.commands.show import show
+
+    feed = SessionFeed(session, clock, at=begin, speed=speed, follow=session.alive, hold=True)
+    return show(feed, options, config, session.node, session.problems)
