@@ -9,6 +9,7 @@ KEYS = (
     "gpu",
     "mig",
     "link",
+    "device",
     "engine",
     "lora",
     "model",
@@ -22,8 +23,9 @@ KEYS = (
 )
 """The kinds of identity there are, in the order in which a name is spoken.
 
-``gpu`` is a UUID and ``mig`` an instance of it, never an index: indices change with a reboot. ``engine`` is the
-source's name, with ``/rank`` for data-parallel ranks. ``tenant`` is a pseudonym unless configured otherwise.
+``gpu`` is a UUID and ``mig`` an instance of it, never an index: indices change with a reboot. ``device`` is a
+disk, a mount point or a network interface of the node. ``engine`` is the source's name, with ``/rank`` for
+data-parallel ranks. ``tenant`` is a pseudonym unless configured otherwise.
 """
 
 

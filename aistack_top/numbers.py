@@ -112,6 +112,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     "By": lambda value: _scaled(value, _MEMORY, 1024.0, " "),
     "By/s": lambda value: _scaled(value, _BYTES, 1000.0, " ") + "/s",
     "Hz": _hertz,
+    "{flag}": lambda value: "yes" if value else "no",
     "W": lambda value: f"{value:.0f} W",
     "J": lambda value: _scaled(value, ("J", "kJ", "MJ", "GJ"), 1000.0, " "),
     "Cel": lambda value: f"{value:.0f} °C",

@@ -96,8 +96,8 @@ class ReadingsBuilder:
 class Event:
     """Something that happened at one moment.
 
-    ``kind`` is a short slug (``xid``, ``throttle``, ``restart``, ``changed``, ``frozen``, ``clock``, ``source``);
-    ``text`` is the sentence shown. ``detail`` carries what a rule may want to read, such as the XID code.
+    ``kind`` is a short slug (``xid``, ``throttle``, ``restart``, ``changed``, ``frozen``, ``clock``, ``source``,
+    ``oom``); ``text`` is the sentence shown. ``detail`` carries what a rule may want to read, such as the XID code.
     """
 
     at: float

@@ -126,12 +126,12 @@ def _recognised(source: AnySource, tools: Tools) -> Collector:
 
 def _links(config: Config, collectors: Sequence[Collector], clock: Clock) -> list[Collector]:
     """Return the collector of engine-to-GPU links, if there are GPUs to link to."""
+    if not any(one.source.kind == "nvml" for one in collectors):
+        return []
     from collectors.compute.nvml import NvmlCollector
     from collectors.identity import EngineAddress, LinkCollector
 
-    gpus = next((one for one in collectors if isinstance(one, NvmlCollector)), None)
-    if gpus is None:
-        return []
+    gpus = next(one for one in collectors if isinstance(one, NvmlCollector))
     engines = [one.source for one in collectors if one.source.kind == "vllm"]
     configured = {
         one.name or source_name("vllm", one.url): list(one.gpus)

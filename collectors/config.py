@@ -61,6 +61,13 @@ class NvmlSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     interval: Positive = 1.0
 
 
+class HostSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="host"):
+    """The machine itself: CPU, memory, disks, network, by the kernel's own files."""
+
+    name: str = "host"
+    interval: Positive = 2.0
+
+
 class VllmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="vllm"):
     """A vLLM server, 0.6 to 0.33."""
 
@@ -83,9 +90,14 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     environment: str = ""
 
 
-AnySource = NvmlSource | VllmSource | LangfuseSource
+AnySource = NvmlSource | HostSource | VllmSource | LangfuseSource
 
-KINDS: dict[str, type[AnySource]] = {"nvml": NvmlSource, "vllm": VllmSource, "langfuse": LangfuseSource}
+KINDS: dict[str, type[AnySource]] = {
+    "nvml": NvmlSource,
+    "host": HostSource,
+    "vllm": VllmSource,
+    "langfuse": LangfuseSource,
+}
 """What ``kind`` may say, and which keys stand beside it."""
 
 

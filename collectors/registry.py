@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aistack_top.clock import Clock
 from aistack_top.signals import Layer
 from collectors.base import Collector, Source
-from collectors.config import AnySource, LangfuseSource, NvmlSource, VllmSource
+from collectors.config import AnySource, HostSource, LangfuseSource, NvmlSource, VllmSource
 
 if TYPE_CHECKING:
     import httpx
@@ -32,6 +32,7 @@ class Kind:
 
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
+    Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
     Kind("vllm", "serving", VllmSource, "collectors.serving.vllm:build", "vLLM 0.6 to 0.33: /metrics, /load, /version"),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
 )

@@ -93,6 +93,8 @@ def test_plain_text_never_holds_a_control_character_or_exceeds_its_limit(text):
         (1.98e9, "Hz", "1980 MHz"),
         (699.6, "W", "700 W"),
         (61.0, "Cel", "61 °C"),
+        (1.0, "{flag}", "yes"),
+        (0.0, "{flag}", "no"),
         (12.0, "{request}", "12"),
         (0.25, "{request}/s", "0.25/s"),
         (12345.0, "{token}/s", "12.3k/s"),
