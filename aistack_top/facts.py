@@ -6,8 +6,11 @@ from aistack_top.entity import Entity
 from aistack_top.tick import Event, Fact, Link
 
 
+MOST_FACTS = 20_000
+
+
 class Facts:
-    """The facts and links known so far."""
+    """The facts and links known so far; of more than `MOST_FACTS`, those that were said longest ago are forgotten."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[Entity, str], str] = {}
@@ -18,12 +21,14 @@ class Facts:
         events = []
         for fact in facts:
             key = (fact.entity, fact.key)
-            before = self._values.get(key)
+            before = self._values.pop(key, None)
             self._values[key] = fact.value
             if before is not None and before != fact.value and fact.watched:
                 text = f"{fact.key.replace('_', ' ')} {before} -> {fact.value}"
                 detail = (("key", fact.key), ("before", before), ("after", fact.value))
                 events.append(Event(at, seen, layer, "changed", "info", fact.entity, text, source, detail))
+        while len(self._values) > MOST_FACTS:
+            del self._values[next(iter(self._values))]
         return events
 
     def join(self, links: Iterable[Link]) -> None:

@@ -60,6 +60,7 @@ class Places:
         self._uses = _uses(table)
         self._facts_of = {name: row for row in table.fact for name in row.names}
         self._ranks: set[str] = set()
+        self._names_ranks = False
         self._known: dict[Series, bool] = {}
         self.gauges: dict[Series, tuple[Place, ...]] = {}
         self.cumulative: dict[Series, tuple[Place, ...]] = {}
@@ -75,6 +76,7 @@ class Places:
         ranks = {rank for series in new if (rank := _first(series, self._rank_labels))}
         if ranks - self._ranks:
             self._ranks |= ranks
+            self._names_ranks = bool(self._ranks - {"0"})
             new = [*self._known, *new]
         for series in new:
             places = tuple(self._places(series))
@@ -102,7 +104,7 @@ class Places:
                     found.update(dict.fromkeys(_facts(self._facts_of[series.name], entity, series, value)))
         for row in self.table.metric:
             present = next((name for name in row.names if _stands(row, name) in names), row.names[0])
-            if present != row.names[0]:
+            if present != row.names[0] and not row.join:
                 found[Fact(self.about, f"alias_{row.signal}", present, watched=False)] = None
         return tuple(found)
 
@@ -136,9 +138,9 @@ class Places:
         keys = {}
         for key, given in names.items():
             way = naming(given)
-            value = way.constant or _first(series, way.labels or way.rank)
+            value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
             if way.rank:
-                value = f"{self._source}/{value}" if value and self._ranks - {"0"} else self._source
+                value = f"{self._source}/{value}" if value and self._names_ranks else self._source
             value = plain(value, ENTITY_LIMIT)
             if value:
                 keys[key] = value
@@ -152,7 +154,8 @@ def _uses(table: Table) -> dict[str, list[_Use]]:
     for index, row in enumerate(table.metric):
         names = {**table.entity, **row.entity}
         where = _filter(row.where)
-        for alias, name in enumerate(row.names):
+        for place, name in enumerate(row.names):
+            alias = 0 if row.join else place
             if row.type == "histogram":
                 uses.setdefault(name + "_bucket", []).append(_Use(index, alias, "bucket", names, where))
                 uses.setdefault(name + "_count", []).append(_Use(index, alias, "count", names, where))

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-MOST_SERIES = 20_000
+MOST_SERIES = 5_000
 """Wanted series read of one page. LiteLLM's pages grow with every key and user; more than this is an accident."""
 
-MOST_PREFIXES = 60_000
+MOST_PREFIXES = 15_000
 """Entries of a memo, about 10 MB; a source whose labels churn past it is learned anew."""
 
 ASIDE = 256 * 1024

@@ -140,6 +140,16 @@ def test_a_reset_forgets_what_came_before():
     assert state.facts.get(GPU, "index") is None
 
 
+def test_more_series_than_are_kept_is_said_once():
+    state = State()
+    state.timeline.most = 1
+    for second in range(3):
+        rows = [("gpu.temperature", Entity.of(gpu=str(n)), 1.0) for n in range(3)]
+        state.take(tick(START + second, batch(START + second, rows)))
+    (event,) = state.frame().events(START)
+    assert event.text == "nvml tells more series than the 1 that are kept; new ones are not shown"
+
+
 def build_frame():
     state = State()
     rows = [

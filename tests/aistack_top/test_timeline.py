@@ -116,3 +116,14 @@ def test_it_knows_whom_a_signal_is_about():
     assert timeline.entities("serving.requests.waiting") == [A, Entity.of(engine="b")]
     assert timeline.entities("serving.requests.waiting", A) == [A]
     assert timeline.entities("calls.rate", SERVICE) == []
+
+
+def test_labels_that_are_invented_cost_no_memory_and_ended_processes_make_room():
+    timeline = Timeline(span_s=10.0, most=3)
+    for number in range(5):
+        put(timeline, 100.0, 1.0, entity=Entity.of(process=str(number)))
+    assert (len(timeline), timeline.refused) == (3, 2)
+    put(timeline, 120.0, 1.0, entity=Entity.of(process="0"))
+    put(timeline, 120.0, 1.0, entity=Entity.of(process="new"))
+    assert (len(timeline), timeline.refused) == (2, 2)
+    assert timeline.entities("serving.requests.waiting") == [Entity.of(process="0"), Entity.of(process="new")]

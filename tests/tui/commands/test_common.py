@@ -9,7 +9,8 @@ END = START + 3600.0
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90.0), ("10m", 600.0), ("2h", 7200.0), ("1d", 86400.0), ("5", 5.0), (" 1.5H ", 5400.0)]
+    ("text", "seconds"),
+    [("90s", 90.0), ("10m", 600.0), ("2h", 7200.0), ("1d", 86400.0), ("5", 5.0), (" 1.5H ", 5400.0)],
 )
 def test_a_length_of_time_is_read_as_people_write_it(text, seconds):
     assert span(text) == seconds

@@ -1,0 +1,68 @@
+"""All bad servers at once over real sockets: each is said in words, the sound one is untouched, nothing blocks."""
+
+import asyncio
+import contextlib
+
+import httpx
+
+from aistack_top.clock import WallClock
+from aistack_top.state import State
+from collectors.base import Source
+from collectors.scheduler import LiveFeed
+from collectors.serving.vllm import VllmCollector
+from tests.playback import hostile
+
+
+async def longest_block(stop):
+    """Return the longest time the loop was not free, in seconds."""
+    loop, longest = asyncio.get_running_loop(), 0.0
+    while not stop.is_set():
+        before = loop.time()
+        await asyncio.sleep(0.005)
+        longest = max(longest, loop.time() - before - 0.005)
+    return longest
+
+
+async def test_every_bad_server_is_said_in_words_and_costs_only_itself():
+    port = asyncio.get_running_loop().create_future()
+
+    async def ready(number):
+        port.set_result(number)
+
+    server = asyncio.create_task(hostile.serve(0, ready))
+    base = f"http://127.0.0.1:{await port}"
+    stop, state = asyncio.Event(), State()
+    async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as client:
+        sources = [Source(name, "vllm", "serving", 0.5, 0.8, f"{base}/{name}") for name in hostile.PATHS]
+        feed = LiveFeed([VllmCollector(source, client, WallClock()) for source in sources], WallClock(), tick_s=0.2)
+        watch = asyncio.create_task(longest_block(stop))
+        stream = feed.ticks()
+        async with asyncio.timeout(30):
+            async for tick in stream:
+                state.take(tick)
+                if len(state.health.newest) == len(sources):
+                    break
+        stop.set()
+        blocked = await watch
+        await stream.aclose()
+        await feed.aclose()
+    server.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await server
+    told = {name: health for name, (_, health) in state.health.newest.items()}
+    status = {name: health.status for name, health in told.items()}
+    assert status["html"] == "misconfigured"
+    assert {status[name] for name in ("drip", "hang")} == {"slow"}
+    assert {status[name] for name in ("huge", "cut", "loop")} <= {"down", "misconfigured", "slow"}
+    assert {status[name] for name in ("nan", "twice", "garbage", "many")} <= {"ok", "slow"}
+    assert "1 series stood there twice; the last was taken" in told["twice"].reason
+    assert "series beyond the first" in told["many"].reason
+    assert all(health.reason.isprintable() for health in told.values())
+    frame = state.frame()
+    running = {
+        e.get("engine"): frame.read("serving.requests.running", e) for e in frame.entities("serving.requests.running")
+    }
+    assert running["twice"].sample.value == 4.0
+    assert frame.entities("serving.requests.waiting") == []
+    # generous: the bar is 0.1 s on a calm machine, and the test machine may be busy with the other tests
+    assert blocked < 1.0
