@@ -1,6 +1,7 @@
 """Made-up ticks for the tests of sessions: small, regular, and with everything in them a tick can have."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def engine_batch(second: int, seen: float) -> Batch:
     builder.add(
         "serving.ttft", ENGINE, Quantiles(0.1, 0.3 + second / 1000, Bound("above", 80.0), 0.2, float(second), 60.0)
     )
-    events = ()
+    events: tuple[Event, ...] = ()
     if second % 30 == 10:
         events = (Event(seen - 1, seen, "serving", "restart", "warning", ENGINE, f"restarted {second}", "vllm-a"),)
     facts = (Fact(ENGINE, "version", f"0.{second // 60}"), Fact(ENGINE, "model", "llama"))
@@ -85,12 +86,18 @@ def record(path: Path, ticks: Iterable[Tick], *, block_s: float = 60.0, close: b
     """Record ticks as they come, in virtual time, waiting for the recorder's thread where its queue is full."""
     recorder = Recorder(path, node="node-1", clock=VirtualClock(START), block_s=block_s)
     for one in ticks:
-        while recorder.backlog > 50:
-            pass
+        if recorder.backlog > 50:
+            drain(recorder)
         recorder.take(one)
     if close:
         recorder.close(30.0)
     return recorder
+
+
+def drain(recorder: Recorder) -> None:
+    """Wait until the recorder's thread has taken everything."""
+    while recorder.backlog:
+        time.sleep(0.001)
 
 
 async def played(session: Session, clock: Clock | None = None, **options: object) -> list[Tick]:

@@ -1,0 +1,50 @@
+"""Reading ``session.json``, whoever wrote it."""
+
+from math import isfinite
+
+import msgspec
+
+from aistack_top.plain import plain
+from aistack_top.session.errors import SessionError
+from aistack_top.session.format import LATEST, SCHEMA, SessionInfo, SignalInfo
+
+
+def decode_info(data: bytes) -> SessionInfo:
+    """Return what ``session.json`` says, with its texts made harmless.
+
+    Raises:
+        SessionError: it is none of ours, or of a later version of the program.
+
+    """
+    schema = _schema(data)
+    if schema != SCHEMA:
+        if schema.startswith("aistack-top/session/"):
+            version = plain(schema.rpartition("/")[2], 20)
+            msg = f"it has format {version}, and this program knows {SCHEMA.rpartition('/')[2]}: a newer one is needed"
+            raise SessionError("cannot read this session", msg)
+        raise SessionError("not a session", "session.json was not written by aistack-top")
+    try:
+        info = msgspec.json.decode(data, type=SessionInfo)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise SessionError("not a session", f"session.json: {plain(str(error))}") from error
+    times = (info.start, info.every_s, info.end or 0.0)
+    if not all(isfinite(time) and 0 <= time < LATEST for time in times):
+        raise SessionError("not a session", "session.json has a time that is none")
+    return msgspec.structs.replace(
+        info,
+        node=plain(info.node),
+        program=plain(info.program),
+        sources=tuple(plain(source) for source in info.sources),
+        signals=tuple(SignalInfo(plain(s.name), plain(s.unit), plain(s.form), plain(s.layer)) for s in info.signals),
+    )
+
+
+class _Schema(msgspec.Struct):
+    schema: str
+
+
+def _schema(data: bytes) -> str:
+    try:
+        return msgspec.json.decode(data, type=_Schema).schema
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise SessionError("not a session", f"session.json: {plain(str(error))}") from error

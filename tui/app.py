@@ -1,0 +1,141 @@
+"""The terminal application: one feed, one state, one screen at a time."""
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+from aistack_top.feed import Feed
+from aistack_top.plain import plain
+from layouts.load import Layout
+from tui import theme
+from tui.console import make
+from tui.cost import CountingDriver
+from tui.glyphs import Glyphs
+from tui.screens.base import ConsoleScreen
+from tui.screens.overview import OverviewScreen
+
+REPAINT_S = 0.1
+LOW_BANDWIDTH_REPAINT_S = 5.0
+
+
+class ConsoleApp(App[None]):
+    """Shows a feed, whatever it is, until a person quits; then closes it.
+
+    ``low_bandwidth`` drops histories and repaints every 5 s. ``notes`` are sentences to be told at the start.
+    ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
+    ids, as Textual does.
+    """
+
+    CSS_PATH = "console.tcss"
+    TITLE = "aistack-top"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit", id="quit"),
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="quit.always"),
+        Binding("colon", "command_palette", "All commands", id="palette"),
+    ]
+
+    def __init__(
+        self,
+        feed: Feed,
+        layout: Layout,
+        *,
+        low_bandwidth: bool = False,
+        ascii_only: bool = False,
+        notes: Sequence[str] = (),
+        node: str = "",
+        keymap: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(driver_class=CountingDriver)
+        for one in theme.THEMES:
+            self.register_theme(one)
+        self.theme = theme.OWN
+        self.animation_level = "none"
+        glyphs = Glyphs(ascii_only or theme.wants_ascii(os.environ))
+        self.console_model = make(
+            feed, layout, glyphs, self._on_news, self.tell, low_bandwidth=low_bandwidth, node=plain(node, 60)
+        )
+        self.console_model.notices += [plain(note, 300) for note in notes]
+        self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
+        self._keymap_wanted = keymap or {}
+        self._painted = -self.repaint_s
+        self._paint_due = False
+        self._frozen = False
+        self._pumping: asyncio.Task[None] | None = None
+
+    def get_default_screen(self) -> Screen[None]:
+        """See `textual.app.App.get_default_screen`."""
+        return OverviewScreen(self.console_model)
+
+    def on_mount(self) -> None:
+        """Start taking ticks, and quit cleanly when asked to by a signal."""
+        self.set_keymap(self._keymap_wanted)
+        self._pumping = asyncio.create_task(self.console_model.pump.run(), name="feed")
+        if not self.is_headless:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    async def on_unmount(self) -> None:
+        """Stop taking ticks and let the feed go."""
+        if self._pumping is not None:
+            self._pumping.cancel()
+            await asyncio.gather(self._pumping, return_exceptions=True)
+        await self.console_model.pump.close()
+
+    def tell(self, sentence: str) -> None:
+        """Show a sentence that a person must know."""
+        self.console_model.notices.append(plain(sentence, 300))
+        self.paint()
+
+    def paint(self) -> None:
+        """Hand the screen that is seen one view of the present moment."""
+        self._paint_due = False
+        if not self.is_running or not self.screen_stack:
+            return
+        screen = self.screen
+        if isinstance(screen, ConsoleScreen):
+            self._painted = asyncio.get_running_loop().time()
+            screen.look_again()
+            if not self._frozen and self.console_model.state.now > 0:
+                self._frozen = True
+                self.call_after_refresh(self._freeze)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Return every action of the screen for the palette; each key's description is its command."""
+        seen: set[str] = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.description and not binding.system and binding.description not in seen:
+                seen.add(binding.description)
+                yield SystemCommand(binding.description, f"key: {binding.key}", _runner(self, active.node, binding))
+        yield SystemCommand("Theme", "other colours", self.action_change_theme)
+
+    def _on_news(self) -> None:
+        if self._paint_due:
+            return
+        self._paint_due = True
+        wait = self._painted + self.repaint_s - asyncio.get_running_loop().time()
+        if wait <= 0:
+            self.call_later(self.paint)
+        else:
+            self.set_timer(wait, self.paint)
+
+    def _freeze(self) -> None:
+        # what was built to get here lives as long as the program: looking through it again costs 40 ms a time
+        if not self.is_headless:
+            gc.collect()
+            gc.freeze()
+
+
+def _runner(app: App[None], node: DOMNode, binding: Binding) -> Callable[[], Awaitable[bool]]:
+    async def run() -> bool:
+        return await app.run_action(binding.action, default_namespace=node)
+
+    return run

@@ -1,0 +1,79 @@
+"""The time axis that all panels share: its span, what happened on it, and where the cursor stands."""
+
+from datetime import datetime
+from itertools import groupby
+
+from aistack_top.tick import Severity
+from tui.glyphs import SEVERITY_SIGNS, Glyphs
+from tui.view import View
+from tui.widgets.cells import Cell, CellView, Line, cell
+
+_RANK: tuple[Severity, ...] = ("info", "warning", "critical")
+_STYLE: dict[Severity, str] = {"info": "text", "warning": "warning", "critical": "alarm"}
+
+
+class TimeAxis(CellView):
+    """One line: first time, track with marks and cursor, last time, span."""
+
+    def look(self, view: View) -> None:
+        """Show a moment."""
+        if self.size.width and view.frame.now > 0:
+            self.show([axis(view, self.size.width, self.glyphs)])
+
+    def column_at(self, x: int, view: View) -> float | None:
+        """Return the time under a column of the widget, or None beside the track."""
+        room = track_width(self.size.width)
+        count = view.fit(room)
+        place = x - 9 - (room - count)
+        return view.start(count) + (place + 1) * view.column_s(count) - 1e-3 if 0 <= place < count else None
+
+
+def track_width(width: int) -> int:
+    """Return how many columns the track has on an axis of a width: less two times of day and the span."""
+    return max(width - 26, 8)
+
+
+def axis(view: View, width: int, glyphs: Glyphs) -> Line:
+    """Return the axis as one line."""
+    room = track_width(width)
+    count = view.fit(room)
+    marks: dict[int, Severity] = {}
+    for event in view.frame.log:
+        column = view.column_of(event.at, count)
+        if column is not None and _RANK.index(event.severity) >= _RANK.index(marks.get(column, "info")):
+            marks[column] = event.severity
+    cursor = view.cursor(count)
+    signs = [_sign(column, marks, cursor, glyphs) for column in range(count)]
+    runs = [(style, "".join(sign for sign, _ in group)) for style, group in groupby(signs, key=lambda sign: sign[1])]
+    track = tuple(Cell(text, style, len(text)) for style, text in runs)
+    first = cell(clock(view.start(count)), "dim")
+    last = cell(f" {clock(view.end)}", "dim")
+    pad = cell("", "text", room - count)
+    used = pad.width + first.width + 1 + count + last.width
+    length = cell(span(view.span_s), "dim", max(width - used, 0), right=True)
+    return (pad, first, cell(" "), *track, last, length)
+
+
+def clock(at: float) -> str:
+    """Return a local time of day to the second."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+
+
+def zone(at: float) -> str:
+    """Return the name of the local time zone at a time."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Z")
+
+
+def span(seconds: float) -> str:
+    """Return the length of the axis: ``5 min``, ``1 h``."""
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def _sign(column: int, marks: dict[int, Severity], cursor: int | None, glyphs: Glyphs) -> tuple[str, str]:
+    if column == cursor:
+        return glyphs.text("│"), "cursor"
+    if column in marks:
+        return glyphs.text(SEVERITY_SIGNS[marks[column]]), _STYLE[marks[column]]
+    return glyphs.text("─"), "rule"

@@ -1,0 +1,147 @@
+"""Lines made of cells, and the widget that repaints only the cells that changed.
+
+Textual repaints whole segments wherever they touch a dirty region, so every field that changes by itself is a cell
+of its own. Measured on Textual 8.2.8, this is a tenth of the bytes of repainting the widget.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.glyphs import Glyphs
+
+
+class Cell(NamedTuple):
+    """A run of text in one style. ``width`` is in terminal cells; ``action`` runs when it is clicked."""
+
+    text: str
+    style: str = "text"
+    width: int = -1
+    action: str = ""
+
+
+Line = tuple[Cell, ...]
+
+
+def cell(text: str, style: str = "text", width: int | None = None, *, right: bool = False, action: str = "") -> Cell:
+    """Return a cell of exactly ``width``, padded or, for a name from outside, cut with an ellipsis."""
+    size = cell_len(text)
+    if width is None or width == size:
+        return Cell(text, style, size, action)
+    if size > width:
+        text = set_cell_size(text, width - 1).rstrip() + "…" if width > 1 else " " * width
+        size = cell_len(text)
+    space = " " * (width - size)
+    return Cell(space + text if right else text + space, style, width, action)
+
+
+def words(pieces: Sequence[str], width: int, gap: str = " ") -> str:
+    """Return as many pieces, from the first on, as fit whole into a width."""
+    said = ""
+    for piece in pieces:
+        longer = said + gap + piece if said else piece
+        if cell_len(longer) > width:
+            break
+        said = longer
+    return said
+
+
+def first_that_fits(texts: Sequence[str], width: int) -> str:
+    """Return the first of several wordings that fits; else the whole words of the last that do."""
+    for text in texts:
+        if cell_len(text) <= width:
+            return text
+    return words(texts[-1].split(), width) if texts else ""
+
+
+class CellView(Widget):
+    """Shows lines; when they change, repaints the cells that differ and nothing else."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "c-text",
+        "c-title",
+        "c-label",
+        "c-chosen",
+        "c-value",
+        "c-dim",
+        "c-stale",
+        "c-alarm",
+        "c-warning",
+        "c-ok",
+        "c-rule",
+        "c-graph",
+        "c-cursor",
+        "c-key",
+        "c-mode",
+    }
+
+    def __init__(self, glyphs: Glyphs, *, id: str) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self.glyphs = glyphs
+        self._lines: tuple[Line, ...] = ()
+        self._strips: dict[int, Strip] = {}
+        self._styles: dict[str, Style] = {}
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is shown."""
+        return self._lines
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show lines in place of those before, top line first."""
+        before, self._lines = self._lines, tuple(lines)
+        for y in range(max(len(before), len(self._lines))):
+            old = before[y] if y < len(before) else ()
+            new = self._lines[y] if y < len(self._lines) else ()
+            if old != new:
+                self._strips.pop(y, None)
+                dirty = _changed(old, new, y, self.size.width)
+                if dirty:
+                    self.refresh(*dirty)
+
+    def render_line(self, y: int) -> Strip:
+        """See `textual.widget.Widget.render_line`."""
+        width = self.size.width
+        known = self._strips.get(y)
+        if known is not None and known.cell_length == width:
+            return known
+        line = self._lines[y] if y < len(self._lines) else ()
+        base = self._style("text")
+        segments = [Segment(self.glyphs.text(one.text), self._style(one.style, one.action)) for one in line]
+        strip = Strip(segments, sum(one.width for one in line)).adjust_cell_length(width, base)
+        self._strips[y] = strip
+        return strip
+
+    def notify_style_update(self) -> None:
+        """See `textual.widget.Widget.notify_style_update`: another theme, other colours."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
+
+    def _style(self, name: str, action: str = "") -> Style:
+        key = name + action
+        found = self._styles.get(key)
+        if found is None:
+            found = self.get_component_rich_style(f"c-{name}")
+            if action:
+                found += Style(meta={"@click": action})
+            self._styles[key] = found
+        return found
+
+
+def _changed(old: Line, new: Line, y: int, width: int) -> list[Region]:
+    """Return the regions of the cells that differ; the whole line where the fields moved."""
+    if [one.width for one in old] != [one.width for one in new]:
+        return [Region(0, y, width, 1)] if width else []
+    regions, x = [], 0
+    for before, after in zip(old, new, strict=True):
+        if before != after and x < width and after.width:
+            regions.append(Region(x, y, min(after.width, width - x), 1))
+        x += after.width
+    return regions
