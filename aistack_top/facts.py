@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping
 from aistack_top.entity import Entity
 from aistack_top.tick import Event, Fact, Link
 
-
 MOST_FACTS = 20_000
 
 
 class Facts:
-    """The facts and links known so far; of more than `MOST_FACTS`, those that were said longest ago are forgotten."""
+    """The facts and links known so far; of more than `MOST_FACTS`, those that were learned first are forgotten."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[Entity, str], str] = {}
@@ -21,7 +20,7 @@ class Facts:
         events = []
         for fact in facts:
             key = (fact.entity, fact.key)
-            before = self._values.pop(key, None)
+            before = self._values.get(key)
             self._values[key] = fact.value
             if before is not None and before != fact.value and fact.watched:
                 text = f"{fact.key.replace('_', ' ')} {before} -> {fact.value}"

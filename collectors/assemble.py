@@ -52,6 +52,8 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
     """
     import httpx
 
+    from collectors.spend.prices import PriceCollector
+
     client = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
         headers={"user-agent": "aistack-top"},
@@ -69,6 +71,7 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
     if problems:
         raise ConfigError(problems)
     collectors += _links(config, collectors, clock)
+    collectors.append(PriceCollector(config.spend, clock))
     return LiveFeed(collectors, clock, title=node)
 
 

@@ -90,6 +90,8 @@ class Exposition:
         self._counted: dict[Series, float] = {}
         self._base: dict[Series, float] = {}
         self._was_clean = True
+        self._newborn: set[Series] = set()
+        self._read_at: float | None = None
         self._began: float | None = None
         self._restarts: deque[float] = deque(maxlen=FLAPPING)
         self._meters: dict[tuple[Key, str], RateMeter] = {}
@@ -110,7 +112,7 @@ class Exposition:
         self._carry(values, page.clean)
         if self._layout is None:
             self._layout = self._lay_out()
-        taking = _Taking(at, self._counted, self._layout)
+        taking = _Taking(at, values, page.clean, self._counted, self._layout)
         for series, value in values.items():
             for place in self._places.gauges.get(series, ()):
                 taking.gauged.setdefault(place.key, []).append((value, series))
@@ -120,6 +122,7 @@ class Exposition:
             if done.setdefault(row.signal, index) == index:
                 for key in keys:
                     self._take(taking, row, key)
+        self._read_at = at
         notes = _notes(page, taking.uneven)
         if self._flapping(at):
             notes.append(f"restarted {FLAPPING} times within a minute: do several servers answer behind this address?")
@@ -156,6 +159,7 @@ class Exposition:
             kept.clear()
         self._layout = None
         self._was_clean = True
+        self._read_at = None
 
     def _flapping(self, at: float) -> bool:
         return len(self._restarts) == FLAPPING and at - self._restarts[0] < 60.0
@@ -168,10 +172,14 @@ class Exposition:
         """
         counted, cumulative = self._counted, self._places.cumulative
         hidden, before = bool(counted) and not self._was_clean, len(counted)
+        self._newborn = set()
         for series, value in values.items():
             if series in cumulative:
-                if hidden and series not in counted:
-                    self._base[series] = value
+                if series not in counted:
+                    if hidden:
+                        self._base[series] = value
+                    else:
+                        self._newborn.add(series)
                 counted[series] = value
         if len(counted) > 2 * MOST_SERIES:
             self._counted = {series: value for series, value in counted.items() if series in values}
@@ -188,6 +196,8 @@ class Exposition:
         return layout
 
     def _take(self, taking: "_Taking", row: Metric, key: Key) -> None:
+        if taking.silent(key):
+            return
         if row.type == "histogram":
             self._histogram(taking, row, key)
         elif row.type == "counter":
@@ -221,8 +231,18 @@ class Exposition:
         meter = self._meters.get((key, what))
         if meter is None:
             meter = self._meters[key, what] = RateMeter(row.window_s)
+            born = self._born(members)
+            if born is not None:
+                meter.observe(born, 0.0)
         values = [taking.counted[series] - self._base.get(series, 0.0) for series in members]
         return meter.observe(taking.at, _COMBINE[row.combine](values) if values else 0.0).rate
+
+    def _born(self, members: Sequence[Series]) -> float | None:
+        """Return when counters that appear for the first time stood at nothing: at the page before; None if unknown.
+
+        Without it the first block of a guardrail, which makes its counter, would never be in a rate.
+        """
+        return self._read_at if members and all(series in self._newborn for series in members) else None
 
     def _histogram(self, taking: "_Taking", row: Metric, key: Key) -> None:
         layout, counted = taking.layout, taking.counted
@@ -236,10 +256,14 @@ class Exposition:
         else:
             counts = tuple([sum([counted[series] for series in members]) for members in buckets.values()])
         total = sum([counted[series] for series in sums]) * row.factor if len(sums) == several else None
+        edges = tuple([edge * row.factor for edge in buckets])
         window = self._windows.get(key)
         if window is None:
             window = self._windows[key] = HistogramWindow()
-        window.observe(taking.at, Buckets(tuple([edge * row.factor for edge in buckets]), counts, total))
+            born = self._born([series for members in buckets.values() for series in members])
+            if born is not None:
+                window.observe(born, Buckets(edges, (0.0,) * len(edges), 0.0))
+        window.observe(taking.at, Buckets(edges, counts, total))
         taking.totals[row.signal, key[2]] = counts[-1]
         taking.out.add(row.signal, key[2], window.quantiles())
 
@@ -249,6 +273,8 @@ class _Taking:
     """What is being made of one page."""
 
     at: float
+    values: Mapping[Series, float]
+    clean: bool
     counted: Mapping[Series, float]
     layout: _Layout
     gauged: dict[Key, list[tuple[float, Series]]] = field(default_factory=dict)
@@ -256,6 +282,14 @@ class _Taking:
     gauges: dict[SignalOf, float] = field(default_factory=dict)
     totals: dict[SignalOf, float] = field(default_factory=dict)
     uneven: int = 0
+
+    def silent(self, key: Key) -> bool:
+        """Whether a whole page has none of an output's series any more: a GPU that is lost counts nothing."""
+        if not self.clean or key in self.gauged:
+            return False
+        layout = self.layout
+        groups = [layout.counters.get(key, ()), layout.overs.get(key, ()), *layout.buckets.get(key, {}).values()]
+        return not any(series in self.values for members in groups for series in members)
 
     def present(self) -> list[tuple[int, list[Key]]]:
         """Return the rows that have series, each with the output series of the first of its names that has."""
@@ -268,6 +302,8 @@ class _Taking:
 
 def _gauge(taking: _Taking, row: Metric, key: Key) -> None:
     found, entity = taking.gauged[key], key[2]
+    if row.join == "all" and len({series.name for _, series in found}) < len(row.names):
+        return
     if row.type == "names":
         _, newest = max(found, key=lambda pair: pair[0])
         value = float(len([name for name in newest.labels.get(row.label, "").split(",") if name.strip()]))

@@ -1,15 +1,16 @@
 """Fetching one Prometheus text page, and the collector of a source that has nothing but that page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
 
 from aistack_top.clock import Clock
+from aistack_top.entity import Entity
 from aistack_top.plain import plain
-from aistack_top.tick import Batch
+from aistack_top.tick import Batch, Event, Fact, ReadingsBuilder, Value
 from collectors.base import HealthKeeper, Source, SourceError
-from collectors.exposition import Exposition
+from collectors.exposition import Assembled, Exposition
 from collectors.exposition_table import Table
 from collectors.exposition_text import Memo, Page, parse_aside
 from collectors.http import Answer, get
@@ -30,14 +31,36 @@ class Scrape:
     took_s: float
 
 
-class Scraper:
-    """Fetches the page of one source and reads it by its table."""
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a source's own module reads from a page beyond its table; ``notes`` go into the health record."""
 
-    def __init__(self, source: Source, client: httpx.AsyncClient, table: Table, url: str) -> None:
+    readings: Sequence[tuple[str, Entity, Value | None]] = ()
+    events: tuple[Event, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Add = Callable[[Page, Assembled, float], Added]
+"""Reads a page that its table has been applied to, at a time in seconds."""
+
+
+class Scraper:
+    """Fetches the page of one source and reads it by its table; ``headers`` carry a key, if it wants one."""
+
+    def __init__(
+        self,
+        source: Source,
+        client: httpx.AsyncClient,
+        table: Table,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._source = source
         self._client = client
         self._table = table
         self._url = url
+        self._headers = headers
         self._wanted = table.wanted()
         self._memo = Memo()
 
@@ -48,7 +71,7 @@ class Scraper:
             SourceError: no answer, a refusal, or something that is not a page of this kind of source.
 
         """
-        answer = await get(self._client, self._url, deadline_s=self._source.deadline_s)
+        answer = await get(self._client, self._url, headers=self._headers, deadline_s=self._source.deadline_s)
         check(answer, self._table)
         page = await parse_aside(answer.body, self._wanted, self._memo)
         if not page.values and page.bad and not _identified(answer.body, self._table):
@@ -57,12 +80,26 @@ class Scraper:
 
 
 class ExpositionCollector:
-    """Collects from a source of which everything worth knowing stands on one page; needs a table and no code."""
+    """Collects from a source of which everything worth knowing stands on one page; needs a table and no code.
 
-    def __init__(self, source: Source, client: httpx.AsyncClient, clock: Clock, table: Table, url: str) -> None:
+    What a table cannot say is read by ``add``.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        table: Table,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        add: Add | None = None,
+    ) -> None:
         self._source = source
         self._clock = clock
-        self._scraper = Scraper(source, client, table, url)
+        self._add = add
+        self._scraper = Scraper(source, client, table, url, headers)
         self._exposition = Exposition(table, source)
         self._keeper = HealthKeeper(source)
         self._facts_due = 0.0
@@ -82,12 +119,16 @@ class ExpositionCollector:
             return Batch(now, now, self._keeper.bad(now, error))
         now = self._clock.now()
         found = self._exposition.read(scrape.page, now, now)
-        notes = [*found.notes, self._exposition.missing(scrape.page)]
+        more = self._add(scrape.page, found, now) if self._add else Added()
+        readings = ReadingsBuilder()
+        for signal, entity, value in (*found.readings, *more.readings):
+            readings.add(signal, entity, value)
+        notes = [*found.notes, *more.notes, self._exposition.missing(scrape.page)]
         health = self._keeper.good(now, scrape.took_s, reason=reason(notes))
         facts = self._exposition.facts(scrape.page) if found.restarted or now >= self._facts_due else ()
         if facts:
             self._facts_due = now + FACTS_S
-        return Batch(now, now, health, found.readings, found.events, facts=facts)
+        return Batch(now, now, health, readings.build(), (*found.events, *more.events), facts=(*facts, *more.facts))
 
     async def aclose(self) -> None:
         """See `collectors.base.Collector.aclose`; the client belongs to whoever made it."""

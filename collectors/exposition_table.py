@@ -5,6 +5,7 @@
 | ``title``, ``identity``, ``hint`` | what the source is called, what its page must hold, what to say if it does not |
 | ``start_time`` | names of the gauge that tells a restart |
 | ``blanks`` | ranges of values that mean "no value" (DCGM) |
+| ``raw`` | names that the source's own module reads from the page |
 | ``[entity]`` | which labels name whom a series is about |
 | ``[[metric]]`` | one signal: its raw names over the versions, type, filter, unit factor |
 | ``[[fact]]`` | labels or values that hold until they change |
@@ -23,6 +24,7 @@ from aistack_top.signals import signals
 
 Type = Literal["gauge", "counter", "histogram", "ratio", "names"]
 Combine = Literal["sum", "max", "min", "mean"]
+Join = Literal["", "any", "all"]
 
 
 class TableError(ValueError):
@@ -33,13 +35,14 @@ class Naming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the value of an entity key comes from. In TOML a string is short for ``labels``, split at ``|``.
 
     ``labels``: the first of them that is there and not empty. ``rank``: likewise, but the value is the source's
-    name, with ``/rank`` behind it once there are several. ``constant``: always this. A series without the label
-    is left out, unless ``optional``: then it only lacks the key.
+    name, with ``/rank`` behind it once there are several. ``constant``: always this. ``own``: the source's name.
+    A series without the label is left out, unless ``optional``: then it only lacks the key.
     """
 
     labels: tuple[str, ...] = ()
     rank: tuple[str, ...] = ()
     constant: str = ""
+    own: bool = False
     optional: bool = False
 
 
@@ -55,6 +58,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     - ``ratio``: increase of ``names`` (with ``where``) over that of ``over`` (with ``over_where``).
     - ``names``: number of comma-separated names in ``label`` of the series with the highest value.
+    - ``join``: the names are parts and not aliases: what ``any`` of them say is combined, or what ``all`` say.
 
     Values below ``least`` or above ``most`` mean "no value"; what is left is multiplied by ``factor``. A rate or
     ratio looks back ``window_s`` seconds. ``expected`` is told when missing, with ``since`` and ``until``, the
@@ -69,6 +73,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     over_where: dict[str, str] = {}
     label: str = ""
     combine: Combine = "sum"
+    join: Join = ""
     factor: float = 1.0
     least: float | None = None
     most: float | None = None
@@ -108,13 +113,14 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fact: tuple[FactRow, ...] = ()
     start_time: tuple[str, ...] = ("process_start_time_seconds",)
     blanks: tuple[tuple[float, float], ...] = ()
+    raw: tuple[str, ...] = ()
     hint: str = ""
 
     def wanted(self) -> frozenset[bytes]:
         """Return the names of the series that are read; all others are passed over."""
         rows = [name for row in self.metric for name in row.raw_names()]
         facts = [name for row in self.fact for name in row.names]
-        return frozenset(name.encode() for name in (*rows, *facts, *self.start_time))
+        return frozenset(name.encode() for name in (*rows, *facts, *self.start_time, *self.raw))
 
     def is_blank(self, value: float) -> bool:
         """Whether the source means "no value" by this one."""
@@ -150,6 +156,8 @@ def _check(row: Metric) -> None:
         raise TableError(f"{row.signal}: without names")
     if (row.type == "ratio") != bool(row.over):
         raise TableError(f"{row.signal}: a ratio needs 'over', and nothing else may have it")
+    if row.join == "all" and row.type != "gauge":
+        raise TableError(f"{row.signal}: only a gauge can need all its parts")
     if (row.type == "names") != bool(row.label):
         raise TableError(f"{row.signal}: type 'names' needs 'label', and nothing else may have it")
     for pattern in (*row.where.values(), *row.over_where.values()):
@@ -166,5 +174,5 @@ def _check_names(names: Names, where: str) -> None:
         raise TableError(f"{where}: no such entity key: {', '.join(unknown)}; known: {', '.join(KEYS)}")
     for key, given in names.items():
         way = naming(given)
-        if sum(map(bool, (way.labels, way.rank, way.constant))) != 1:
-            raise TableError(f"{where}: {key}: say one of labels, rank, constant")
+        if sum(map(bool, (way.labels, way.rank, way.constant, way.own))) != 1:
+            raise TableError(f"{where}: {key}: say one of labels, rank, constant, own")

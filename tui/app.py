@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -29,17 +30,18 @@ LOW_BANDWIDTH_REPAINT_S = 5.0
 class ConsoleApp(App[None]):
     """Shows a feed, whatever it is, until a person quits; then closes it.
 
-    ``low_bandwidth`` drops histories and repaints every 5 s. ``notes`` are sentences to be told at the start.
+    ``low_bandwidth`` drops histories and repaints every 5 s. ``notes`` are sentences to be told; more may be added to
+    the list while the console runs.
     ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
     ids, as Textual does.
     """
 
-    CSS_PATH = "console.tcss"
+    CSS_PATH = Path(__file__).with_name("console.tcss")
     TITLE = "aistack-top"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="quit"),
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="quit.always"),
-        Binding("colon", "command_palette", "All commands", id="palette"),
+        Binding("colon,ctrl+p", "command_palette", "All commands", id="palette"),
     ]
 
     def __init__(
@@ -60,9 +62,15 @@ class ConsoleApp(App[None]):
         self.animation_level = "none"
         glyphs = Glyphs(ascii_only or theme.wants_ascii(os.environ))
         self.console_model = make(
-            feed, layout, glyphs, self._on_news, self.tell, low_bandwidth=low_bandwidth, node=plain(node, 60)
+            feed,
+            layout,
+            glyphs,
+            self._on_news,
+            self.tell,
+            low_bandwidth=low_bandwidth,
+            node=plain(node, 60),
+            notes=notes,
         )
-        self.console_model.notices += [plain(note, 300) for note in notes]
         self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
         self._keymap_wanted = keymap or {}
         self._painted = -self.repaint_s
@@ -91,7 +99,7 @@ class ConsoleApp(App[None]):
 
     def tell(self, sentence: str) -> None:
         """Show a sentence that a person must know."""
-        self.console_model.notices.append(plain(sentence, 300))
+        self.console_model.told.append(sentence)
         self.paint()
 
     def paint(self) -> None:

@@ -1,9 +1,10 @@
 """What all screens of one console share: the state, where one stands in time, and what may be done about that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aistack_top.feed import Feed
+from aistack_top.plain import plain
 from aistack_top.state import State
 from layouts.load import Layout
 from tui.cost import OwnCost
@@ -28,9 +29,15 @@ class Console:
     low_bandwidth: bool = False
     node: str = ""
     cursor: TimeCursor = field(default_factory=TimeCursor)
-    notices: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    told: list[str] = field(default_factory=list)
     cost: OwnCost = field(default_factory=OwnCost)
     shows_cost: bool = False
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person must know: the notes of whoever made the console, which may grow, then what came up here."""
+        return [plain(text, 300) for text in (*self.notes, *self.told)]
 
     @property
     def name(self) -> str:
@@ -95,8 +102,9 @@ def make(
     *,
     low_bandwidth: bool = False,
     node: str = "",
+    notes: Sequence[str] = (),
 ) -> Console:
     """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.pump.Pump`."""
     state = State()
     pump = Pump(feed, state, on_news, on_fault)
-    return Console(layout, glyphs, state, pump, Deck(feed), low_bandwidth, node)
+    return Console(layout, glyphs, state, pump, Deck(feed), low_bandwidth, node, notes=notes)

@@ -7,17 +7,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
+from textual.theme import Theme
 
 from tui.console import Console
 from tui.view import View
 from tui.widgets.bars import KeyBar, TitleBar
-from tui.widgets.cells import Line
+from tui.widgets.cells import STYLES, CellView, Line
 from tui.widgets.pager import Pager
 from tui.widgets.transport import TransportBar
 
 
 class ConsoleScreen(Screen[None]):
     """A screen that is handed one view a tick."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"c-{name}" for name in STYLES}
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -33,6 +36,10 @@ class ConsoleScreen(Screen[None]):
             with self.app.batch_update():
                 self.look(self.console.view())
 
+    def on_mount(self) -> None:
+        """Follow the theme."""
+        self.app.theme_changed_signal.subscribe(self, self._restyle)
+
     def on_screen_resume(self) -> None:
         """Catch up with what went on behind another screen."""
         self.call_after_refresh(self.look_again)
@@ -40,6 +47,10 @@ class ConsoleScreen(Screen[None]):
     def on_resize(self, _: events.Resize) -> None:
         """Lay out anew for another size."""
         self.call_after_refresh(self.look_again)
+
+    def _restyle(self, _: Theme) -> None:
+        for view in self.query(CellView):
+            view.restyle()
 
 
 class ListScreen(ConsoleScreen):

@@ -90,6 +90,7 @@ class OverviewScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Begin with the first panel."""
+        super().on_mount()
         self._fit()
         next(iter(self._panels.values())).focus()
 

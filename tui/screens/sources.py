@@ -34,6 +34,7 @@ def source_lines(view: View, width: int, glyphs: Glyphs) -> list[Line]:
     records = health.by_badness(view.frame.health)
     if not records:
         said = "no source: nothing was found or configured" if view.settled else "waiting for the first data"
+        said = said if view.frame.follows else "how the sources were at this moment is not known"
         return [(cell(said, "dim"),)]
     clock = width - sum(size for _, size in COLUMNS)
     titles = [cell(name, "dim", size) for name, size in COLUMNS]

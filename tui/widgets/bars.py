@@ -42,6 +42,8 @@ def health_line(view: View, width: int, glyphs: Glyphs) -> Line:
     records = health.by_badness(view.frame.health)
     if not records and not view.settled:
         return (cell("waiting for the first data", "dim"),)
+    if not records and not view.frame.follows:
+        return (cell(first_that_fits(["how the sources were at this moment is not known", "not known"], width), "dim"),)
     if not records:
         texts = ["no source yet: nothing was found or configured; see aistack-top sources", "no source yet"]
         return (cell(first_that_fits(texts, width), "dim"),)

@@ -1,6 +1,6 @@
 """Lays a panel's figures out in lines: label, number, notes, history; and its table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aistack_top.entity import Entity
 from aistack_top.frame import Frame
@@ -132,7 +132,7 @@ def heading(number: int, panel: Panel, view: View, width: int, glyphs: Glyphs, *
     left = cell(glyphs.text("▸ " if focused else "─ "), "title" if focused else "rule")
     room = width - left.width - name.width - 4
     if worst is None:
-        missing = view.settled and not any(view.frame.entities(row.signal) for row in panel.row)
+        missing = view.settled and view.frame.follows and not any(view.frame.entities(row.signal) for row in panel.row)
         status = cell(first_that_fits(["no source" if missing else "", ""], room), "dim")
     else:
         sign = glyphs.text(STATUS_SIGNS[worst])
@@ -177,14 +177,23 @@ def _others(panel: Panel, view: View, width: int, drawing: Drawing) -> list[Line
     for name, signal in signals().items():
         if signal.layer != panel.layer or not view.frame.entities(name):
             continue
-        row = Row(name, over="each", label=signal.title[:LONGEST_LABEL])
+        row = Row(name, over="each")
         if (name, row.part) in shown and len(lines) < MOST_OTHERS:
             continue
         head = cell(drawing.glyphs.text(f"{signal.title} ({row.part})" if row.part != "value" else signal.title), "dim")
-        lines += [(), (head,), *(line_of(figure, view, width, drawing) for figure in figures(row, view)[:MOST_OTHERS])]
+        lines += [
+            (),
+            (head,),
+            *(line_of(_untitled(figure), view, width, drawing) for figure in figures(row, view)[:MOST_OTHERS]),
+        ]
         if len(lines) >= MOST_OTHERS:
             return [*lines[:MOST_OTHERS], (cell("more is left out", "dim"),)]
     return lines
+
+
+def _untitled(figure: Figure) -> Figure:
+    # the heading above says already which signal it is
+    return replace(figure, notes=tuple(note for note in figure.notes if note != figure.signal.title))
 
 
 def _more(count: int, width: int) -> Line:

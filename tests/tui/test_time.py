@@ -1,0 +1,148 @@
+"""Pausing, the time cursor, time travel, and the bar that moves the feed."""
+
+import re
+
+from textual.events import MouseScrollUp
+from textual.geometry import Offset
+
+from aistack_top.feed import Bounds
+from tests.fakes.feed import START, FakeFeed, World, reset_tick, seconds, tick
+from tests.tui.painted import press, settle, shown, text
+
+WORLD = World(gpus=2)
+
+
+def session(**changes) -> FakeFeed:
+    """A feed that can be played and sought in: two hours, of which ten seconds are taken."""
+    bounds = {"start": START - 3600, "end": START + 3600, "live": False, "seekable": True, "speeds": True}
+    feed = Bounds(**{**bounds, "title": "incident", **changes})
+    return FakeFeed(seconds(10, WORLD), bounds=feed, on_seek=lambda at: reset_tick(at, WORLD))
+
+
+async def test_space_pauses_the_display_while_collection_goes_on():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        paused = await press(app, pilot, "space")
+        assert "PAUSED 16:00:09 UTC" in paused
+        app.console_model.state.take(tick(START + 30, WORLD))
+        await settle(app, pilot)
+        painted = text(app)
+        assert "PAUSED 16:00:09 UTC 21 s behind" in painted
+        assert painted.splitlines()[3:12] == paused.splitlines()[3:12]
+        assert "LIVE 16:00:30 UTC" in await press(app, pilot, "space")
+
+
+async def test_the_cursor_steps_and_all_panels_show_its_moment():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        now = text(app)
+        assert "PAUSED 16:00:08 UTC" in await press(app, pilot, "left_square_bracket")
+        then = await press(app, pilot, "comma")
+        assert "PAUSED 15:59:58 UTC" in then
+        assert "│" in then
+        clocks = [re.findall(r"SM clock +(\d+) MHz", painted) for painted in (now, then)]
+        assert clocks[0]
+        assert clocks[0] != clocks[1]
+        assert "PAUSED 15:59:59 UTC" in await press(app, pilot, "right_square_bracket")
+        assert "LIVE 16:00:09 UTC" in await press(app, pilot, "full_stop")
+
+
+async def test_n_end_and_escape_go_back_to_now():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        for key in ("n", "end", "escape"):
+            await press(app, pilot, "comma")
+            assert "LIVE" in await press(app, pilot, key)
+
+
+async def test_a_live_cursor_stops_at_the_oldest_that_is_held():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, _):
+        app.console_model.move(-100_000)
+        assert app.console_model.cursor.at == START - WORLD.history_s
+
+
+async def test_the_wheel_carries_through_time():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        await pilot._post_mouse_events([MouseScrollUp], offset=Offset(40, 10))
+        await pilot.pause()
+        column = app.console_model.view().column_s(54)
+        assert app.console_model.cursor.at == START + 9 - column
+
+
+async def test_a_click_on_the_axis_puts_the_cursor_there():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        await pilot.click("#axis", offset=(40, 0))
+        await pilot.pause()
+        at = app.console_model.cursor.at
+        assert at is not None
+        assert START - 300 < at < START
+
+
+async def test_events_are_marks_on_the_axis():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, _):
+        axis = next(line for line in text(app).splitlines() if "5 min" in line)
+        assert re.search("─▲─+!─", axis)
+
+
+async def test_plus_and_minus_change_the_span_of_all_histories():
+    async with shown(FakeFeed(seconds(10, WORLD)), (120, 40)) as (app, pilot):
+        short = text(app)
+        assert "10 min" in await press(app, pilot, "plus")
+        assert "5 min" in await press(app, pilot, "minus")
+        assert "2 min" in await press(app, pilot, "minus")
+        assert text(app) != short
+
+
+async def test_a_session_shows_its_bounds_and_stands_still_when_paused():
+    feed = session()
+    async with shown(feed, (120, 40)) as (app, pilot):
+        assert "REPLAY 15:00:00 <- 16:00:09 UTC -> 17:00:00 1x" in text(app)
+        assert "PAUSED" in await press(app, pilot, "space")
+        assert feed.speeds == [0.0]
+        assert "REPLAY" in await press(app, pilot, "space")
+        assert feed.speeds == [0.0, 1.0]
+        assert "2x" in await press(app, pilot, "greater_than_sign")
+        assert "0.5x" in await press(app, pilot, "less_than_sign", "less_than_sign")
+
+
+async def test_a_cursor_that_leaves_what_is_held_takes_the_feed_along():
+    feed = session()
+    async with shown(feed) as (app, pilot):
+        app.console_model.go_to(START - 1800)
+        await settle(app, pilot)
+        assert feed.seeks == [START - 1800]
+        assert feed.speeds == [0.0]
+        assert "15:30:00" in text(app)
+        assert app.console_model.state.now == START - 1800
+        await press(app, pilot, "full_stop")
+        assert feed.seeks[-1] == START - 1790
+        app.console_model.go_to(START + 99_999)
+        assert feed.seeks[-1] == START + 3600
+
+
+async def test_a_live_feed_that_was_taken_back_is_brought_to_its_end():
+    feed = session(live=True, speeds=False)
+    async with shown(feed) as (app, pilot):
+        app.console_model.go_to(START - 1800)
+        await settle(app, pilot)
+        await press(app, pilot, "n")
+        assert feed.seeks == [START - 1800, START + 3600]
+
+
+async def test_a_feed_that_has_one_speed_says_so_and_goes_on():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        assert "LIVE" in await press(app, pilot, "greater_than_sign")
+        assert [notice.message for notice in app._notifications] == ["this feed runs at the speed of time"]
+
+
+async def test_the_past_does_not_claim_an_age_nobody_knows():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        assert re.search(r"nvml ok +0 s", text(app))
+        then = await press(app, pilot, "comma", "full_stop", "left_square_bracket")
+        assert "nvml ok" in then
+        assert not re.search(r"nvml ok +\d+ s", then)
+
+
+async def test_before_anything_was_seen_the_sources_are_not_called_missing():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, _):
+        app.console_model.go_to(START - 60)
+        app.paint()
+        assert "how the sources were at this moment is not known" in text(app)
+        assert "nothing was found" not in text(app)
