@@ -17,9 +17,6 @@ LOOKBACK_S = 30.0
 CALLS_LOOKBACK_S = 120.0
 """Traces come late and in polls of up to half a minute, so the newest number about calls is older."""
 
-SPEND_BY_CALLS = frozenset({"spend.managed.rate", "spend.share.rate", "spend.unattributed.rate"})
-"""Dollars that are derived from calls, and as late as they are."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -55,7 +52,7 @@ class Frame:
 
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""
-        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") or signal in SPEND_BY_CALLS else LOOKBACK_S
+        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") else LOOKBACK_S
         sample = self.timeline.sample((signal, entity, stat), self.at, lookback)
         if sample is None:
             return None

@@ -19,8 +19,6 @@ from aistack_top.tick import STATS, Bound, Health
 SCHEMA = "aistack-top/snapshot/1"
 EVENTS_S = 3600.0
 HEALTHY = ("ok", "slow")
-NOT_ASKED = ("prices",)
-"""Kinds of source that answer whatever is reachable: they say nothing about what the user asked for."""
 
 
 def document(frame: Frame, node: str) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def text(frame: Frame, node: str) -> str:
 
 def exit_code(frame: Frame) -> int:
     """Return 3 when none of the sources could be reached, 1 when one reports a failure, else 0."""
-    records = [health for _, health in frame.health if health.kind not in NOT_ASKED]
+    records = [health for _, health in frame.health]
     if not any(health.status in HEALTHY or health.status == "stale" for health in records):
         return 3
     critical = any(event.severity == "critical" for event in frame.events(frame.at - EVENTS_S))

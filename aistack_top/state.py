@@ -11,7 +11,6 @@ from aistack_top.derive import CallBook, CallSignals
 from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
-from aistack_top.spend_signals import SpendSignals
 from aistack_top.tick import Batch, Event, Health, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
@@ -82,7 +81,6 @@ class State:
         self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.now = 0.0
         self._derived = CallSignals(self.calls)
-        self._spend = SpendSignals(self.timeline, self.facts, self.calls)
         self._owners: dict[tuple[str, Entity], _Owner] = {}
 
     def take(self, tick: Tick) -> None:
@@ -93,12 +91,9 @@ class State:
             self.timeline.lay(tick.history)
             for key in tick.history.columns:
                 self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
-            self._spend.begin(tick.history.start)
             self._take_all(tick.history.batches)
         self._take_all(tick.batches)
         self.now = max(self.now, tick.at)
-        for at, readings in self._spend.until(self.now):
-            self.timeline.add(at, readings)
 
     def frame(self, cursor: float | None = None) -> Frame:
         """Return what is to be seen at a time; None is now."""
@@ -127,7 +122,6 @@ class State:
             fresh += self.calls.take(batch.calls)
         for at, readings in self._derived.take(batches, fresh):
             self.timeline.add(at, readings)
-        self._spend.learn(batches, fresh)
 
     def _take_batch(self, batch: Batch) -> None:
         health = batch.health
@@ -174,6 +168,5 @@ class State:
         self.health.clear()
         self.events.clear()
         self._derived.clear()
-        self._spend = SpendSignals(self.timeline, self.facts, self.calls)
         self._owners.clear()
         self.now = 0.0

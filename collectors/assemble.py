@@ -8,11 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aistack_top.clock import Clock
-from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from collectors.base import Collector
-from collectors.config import AnySource, Config, ConfigError, LangfuseSource, NvmlSource, VllmSource
-from collectors.registry import Tools, build, source_name, source_of
+from collectors.config import AnySource, Config, ConfigError, HostSource, LangfuseSource, NvmlSource, VllmSource
+from collectors.registry import Tools, build, source_of
 from collectors.scheduler import LiveFeed
 
 SALT_BYTES = 32
@@ -36,6 +35,8 @@ def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]
         return [VllmSource(url=url) for url in endpoints]
     found: list[AnySource] = list(config.source)
     kinds = {type(source) for source in found}
+    if HostSource not in kinds:
+        found.insert(0, HostSource())
     if NvmlSource not in kinds:
         found.insert(0, NvmlSource())
     if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
@@ -51,8 +52,6 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
         ConfigError: a secret is missing, or an address is none.
     """
     import httpx
-
-    from collectors.spend.prices import PriceCollector
 
     client = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
@@ -70,8 +69,6 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    collectors += _links(config, collectors, clock)
-    collectors.append(PriceCollector(config.spend, clock))
     return LiveFeed(collectors, clock, title=node)
 
 
@@ -120,26 +117,8 @@ def _is_address(url: str) -> bool:
 
 
 def _recognised(source: AnySource, tools: Tools) -> Collector:
-    from collectors.endpoint import EndpointCollector
+    from collectors.endpoint import EndpointCollector, Make, Recognise
     from collectors.serving import vllm
 
-    kinds = [(vllm.fingerprint, lambda: build(source, tools))]
+    kinds: list[tuple[Recognise, Make]] = [(vllm.fingerprint, lambda: build(source, tools))]
     return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
-
-
-def _links(config: Config, collectors: Sequence[Collector], clock: Clock) -> list[Collector]:
-    """Return the collector of engine-to-GPU links, if there are GPUs to link to."""
-    if not any(one.source.kind == "nvml" for one in collectors):
-        return []
-    from collectors.compute.nvml import NvmlCollector
-    from collectors.identity import EngineAddress, LinkCollector
-
-    gpus = next(one for one in collectors if isinstance(one, NvmlCollector))
-    engines = [one.source for one in collectors if one.source.kind == "vllm"]
-    configured = {
-        one.name or source_name("vllm", one.url): list(one.gpus)
-        for one in config.source
-        if isinstance(one, VllmSource) and one.gpus
-    }
-    addresses = [EngineAddress(Entity.of(engine=source.name), source.address) for source in engines]
-    return [LinkCollector(clock, gpus.processes, lambda: addresses, configured=configured)]

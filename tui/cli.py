@@ -6,10 +6,14 @@ used or configured wrongly, 3 when no source could be reached; interactive comma
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aistack_top import __version__
+
+if TYPE_CHECKING:
+    from tui.commands.common import Options
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -47,16 +51,16 @@ def main(
 
     context.obj = Options(config, endpoint, layout, low_bandwidth, ascii_only, not no_ring)
     if context.invoked_subcommand is None:
-        from tui.commands import live
+        import tui.commands.live as live
 
         sys.exit(live.run(context.obj))
 
 
 @main.command()
 @click.pass_obj
-def demo(options: object) -> None:
+def demo(options: "Options") -> None:
     """Look around without a GPU, a server or an account."""
-    from tui.commands import demo as command
+    import tui.commands.demo as command
 
     sys.exit(command.run(options))
 
@@ -68,9 +72,9 @@ def demo(options: object) -> None:
     "--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Times real time; 0 stands still."
 )
 @click.pass_obj
-def replay(options: object, session: Path, at: str | None, speed: float) -> None:
+def replay(options: "Options", session: Path, at: str | None, speed: float) -> None:
     """Play a recorded session on the same screen as live."""
-    from tui.commands import replay as command
+    import tui.commands.replay as command
 
     sys.exit(command.run(options, session, at, speed))
 
@@ -82,9 +86,9 @@ def replay(options: object, session: Path, at: str | None, speed: float) -> None
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time: 90s, 10m, 2h.")
 @click.option("--keep", metavar="TIME", help="Keep only the last hours: 24h.")
 @click.pass_obj
-def record(options: object, output: Path | None, duration: str | None, keep: str | None) -> None:
+def record(options: "Options", output: Path | None, duration: str | None, keep: str | None) -> None:
     """Record without a screen, for a service unit or a second terminal."""
-    from tui.commands import record as command
+    import tui.commands.record as command
 
     sys.exit(command.run(options, output, duration, keep))
 
@@ -101,9 +105,9 @@ def record(options: object, output: Path | None, duration: str | None, keep: str
 )
 @click.option("--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable).")
 @click.pass_obj
-def snapshot(options: object, as_json: bool, settle: float, endpoint: tuple[str, ...]) -> None:
+def snapshot(options: "Options", as_json: bool, settle: float, endpoint: tuple[str, ...]) -> None:
     """Collect for a few seconds and print everything."""
-    from tui.commands import snapshot as command
+    import tui.commands.snapshot as command
 
     sys.exit(command.run(options, as_json, settle, endpoint))
 
@@ -113,7 +117,7 @@ def snapshot(options: object, as_json: bool, settle: float, endpoint: tuple[str,
 @click.option("-o", "--output", type=FILE, required=True, metavar="FILE", help="FILE.parquet, FILE.csv or FILE.ndjson.")
 def export(session: Path, output: Path) -> None:
     """Write a session's readings as a table: time, layer, signal, entity, stat, value, unit."""
-    from tui.commands import export as command
+    import tui.commands.export as command
 
     sys.exit(command.run(session, output))
 
@@ -121,6 +125,6 @@ def export(session: Path, output: Path) -> None:
 @main.command()
 def sources() -> None:
     """List every system it can read, by layer, with its configuration keys."""
-    from tui.commands import sources as command
+    import tui.commands.sources as command
 
     sys.exit(command.run())

@@ -3,7 +3,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.assemble import salt, sources
-from collectors.config import Config, ConfigError, LangfuseSource, NvmlSource, Secret, VllmSource, load, parse, schema
+from collectors.config import (
+    Config,
+    ConfigError,
+    HostSource,
+    LangfuseSource,
+    NvmlSource,
+    Secret,
+    VllmSource,
+    load,
+    parse,
+    schema,
+)
 from collectors.registry import KINDS, source_name, source_of
 
 FIVE_MISTAKES = """
@@ -79,7 +90,7 @@ def test_arbitrary_text_is_a_configuration_or_a_configuration_error(text):
 
 
 def test_a_missing_file_is_said_with_its_name(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         load(tmp_path / "nowhere.toml")
 
 
@@ -102,10 +113,11 @@ def test_the_command_line_switches_everything_else_off():
     assert sources(config, ["http://b:2"], environ) == [VllmSource(url="http://b:2")]
     assert sources(config, [], environ) == [
         NvmlSource(),
+        HostSource(),
         VllmSource(url="http://a:1"),
         LangfuseSource(url="http://lf:3000"),
     ]
-    assert sources(config, [], {}) == [NvmlSource(), VllmSource(url="http://a:1")]
+    assert sources(config, [], {}) == [NvmlSource(), HostSource(), VllmSource(url="http://a:1")]
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://h:1", "http://", "http://h:port", "http://[::1"])

@@ -36,7 +36,7 @@ async def test_an_answer_that_drips_ends_at_the_deadline():
             yield b"x"
             await asyncio.sleep(0.01)
 
-    with pytest.raises(SourceError, match="no complete answer within 0.05 s") as caught:
+    with pytest.raises(SourceError, match=r"no complete answer within 0\.05 s") as caught:
         await ask(lambda request: httpx.Response(200, content=drip()), deadline_s=0.05)
     assert caught.value.status == "slow"
 

@@ -39,5 +39,5 @@ def test_a_moment_outside_the_recording_is_refused_with_its_bounds(text):
 
 @pytest.mark.parametrize("text", ["yesterday", "25:00", "12:99", "--", "-soon"])
 def test_what_is_no_time_is_refused(text):
-    with pytest.raises(ValueError, match="not a (time|length of time)"):
+    with pytest.raises(ValueError, match=r"not a (time|length of time)"):
         moment(text, START, END)
