@@ -34,6 +34,9 @@ imports: $(VENV)/.developed
 bench: $(VENV)/.developed ## measure start, CPU, bytes, memory and quit against the bars of docs/performance.md
 	$(BIN)/python bench/console.py
 
+pictures: $(VENV)/.developed ## draw the pictures of the documentation anew
+	$(BIN)/python scripts/pictures.py
+
 clean: ## remove what the other commands made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
