@@ -68,24 +68,17 @@ class CallBook:
         self._ends.clear()
 
 
-class Grid:
-    """Which points of a grid of `GRID_S` seconds can be computed from the calls that are in, and which anew.
+class CallSignals:
+    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds."""
 
-    A point is due once its calls can be expected to be in, and due again when a late one arrives.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, book: CallBook) -> None:
+        self._book = book
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
 
-    @property
-    def first(self) -> float:
-        """Since when calls are known; 0 without a source of calls."""
-        return min(self._begun.values(), default=0.0)
-
-    def points(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> list[float]:
-        """Take what a tick brought and return the points that are due, in seconds, oldest first."""
+    def take(self, batches: Iterable[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
+        """Return the readings of each grid point that became computable or has to be computed again."""
         for batch in batches:
             if batch.calls_until is not None:
                 source = batch.health.source
@@ -95,7 +88,7 @@ class Grid:
         if not self._until:
             return []
         mark = min(self._until.values()) - USUAL_DELAY_S
-        first = self.first
+        first = min(self._begun.values())
         last_point = int(mark // GRID_S)
         next_point = int(first // GRID_S) + 1 if self._done is None else int(self._done // GRID_S) + 1
         points = set(range(next_point, last_point + 1))
@@ -106,30 +99,13 @@ class Grid:
                 points.update(range(low, high + 1))
         if points:
             self._done = max(self._done or 0.0, last_point * GRID_S)
-        return [point * GRID_S for point in sorted(points)]
+        return [(point * GRID_S, self._at(point * GRID_S, first)) for point in sorted(points)]
 
     def clear(self) -> None:
         """Forget how far it got."""
         self._until.clear()
         self._begun.clear()
         self._done = None
-
-
-class CallSignals:
-    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds."""
-
-    def __init__(self, book: CallBook) -> None:
-        self._book = book
-        self._grid = Grid()
-
-    def take(self, batches: Iterable[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
-        """Return the readings of each grid point that became computable or has to be computed again."""
-        points = self._grid.points(batches, fresh)
-        return [(moment, self._at(moment, self._grid.first)) for moment in points]
-
-    def clear(self) -> None:
-        """Forget how far it got."""
-        self._grid.clear()
 
     def _at(self, moment: float, first: float) -> Readings:
         calls = [c for c in self._book.between(moment - WIDEST_S, moment) if c.kind in MODEL_KINDS]
@@ -168,14 +144,8 @@ def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], momen
 
 
 def _spread(calls: list[Call], moment: float, attribute: str) -> Quantiles | None:
-    return spread([(call.end, getattr(call, attribute)) for call in calls], moment)
-
-
-def spread(pairs: Iterable[tuple[float, float | None]], moment: float) -> Quantiles | None:
-    """Return the distribution of values over the last 60 s, widened step by step up to 300 s until 20 are in.
-
-    ``pairs`` are a time in seconds and a value, None where it is not known.
-    """
+    """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
+    pairs = [(call.end, getattr(call, attribute)) for call in calls]
     known = [(end, value) for end, value in pairs if value is not None]
     if not known:
         return None

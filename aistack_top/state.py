@@ -11,7 +11,6 @@ from aistack_top.derive import CallBook, CallSignals
 from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
-from aistack_top.guardrails import GuardrailSignals
 from aistack_top.tick import Batch, Event, Health, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
@@ -82,7 +81,6 @@ class State:
         self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.now = 0.0
         self._derived = CallSignals(self.calls)
-        self._guardrails = GuardrailSignals(self.calls)
         self._owners: dict[tuple[str, Entity], _Owner] = {}
 
     def take(self, tick: Tick) -> None:
@@ -122,7 +120,7 @@ class State:
         for batch in batches:
             self._take_batch(batch)
             fresh += self.calls.take(batch.calls)
-        for at, readings in (*self._derived.take(batches, fresh), *self._guardrails.take(batches, fresh)):
+        for at, readings in self._derived.take(batches, fresh):
             self.timeline.add(at, readings)
 
     def _take_batch(self, batch: Batch) -> None:
@@ -170,6 +168,5 @@ class State:
         self.health.clear()
         self.events.clear()
         self._derived.clear()
-        self._guardrails.clear()
         self._owners.clear()
         self.now = 0.0

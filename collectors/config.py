@@ -90,52 +90,13 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     environment: str = ""
 
 
-class DcgmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="dcgm"):
-    """A dcgm-exporter; it collects every 30 s unless told otherwise, so asking more often brings little."""
-
-    url: str
-    name: str = ""
-    interval: Positive = 10.0
-
-
-class LiteLlmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="litellm"):
-    """A LiteLLM proxy. Without ``key`` the variable LITELLM_API_KEY is used if it is set, else no key at all."""
-
-    url: str
-    key: Secret | None = None
-    name: str = ""
-    interval: Positive = 30.0
-
-
-class NemoSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nemo"):
-    """NeMo Guardrails by its OpenTelemetry metrics in Prometheus form; only its IORails engine counts."""
-
-    url: str
-    name: str = ""
-    interval: Positive = 10.0
-
-
-class NemoTraceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nemo-trace"):
-    """The trace file of a NeMo Guardrails server on this machine: hits by the name of the rail."""
-
-    file: str = ".traces/trace.jsonl"
-    name: str = "nemo-trace"
-    interval: Positive = 5.0
-
-
-AnySource = (
-    NvmlSource | HostSource | DcgmSource | VllmSource | LangfuseSource | LiteLlmSource | NemoSource | NemoTraceSource
-)
+AnySource = NvmlSource | HostSource | VllmSource | LangfuseSource
 
 KINDS: dict[str, type[AnySource]] = {
     "nvml": NvmlSource,
     "host": HostSource,
-    "dcgm": DcgmSource,
     "vllm": VllmSource,
     "langfuse": LangfuseSource,
-    "litellm": LiteLlmSource,
-    "nemo": NemoSource,
-    "nemo-trace": NemoTraceSource,
 }
 """What ``kind`` may say, and which keys stand beside it."""
 
@@ -244,7 +205,7 @@ def _convert(name: str, text: str, table: object, kind: type, line: int, problem
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
             said = str(error).replace("`", "'")
-            if fields[key].type in (Secret, Secret | None) and isinstance(value, str):
+            if fields[key].type is Secret and isinstance(value, str):
                 said = 'a secret is not written here; use { env = "NAME" } or { file = "PATH" }'
             problems.append(f"{name}:{_key_line(text, key, line)}: {key}: {said}")
     for key, field in fields.items():

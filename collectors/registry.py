@@ -13,17 +13,7 @@ from urllib.parse import urlsplit
 from aistack_top.clock import Clock
 from aistack_top.signals import Layer
 from collectors.base import Collector, Source
-from collectors.config import (
-    AnySource,
-    DcgmSource,
-    HostSource,
-    LangfuseSource,
-    LiteLlmSource,
-    NemoSource,
-    NemoTraceSource,
-    NvmlSource,
-    VllmSource,
-)
+from collectors.config import AnySource, HostSource, LangfuseSource, NvmlSource, VllmSource
 
 if TYPE_CHECKING:
     import httpx
@@ -43,24 +33,8 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
     Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
-    Kind("dcgm", "compute", DcgmSource, "collectors.compute.dcgm:build", "dcgm-exporter 1.x to 4.6: GPUs of any node"),
     Kind("vllm", "serving", VllmSource, "collectors.serving.vllm:build", "vLLM 0.6 to 0.33: /metrics, /load, /version"),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
-    Kind(
-        "litellm",
-        "governance",
-        LiteLlmSource,
-        "collectors.governance.litellm:build",
-        "LiteLLM proxy: guardrails, spend",
-    ),
-    Kind("nemo", "governance", NemoSource, "collectors.governance.nemo:build", "NeMo Guardrails, IORails: metrics"),
-    Kind(
-        "nemo-trace",
-        "governance",
-        NemoTraceSource,
-        "collectors.governance.nemo_trace:build",
-        "NeMo Guardrails: its trace file",
-    ),
 )
 
 

@@ -76,7 +76,7 @@ def gpu(fake, index=0, **more):
 
 def values(batch):
     """Return the readings by signal and entity."""
-    found: dict[str, dict[Entity, float]] = defaultdict(dict)
+    found = defaultdict(dict)
     for signal, entity, value in batch.readings:
         assert entity not in found[signal], f"{signal} of {entity} is told twice"
         found[signal][entity] = value
