@@ -1,0 +1,37 @@
+"""The causes an incident can have, by the one name each has in rules, scenarios and recorded answers."""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """A cause; ``NONE`` is that of a session without an incident, ``UNKNOWN`` one that is not to be seen."""
+
+    THERMAL_THROTTLE = "thermal_throttle"
+    POWER_BRAKE = "power_brake"
+    POWER_CAP = "power_cap"
+    XID = "xid"
+    ECC = "ecc"
+    NVLINK = "nvlink"
+    KV_PRESSURE = "kv_pressure"
+    TRAFFIC_SURGE = "traffic_surge"
+    LONG_PROMPTS = "long_prompts"
+    LONG_OUTPUTS = "long_outputs"
+    BATCH_LIMIT = "batch_limit"
+    MODEL_VERSION = "model_version"
+    PROMPT_VERSION = "prompt_version"
+    PREFIX_CACHE = "prefix_cache"
+    SPECULATION = "speculation"
+    ROUTER_IMBALANCE = "router_imbalance"
+    SLOW_REPLICA = "slow_replica"
+    GUARDRAIL_SLOW = "guardrail_slow"
+    GUARDRAIL_HITS = "guardrail_hits"
+    RETRIEVAL_SLOW = "retrieval_slow"
+    CPU_STARVATION = "cpu_starvation"
+    NOISY_NEIGHBOUR = "noisy_neighbour"
+    TRAINING_JOB = "training_job"
+    SPOT_NOTICE = "spot_notice"
+    FROZEN_ENGINE = "frozen_engine"
+    SOURCE_LOST = "source_lost"
+    CAPACITY_CHANGED = "capacity_changed"
+    NONE = "none"
+    UNKNOWN = "unknown"

@@ -1,0 +1,88 @@
+"""Scenarios as data: what goes wrong, when, on which node, and what the right answer is."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import msgspec
+
+from aistack_top.cause_slugs import Cause
+from aistack_top.signals import Layer
+from aistack_top.simulator.allfaults import Fault
+from aistack_top.simulator.node import EPOCH, Node, NodeConfig
+
+
+class Symptom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What people notice: a signal of ``signals.toml`` and whose."""
+
+    signal: str
+    entity: dict[str, str] = {}
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A drill. Times are seconds since its start; 0 means that there is no such moment.
+
+    ``onset`` is when the fault begins to work, ``fault_end`` when it stops, ``backlog_end`` when the service is
+    back to usual: an overload outlives its cause. ``withheld`` names source kinds that answer nothing at all.
+    """
+
+    name: str
+    says: str
+    layer: Layer | None = None
+    cause: Cause
+    also: tuple[Cause, ...] = ()
+    """Further causes, when more than one fault plays."""
+
+    onset: float = 0.0
+    fault_end: float = 0.0
+    backlog_end: float = 0.0
+    symptom: Symptom | None = None
+    node: str = "standard"
+    minutes: float = 40.0
+    hour: float = 10.0
+    band: float = 0.65
+    severity: float = 1.0
+    seed: int = 1
+    withheld: tuple[str, ...] = ()
+    fault: tuple[Fault, ...] = ()
+
+    def start(
+        self,
+        *,
+        seed: int | None = None,
+        band: float | None = None,
+        severity: float | None = None,
+        node: str | None = None,
+        epoch: float = EPOCH,
+    ) -> Node:
+        """Return a node on which it will happen; what is not given is the scenario's own."""
+        running = Node(
+            nodes()[node or self.node],
+            seed=self.seed if seed is None else seed,
+            band=self.band if band is None else band,
+            hour=self.hour,
+            epoch=epoch,
+        )
+        running.down.update(self.withheld)
+        for fault in self.fault:
+            fault.scaled(self.severity if severity is None else severity).arm(running)
+        return running
+
+
+@cache
+def nodes() -> Mapping[str, NodeConfig]:
+    """Return the nodes by name."""
+    return MappingProxyType(msgspec.convert(_table("nodes.toml"), dict[str, NodeConfig]))
+
+
+@cache
+def scenarios() -> Mapping[str, Scenario]:
+    """Return the scenarios by name, in the order of the file."""
+    rows = msgspec.convert(_table("scenarios.toml"), dict[str, list[Scenario]])["scenario"]
+    return MappingProxyType({row.name: row for row in rows})
+
+
+def _table(name: str) -> dict[str, object]:
+    return tomllib.loads(files("aistack_top.simulator").joinpath(name).read_text(encoding="utf-8"))
