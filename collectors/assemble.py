@@ -1,8 +1,6 @@
 """From a configuration to a running feed: which sources, with which client, under which clock."""
 
 import os
-import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,10 +9,10 @@ from aistack_top.clock import Clock
 from aistack_top.plain import plain
 from collectors.base import Collector
 from collectors.config import AnySource, Config, ConfigError, HostSource, LangfuseSource, NvmlSource, VllmSource
+from collectors.place import salt
 from collectors.registry import Tools, build, source_of
 from collectors.scheduler import LiveFeed
 
-SALT_BYTES = 32
 CONNECTIONS_S = 30.0
 
 
@@ -70,42 +68,6 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
     if problems:
         raise ConfigError(problems)
     return LiveFeed(collectors, clock, title=node)
-
-
-def node_name(config: Config) -> str:
-    """Return what this node is called: as configured, else its host name."""
-    return plain(config.console.node or socket.gethostname() or "this node", 60)
-
-
-def state_folder() -> Path:
-    """Return the user's state folder for the program, made if need be."""
-    import platformdirs
-
-    folder = Path(platformdirs.user_state_dir("aistack-top", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-def salt(state: Path) -> bytes:
-    """Return this node's secret salt, which makes pseudonyms stable here and not to be reversed elsewhere.
-
-    A folder that cannot be written gives a salt for this run only.
-    """
-    file = state / "salt"
-    try:
-        held = file.read_bytes()
-        if len(held) == SALT_BYTES:
-            return held
-    except OSError:
-        pass
-    made = secrets.token_bytes(SALT_BYTES)
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(made)
-    except OSError:
-        pass
-    return made
 
 
 def _is_address(url: str) -> bool:

@@ -83,12 +83,15 @@ class ConsoleApp(App[None]):
         return OverviewScreen(self.console_model)
 
     def on_mount(self) -> None:
-        """Start taking ticks, and quit cleanly when asked to by a signal."""
+        """Take the keys that were wished for, and quit cleanly when asked to by a signal."""
         self.set_keymap(self._keymap_wanted)
-        self._pumping = asyncio.create_task(self.console_model.pump.run(), name="feed")
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    def on_ready(self) -> None:
+        """Start taking ticks once the first frame is painted: clients are imported then, and would hold it up."""
+        self._pumping = asyncio.create_task(self.console_model.pump.run(), name="feed")
 
     async def on_unmount(self) -> None:
         """Stop taking ticks and let the feed go."""
@@ -140,6 +143,7 @@ class ConsoleApp(App[None]):
         if not self.is_headless:
             gc.collect()
             gc.freeze()
+            gc.enable()
 
 
 def _runner(app: App[None], node: DOMNode, binding: Binding) -> Callable[[], Awaitable[bool]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from aistack_top.clock import Clock, WallClock
 from aistack_top.feed import Bounds, Feed, LateFeed
 from aistack_top.tick import Tick
-from collectors import assemble
 from collectors.config import Config, ConfigError, default_path, load
+from collectors.place import node_name, state_folder
 from tui.commands.common import Options, fail, interactive
 
 REMEMBERED_S = 3600.0
@@ -26,11 +26,13 @@ def run(options: Options) -> int:
         return 0
     from tui.commands.show import show
 
-    node, clock, state = assemble.node_name(config), WallClock(), assemble.state_folder()
+    node, clock, state = node_name(config), WallClock(), state_folder()
     notes: list[str] = []
 
     async def make() -> Feed:
         def live() -> Feed:
+            from collectors import assemble
+
             return assemble.feed(config, options.endpoints, clock, state, node)
 
         if not (options.ring and config.recording.ring):

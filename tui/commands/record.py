@@ -14,6 +14,7 @@ from aistack_top.session.errors import SessionError
 from aistack_top.session.recorder import Recorder, RecordingFeed
 from collectors import assemble
 from collectors.config import ConfigError
+from collectors.place import node_name, state_folder
 from tui.commands.common import Options, fail, span
 from tui.commands.live import configuration
 
@@ -28,10 +29,10 @@ def run(options: Options, output: Path | None, duration: str | None, keep: str |
         keep_s = None if keep is None else span(keep)
     except ValueError as error:
         fail(str(error))
-    node, clock = assemble.node_name(config), WallClock()
+    node, clock = node_name(config), WallClock()
     path = output or Path(f"{_as_file(node)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}{SUFFIX}")
     try:
-        feed = assemble.feed(config, options.endpoints, clock, assemble.state_folder(), node)
+        feed = assemble.feed(config, options.endpoints, clock, state_folder(), node)
         recorder = Recorder(path, node=node, clock=clock, keep_s=keep_s)
     except ConfigError as error:
         fail("\n".join(error.problems))

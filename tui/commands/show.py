@@ -1,5 +1,6 @@
 """Puts a feed on the screen: what live, replay and demo have in common."""
 
+import gc
 from collections.abc import Sequence
 
 from aistack_top.feed import Feed
@@ -14,6 +15,9 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         layout = load(options.layout or config.console.layout)
     except LayoutError as error:
         fail("\n".join(error.problems))
+    # thousands of classes and functions are made until the first numbers are on the screen and none of them dies;
+    # looking for garbage among them costs a fifth of the start. The app turns it on again.
+    gc.disable()
     from tui.app import ConsoleApp
 
     app = ConsoleApp(
@@ -24,5 +28,8 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         notes=notes,
         node=node,
     )
-    app.run()
+    try:
+        app.run()
+    finally:
+        gc.enable()
     return app.return_code or 0

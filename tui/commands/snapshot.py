@@ -11,6 +11,7 @@ from aistack_top.feed import Feed
 from aistack_top.state import State
 from collectors import assemble
 from collectors.config import ConfigError
+from collectors.place import node_name, state_folder
 from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 
@@ -18,9 +19,9 @@ from tui.commands.live import configuration
 def run(options: Options, as_json: bool, settle: float, endpoints: tuple[str, ...] = ()) -> int:
     """Print a snapshot after ``settle`` seconds of collecting and return the exit code."""
     config = configuration(options)
-    node = assemble.node_name(config)
+    node = node_name(config)
     try:
-        feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), assemble.state_folder(), node)
+        feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), state_folder(), node)
     except ConfigError as error:
         fail("\n".join(error.problems))
     return show(asyncio.run(collect(feed, settle)), node, as_json)

@@ -1,0 +1,49 @@
+"""Where the console runs: the name of this node, the user's state folder, and the salt of the pseudonyms.
+
+Apart from `collectors.assemble`, because the command line needs these before the first paint and no collector.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+from aistack_top.plain import plain
+from collectors.config import Config
+
+SALT_BYTES = 32
+
+
+def node_name(config: Config) -> str:
+    """Return what this node is called: as configured, else its host name."""
+    return plain(config.console.node or socket.gethostname() or "this node", 60)
+
+
+def state_folder() -> Path:
+    """Return the user's state folder for the program, made if need be."""
+    import platformdirs
+
+    folder = Path(platformdirs.user_state_dir("aistack-top", appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def salt(state: Path) -> bytes:
+    """Return this node's secret salt, which makes pseudonyms stable here and not to be reversed elsewhere.
+
+    A folder that cannot be written gives a salt for this run only.
+    """
+    file = state / "salt"
+    try:
+        held = file.read_bytes()
+        if len(held) == SALT_BYTES:
+            return held
+    except OSError:
+        pass
+    made = os.urandom(SALT_BYTES)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(made)
+    except OSError:
+        pass
+    return made
