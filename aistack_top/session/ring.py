@@ -8,6 +8,8 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 
 from aistack_top.clock import Clock
@@ -19,6 +21,12 @@ from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 
 RING_NAME = "ring" + SUFFIX
+FEW = "ring-only-"
+"""How the ring of a console begins that was asked for certain sources only."""
+
+FORGOTTEN_S = 24 * 3600.0
+"""So long after its last writing such a ring is deleted by the next console."""
+
 KEEP_S = 6 * 3600.0
 MOST_BYTES = 300 * 10**6
 
@@ -44,6 +52,20 @@ def open_ring(
             if session.alive:
                 return session
         raise
+
+
+def ring_of(asked: Iterable[str]) -> str:
+    """Return the name of the ring for certain sources only: the same for the same ones."""
+    return f"{FEW}{blake2b(chr(10).join(asked).encode(), digest_size=6).hexdigest()}{SUFFIX}"
+
+
+def drop_old(folder: Path, now: float) -> None:
+    """Delete the rings for certain sources only that nobody has written for a day; this node's own ring stays."""
+    for path in folder.glob(f"{FEW}*{SUFFIX}"):
+        with contextlib.suppress(SessionError, OSError):
+            newest = max((file.stat().st_mtime for file in path.iterdir()), default=path.stat().st_mtime)
+            if now - newest > FORGOTTEN_S and not Session.open(path).alive:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def keep(ring: Path, target: Path) -> Session:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aistack_top.clock import Clock, WallClock
 from aistack_top.feed import Bounds, Feed, LateFeed
@@ -11,6 +12,9 @@ from aistack_top.tick import Tick
 from collectors.config import Config, ConfigError, default_path, load
 from collectors.place import node_name, state_folder
 from tui.commands.common import Options, fail, interactive
+
+if TYPE_CHECKING:
+    from aistack_top.session.recorder import RecordingFeed
 
 REMEMBERED_S = 3600.0
 """What the ring holds of the last hour is laid under the first live numbers, so that a restart continues."""
@@ -37,7 +41,8 @@ def run(options: Options) -> int:
 
         if not (options.ring and config.recording.ring):
             return await asyncio.to_thread(live)
-        return await asyncio.to_thread(ringed, live, state, config, clock, node, notes)
+        ring = state / ring_name(options)
+        return await asyncio.to_thread(ringed, live, ring, config, clock, node, notes)
 
     now = clock.now()
     return show(LateFeed(make, Bounds(now, now, live=True, title=node), again=True), options, config, node, notes)
@@ -54,32 +59,49 @@ def configuration(options: Options) -> Config:
         fail("\n".join(error.problems))
 
 
-def ringed(live: Callable[[], Feed], state: Path, config: Config, clock: Clock, node: str, notes: list[str]) -> Feed:
-    """Return the feed of this node: recorded into the ring, or, where another console records, its recording.
+def ring_name(options: Options) -> str:
+    """Return the ring that belongs to what was asked for: this node's, or one for exactly these sources.
+
+    Consoles of different sources must not attach to each other: one of them would show what it was not asked for.
+    """
+    from aistack_top.session.ring import RING_NAME, ring_of
+
+    asked = [*sorted(options.endpoints), *([str(options.config.resolve())] if options.config else [])]
+    return ring_of(asked) if asked else RING_NAME
+
+
+def ringed(live: Callable[[], Feed], path: Path, config: Config, clock: Clock, node: str, notes: list[str]) -> Feed:
+    """Return a live feed recorded into a ring, or, where another console records there, its recording.
 
     A ring that cannot be written costs the recording and not the console; ``notes`` says so.
     """
     from aistack_top.session.errors import SessionError
     from aistack_top.session.recorder import Recorder, RecordingFeed
     from aistack_top.session.replay import SessionFeed
-    from aistack_top.session.ring import RING_NAME, open_ring
+    from aistack_top.session.ring import drop_old, open_ring
 
     keep_s, most = config.recording.hours * 3600.0, int(config.recording.megabytes * 1e6)
     try:
-        ring = open_ring(state / RING_NAME, node=node, clock=clock, keep_s=keep_s, most_bytes=most)
+        drop_old(path.parent, clock.now())
+        ring = open_ring(path, node=node, clock=clock, keep_s=keep_s, most_bytes=most)
     except SessionError as error:
         notes.append(f"not recorded: {error.msg}")
         return live()
     if isinstance(ring, Recorder):
-        return RememberingFeed(RecordingFeed(live(), ring), ring.path, clock)
+        return RememberingFeed(RecordingFeed(live(), ring), clock, notes)
     return SessionFeed(ring, clock, at=ring.end, follow=True, span_s=REMEMBERED_S)
 
 
 class RememberingFeed:
-    """A live feed that begins with what a recording of the last hour holds. See `aistack_top.feed.Feed`."""
+    """A recorded live feed that begins with what its recording holds of the last hour. See `aistack_top.feed.Feed`.
 
-    def __init__(self, feed: Feed, recording: Path, clock: Clock) -> None:
-        self._feed, self._recording, self._clock = feed, recording, clock
+    What is wrong with the recording stands in ``notes`` for as long as it is so.
+    """
+
+    def __init__(self, feed: "RecordingFeed", clock: Clock, notes: list[str]) -> None:
+        self._feed, self._clock = feed, clock
+        self._notes = notes
+        self._told: str | None = None
 
     def bounds(self) -> Bounds:
         """See `aistack_top.feed.Feed.bounds`."""
@@ -91,6 +113,7 @@ class RememberingFeed:
         if past is not None:
             yield past
         async for tick in self._feed.ticks():
+            self._tell(self._feed.recorder.problem)
             yield tick
 
     def seek(self, at: float) -> None:
@@ -105,13 +128,22 @@ class RememberingFeed:
         """See `aistack_top.feed.Feed.aclose`."""
         await self._feed.aclose()
 
+    def _tell(self, problem: str | None) -> None:
+        if problem == self._told:
+            return
+        if self._told in self._notes:
+            self._notes.remove(self._told)
+        if problem is not None:
+            self._notes.append(problem)
+        self._told = problem
+
     async def _past(self) -> Tick | None:
         from aistack_top.session.errors import SessionError
         from aistack_top.session.reader import Session
         from aistack_top.session.replay import SessionFeed
 
         with contextlib.suppress(SessionError):
-            session = await asyncio.to_thread(Session.open, self._recording)
+            session = await asyncio.to_thread(Session.open, self._feed.recorder.path)
             if self._clock.now() - session.end < REMEMBERED_S and session.blocks:
                 feed = SessionFeed(session, self._clock, at=session.end, speed=0.0, span_s=REMEMBERED_S)
                 stream = feed.ticks()
