@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aistack_top.derive import CallBook
+from aistack_top.diagnosis.model import Incident
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.facts import Facts
 from aistack_top.tick import Call, Event, Health
@@ -36,8 +37,8 @@ class Frame:
     """Everything at one moment.
 
     ``at`` is the moment shown, ``now`` the newest moment known; ``follows`` says that the two move together.
-    ``health`` holds for each source its record and when it was written. ``timeline``, ``facts`` and ``book`` are
-    for reading only.
+    ``health`` holds for each source its record and when it was written. ``incidents`` are those known at this
+    moment, open and ended, by their onset. ``timeline``, ``facts`` and ``book`` are for reading only.
     """
 
     at: float
@@ -49,6 +50,7 @@ class Frame:
     book: CallBook
     log: Sequence[Event]
     source_of: Callable[[str, Entity], str]
+    incidents: tuple[Incident, ...] = ()
 
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""

@@ -4,16 +4,18 @@ The document's form is ``aistack-top/snapshot/1``; its JSON Schema is ``docs/sch
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aistack_top import numbers
+from aistack_top.diagnosis.document import incident_data
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.frame import Frame
 from aistack_top.frame import Reading as Shown
 from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import LAYERS, Signal, signals
+from aistack_top.stamps import rfc3339
 from aistack_top.tick import STATS, Bound, Health
 
 SCHEMA = "aistack-top/snapshot/1"
@@ -45,7 +47,7 @@ def document(frame: Frame, node: str) -> dict[str, Any]:
         "readings": readings,
         "events": events,
         "spend": {name: _number(shown.sample.value) if shown else None for name, shown in spend.items()},
-        "incidents": [],
+        "incidents": [incident_data(incident) for incident in frame.incidents if incident.open],
     }
 
 
@@ -54,6 +56,7 @@ def text(frame: Frame, node: str) -> str:
     moment = datetime.fromtimestamp(frame.at).astimezone()
     lines = [f"aistack-top on {plain(node)} at {moment:%Y-%m-%d %H:%M:%S %Z}"]
     lines += _source_lines(frame)
+    lines += _incident_lines(frame)
     known: dict[str, list[str]] = {layer: [] for layer in LAYERS}
     for signal, entity, parts in _groups(frame):
         whose = "" if entity is SERVICE else f" [{label(entity, frame.facts)}]"
@@ -71,17 +74,13 @@ def text(frame: Frame, node: str) -> str:
 
 
 def exit_code(frame: Frame) -> int:
-    """Return 3 when none of the sources could be reached, 1 when one reports a failure, else 0."""
+    """Return 3 when none of the sources could be reached, 1 when one fails or an incident is open, else 0."""
     records = [health for _, health in frame.health]
     if not any(health.status in HEALTHY or health.status == "stale" for health in records):
         return 3
     critical = any(event.severity == "critical" for event in frame.events(frame.at - EVENTS_S))
-    return 1 if critical or any(health.status not in HEALTHY for health in records) else 0
-
-
-def rfc3339(moment: float) -> str:
-    """Return a time in UTC with milliseconds."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    trouble = critical or any(incident.open for incident in frame.incidents)
+    return 1 if trouble or any(health.status not in HEALTHY for health in records) else 0
 
 
 def _groups(frame: Frame) -> Iterator[tuple[Signal, Entity, dict[str, Shown]]]:
@@ -149,6 +148,19 @@ def _source(seen: float, health: Health, at: float) -> dict[str, Any]:
         "age_s": None if age is None else round(age, 3),
         "detail": health.reason,
     }
+
+
+def _incident_lines(frame: Frame) -> list[str]:
+    lines = []
+    for incident in frame.incidents:
+        if incident.open:
+            verdict = incident.verdict
+            lines += [f"incident {plain(incident.id)}: {plain(verdict.what, 400)}", f"  {plain(verdict.why, 400)}"]
+            lines += [f"  for: {plain(text, 400)}" for text in verdict.support]
+            lines += [f"  against: {plain(text, 400)}" for text in verdict.against]
+            lines += [f"  not seen: {plain(text, 400)}" for text in verdict.blind]
+            lines += [f"  next: {plain(verdict.next_step, 400)}"] if verdict.next_step else []
+    return lines
 
 
 def _source_lines(frame: Frame) -> list[str]:

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from aistack_top.derive import CallBook, CallSignals
+from aistack_top.diagnosis.book import IncidentBook
 from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
@@ -79,6 +80,7 @@ class State:
         self.calls = CallBook()
         self.health = HealthLog()
         self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.incidents = IncidentBook()
         self.now = 0.0
         self._derived = CallSignals(self.calls)
         self._owners: dict[tuple[str, Entity], _Owner] = {}
@@ -93,6 +95,7 @@ class State:
                 self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
             self._take_all(tick.history.batches)
         self._take_all(tick.batches)
+        self.incidents.take(tick.incidents)
         self.now = max(self.now, tick.at)
 
     def frame(self, cursor: float | None = None) -> Frame:
@@ -107,6 +110,7 @@ class State:
             facts=self.facts,
             book=self.calls,
             log=self.events,
+            incidents=self.incidents.at(cursor),
             source_of=self.source_of,
         )
 
@@ -167,6 +171,7 @@ class State:
         self.calls.clear()
         self.health.clear()
         self.events.clear()
+        self.incidents.clear()
         self._derived.clear()
         self._owners.clear()
         self.now = 0.0

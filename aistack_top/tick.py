@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aistack_top.diagnosis.model import Incident
 from aistack_top.entity import Entity
 
 Status = Literal["ok", "slow", "stale", "down", "unauthorized", "misconfigured"]
@@ -245,6 +246,7 @@ class Tick:
     """What was learned at one moment.
 
     ``reset`` says that what came before no longer stands (a seek): forget it and start from ``history``.
+    ``incidents`` are versions of incidents that became known with it, in the order of ``revised``.
     """
 
     at: float
@@ -252,3 +254,4 @@ class Tick:
     batches: tuple[Batch, ...] = ()
     history: History | None = None
     reset: bool = False
+    incidents: tuple[Incident, ...] = ()

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from aistack_top.diagnosis import document
+from aistack_top.diagnosis.model import Incident
 from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from aistack_top.session.format import LATEST, MOST_TEXT, entity_of
@@ -37,7 +39,7 @@ from aistack_top.tick import (
 Row = Sequence[Any]
 Made = TypeVar("Made")
 
-LOADED = ("readings", "series", "batches", "calls", "events", "facts", "links", "base")
+LOADED = ("readings", "series", "batches", "calls", "events", "facts", "links", "base", "incidents")
 
 _AT, _SOURCE = 4, 7  # places in a row of batches
 
@@ -86,6 +88,7 @@ class BlockData:
         self.series = _series(tables.get("series"))
         self.readings: Table | None = tables.get("readings")
         self.base = _base(tables.get("base"))
+        self.incidents = incidents_of(tables.get("incidents"))
         self._offsets: dict[int, tuple[int, int]] | None = None
         self._by_batch: Table | None = None
 
@@ -113,6 +116,12 @@ class BlockData:
         if number in self._told:
             found = {name: tuple(rows[number]) for name, rows in self._extras.items() if number in rows}
         return Batch(at, seen, _health(health), calls_until=until, **found)
+
+    def told(self, first: int, last: int) -> tuple[Incident, ...]:
+        """Return the versions of incidents that came with ticks, given by the first and last index in `ticks`."""
+        since = self.ticks[first - 1].seen if first else 0.0
+        until = self.ticks[last].seen if last + 1 < len(self.ticks) else LATEST
+        return tuple(incident for incident in self.incidents if since < incident.revised <= until)
 
     def telling(self) -> list[Batch]:
         """Return the batches that say more than readings and health, without their readings."""
@@ -169,6 +178,23 @@ def load(session: Session, block: Block, wanted: Iterable[str] = LOADED) -> Bloc
 
     """
     return BlockData(block, session.tables(block, wanted))
+
+
+def incidents_of(frame: Table | None) -> list[Incident]:
+    """Return the versions of incidents of a table, by the time they were made; rows that are none are left out."""
+    rows = frame.select("at", "data").iter_rows() if frame is not None else ()
+    found = [_made(_incident, row) for row in rows if None not in row]
+    return sorted((one for one in found if one is not None), key=lambda one: one.revised)
+
+
+def recorded_incidents(session: Session) -> tuple[Incident, ...]:
+    """Return the newest version of every incident that was recorded, by their onset."""
+    newest: dict[str, Incident] = {}
+    for block in session.blocks:
+        if block.rows("incidents"):
+            for incident in incidents_of(session.tables(block, ("incidents",)).get("incidents")):
+                newest[incident.id] = incident
+    return tuple(sorted(newest.values(), key=lambda incident: incident.onset))
 
 
 def readings_of(rows: Iterable[tuple[int, float | None, int | None]], series: dict[int, Series]) -> Readings:
@@ -291,6 +317,12 @@ def _event(row: Row) -> Event | None:
     pairs = tuple((_text(k), _text(v)) for k, v in msgspec.json.decode(detail, type=tuple[tuple[str, str], ...]))
     about = entity_of(entity)
     return Event(at, seen, _text(layer), _text(kind), severity, about, _text(text), _text(source), pairs)
+
+
+def _incident(row: Row) -> Incident | None:
+    at, data = row
+    # the text has milliseconds; the column has the very time of the tick it came with
+    return replace(document.decode(data), revised=at) if _times(at) else None
 
 
 def _fact(row: Row) -> Fact:

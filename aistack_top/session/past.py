@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aistack_top.session.blocks import Base, BlockData, load
+from aistack_top.diagnosis.model import Incident
+from aistack_top.session.blocks import Base, BlockData, incidents_of, load
 from aistack_top.session.dense import STEP_S, Dense, Grid, Part, dense
 from aistack_top.session.reader import Block, Session
 from aistack_top.tick import Batch, Health, History
@@ -86,6 +87,14 @@ class Past:
         batches = (*self._changes(far, stood), *base.batches(), *news(parts, stood))
         found = dense(parts, grid)
         return _history(found, grid, batches)
+
+    def incidents(self, at: float) -> tuple[Incident, ...]:
+        """Return the versions of incidents of the last day that were known at a time, in their order."""
+        found: list[Incident] = []
+        for block in self._session.blocks:
+            if block.first <= at and block.last >= at - self._changes_s and block.rows("incidents"):
+                found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
+        return tuple(incident for incident in found if incident.revised <= at)
 
     def between(self, data: BlockData, low: int, high: int) -> History:
         """Return the batches of a block from place ``low`` to ``high`` (excluded) as a history."""

@@ -174,11 +174,6 @@ class Session:
         rows = [row for block in self.blocks for row in self._rows(block, "marks")]
         return sorted((Mark(at, seen, plain(kind), plain(text)) for at, seen, kind, text in rows), key=lambda m: m.at)
 
-    def incidents(self) -> dict[str, tuple[float, str]]:
-        """Return time and JSON text of each incident by its id, as last written."""
-        rows = [row for block in self.blocks for row in self._rows(block, "incidents")]
-        return {name: (at, data) for name, at, data in rows}
-
     def note(self, problem: str) -> None:
         """Add to the problems, once each and not without end."""
         if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:

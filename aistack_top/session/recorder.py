@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from aistack_top.clock import Clock, VirtualClock
+from aistack_top.diagnosis import document
 from aistack_top.feed import Bounds, Feed
 from aistack_top.plain import plain
 from aistack_top.session.compact import Compactor, prune
@@ -144,10 +145,6 @@ class Recorder:
         """Record a mark that a person set at a time, with a note."""
         self._queue.put(("marks", at, (at, self._clock.now(), kind, plain(text))))
 
-    def incident(self, name: str, at: float, data: str) -> None:
-        """Record an incident as JSON text; a later record of the same name replaces the earlier."""
-        self._queue.put(("incidents", at, (name, at, data)))
-
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits and let go; gives up on a disk that does not answer within ``timeout_s`` seconds."""
         if not self._closed:
@@ -195,6 +192,8 @@ class Recorder:
             self._on_disk = tick.seen
             self._next_block()
         writer.add(tick)
+        for incident in tick.incidents:
+            writer.note("incidents", tick.seen, (incident.id, incident.revised, document.encode(incident)))
         if writer.first is None:
             self._on_disk = tick.seen
         elif self._due is None:

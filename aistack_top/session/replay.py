@@ -163,9 +163,10 @@ class SessionFeed:
         at = self._within(target)
         place, data = await self._read(lambda: self._past.find(at))
         history = await self._read(lambda: self._past.before(place, data))
+        incidents = await self._read(lambda: self._past.incidents(place.at))
         self._data, self._next, self._seen = data, (place.block, place.tick), place.at
         self._set_anchor(place.at)
-        return Tick(place.at, place.at, history=history, reset=True)
+        return Tick(place.at, place.at, history=history, reset=True, incidents=incidents)
 
     def _within(self, target: float) -> float:
         session = self.session
@@ -184,13 +185,15 @@ class SessionFeed:
         if row.seen > self._seen + 1.5 * quiet:
             return Tick(self._seen + quiet, self._seen + quiet), self._next
         if self._speed <= FAST:
-            return Tick(row.at, row.seen, data.whole(row)), (data.block.number, row.number + 1)
+            tick = Tick(row.at, row.seen, data.whole(row), incidents=data.told(index, index))
+            return tick, (data.block.number, row.number + 1)
         last = index
         while last + 1 < len(data.ticks) and data.ticks[last + 1].seen <= self._seen + quiet:
             last += 1
         end = data.ticks[last]
         history = await self._read(lambda: self._past.between(data, row.low, end.high))
-        return Tick(end.at, end.seen, history=history), (data.block.number, end.number + 1)
+        told = data.told(index, last)
+        return Tick(end.at, end.seen, history=history, incidents=told), (data.block.number, end.number + 1)
 
     async def _beyond(self) -> tuple[Tick, tuple[int, int]] | None:
         """At the end of what is known: look for more when following, and let time pass."""

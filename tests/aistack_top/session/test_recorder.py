@@ -4,17 +4,20 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aistack_top.clock import VirtualClock
+from aistack_top.session.blocks import recorded_incidents
 from aistack_top.session.disk import Disk, Lock, block_names
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import MOST_TICKS, Recorder, RecordingFeed
 from aistack_top.session.replay import SessionFeed
 from aistack_top.tick import History, Tick
+from tests.aistack_top.diagnosis.made import incident
 from tests.aistack_top.session.ticks import START, played, record, tick
 
 ROOT = Path(__file__).parents[3]
@@ -185,15 +188,15 @@ async def test_a_path_that_cannot_be_written_is_a_sentence(tmp_path):
 
 
 async def test_marks_and_incidents_are_kept(tmp_path):
-    recorder = record(tmp_path / "s.aistack", [tick(0)], close=False)
+    first, last = incident(START), incident(START + 5, end=START + 4)
+    ticks = [replace(tick(0), incidents=(first,)), Tick(START + 5, START + 5, incidents=(last,))]
+    recorder = record(tmp_path / "s.aistack", ticks, close=False)
     recorder.mark(START + 0.5, "deployed \x1b[31mv2")
-    recorder.incident("i-1", START, '{"cause":"none"}')
-    recorder.incident("i-1", START, '{"cause":"clocks"}')
     recorder.close(10)
 
     session = Session.open(tmp_path / "s.aistack")
     assert [(mark.at, mark.text) for mark in session.marks()] == [(START + 0.5, "deployed v2")]
-    assert session.incidents() == {"i-1": (START, '{"cause":"clocks"}')}
+    assert recorded_incidents(session) == (last,)
 
 
 async def test_a_recording_feed_passes_everything_on(tmp_path):
@@ -212,6 +215,7 @@ async def test_a_recording_feed_passes_everything_on(tmp_path):
 
 KILLED = """
 import sys, time
+from dataclasses import replace
 from pathlib import Path
 from aistack_top.clock import VirtualClock
 from aistack_top.session.recorder import Recorder

@@ -17,6 +17,7 @@ from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
 from aistack_top.tick import Batch, Bound, Call, Event, Fact, Health, Quantiles, Readings, Tick
+from tests.aistack_top.diagnosis.made import incident
 from tests.aistack_top.session.ticks import START, drain, health, played, record, run, take, tick
 
 NUMBERS = st.one_of(
@@ -310,3 +311,25 @@ async def test_a_second_program_follows_what_the_first_one_writes(tmp_path):
     rest = [one async for one in play]
     assert rest[-1].seen == tick(59).seen
     assert not Lock(path).held()
+
+
+async def test_incidents_replay_as_they_were(tmp_path):
+    versions = {
+        60: incident(tick(60).seen, onset=START + 50),
+        70: incident(tick(70).seen, onset=START + 50, strength="shown"),
+        130: incident(tick(130).seen, onset=START + 50, end=START + 120),
+    }
+    ticks = [replace(tick(s), incidents=(versions[s],) if s in versions else ()) for s in range(200)]
+    record(tmp_path / "s.aistack", ticks)
+    session = Session.open(tmp_path / "s.aistack")
+
+    def known(state, at=None):
+        return [(one.strength, one.open) for one in state.frame(at).incidents]
+
+    assert [one.incidents for one in await played(session) if one.incidents] == [(v,) for v in versions.values()]
+    for second, found in {59: [], 65: [("likely", True)], 75: [("shown", True)], 150: [("likely", False)]}.items():
+        at = tick(second).seen
+        assert known(state_of([await first(session, at)])) == found
+        assert known(state_of(await played(session)), at) == found
+    fast = [one async for one in SessionFeed(session, VirtualClock(START), speed=1000.0).ticks()]
+    assert [v for one in fast for v in one.incidents] == list(versions.values())

@@ -1,0 +1,52 @@
+"""Every incident known, as each was known at a moment: a replay shows the verdict of then, not the final one."""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from aistack_top.diagnosis.model import Incident
+
+MOST_INCIDENTS = 500
+MOST_VERSIONS = 200
+
+
+class IncidentBook:
+    """Takes versions of incidents, gives those of a moment."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, list[Incident]] = {}
+
+    def take(self, incidents: Iterable[Incident]) -> None:
+        """Take versions; one that is known already is taken once, and of too many the oldest are forgotten."""
+        for incident in incidents:
+            versions = self._versions.setdefault(incident.id, [])
+            place = bisect_right(versions, incident.revised, key=_revised)
+            if place and versions[place - 1].revised == incident.revised:
+                versions[place - 1] = incident
+                continue
+            versions.insert(place, incident)
+            if len(versions) > MOST_VERSIONS:
+                del versions[1]  # the first says when it was noticed, the last how it ended
+        while len(self._versions) > MOST_INCIDENTS:
+            del self._versions[next(iter(self._versions))]
+
+    def at(self, moment: float | None = None) -> tuple[Incident, ...]:
+        """Return the incidents, open and ended, as they were known at a time (now for None), by their onset."""
+        found = []
+        for versions in self._versions.values():
+            place = len(versions) if moment is None else bisect_right(versions, moment, key=_revised)
+            if place:
+                found.append(versions[place - 1])
+        return tuple(sorted(found, key=lambda incident: (incident.onset, incident.id)))
+
+    def get(self, name: str) -> Incident | None:
+        """Return the newest version of an incident."""
+        versions = self._versions.get(name)
+        return versions[-1] if versions else None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._versions.clear()
+
+
+def _revised(incident: Incident) -> float:
+    return incident.revised
