@@ -24,9 +24,10 @@ MODEL_KINDS = frozenset({"generation", "embedding"})
 
 @dataclass(slots=True)
 class CallBook:
-    """The calls known so far, once each, ordered by their end."""
+    """The calls known so far, once each, ordered by their end. ``changes`` grows with every one that is taken."""
 
     most: int = MOST_CALLS
+    changes: int = 0
     _by_id: dict[str, Call] = field(default_factory=dict)
     _ends: list[tuple[float, str]] = field(default_factory=list)
 
@@ -44,6 +45,7 @@ class CallBook:
             self._by_id[call.id] = call
             insort(self._ends, (call.end, call.id))
             fresh.append(call)
+        self.changes += len(fresh)
         while len(self._ends) > self.most:
             _, oldest = self._ends.pop(0)
             del self._by_id[oldest]
@@ -66,6 +68,7 @@ class CallBook:
         """Forget all calls."""
         self._by_id.clear()
         self._ends.clear()
+        self.changes += 1
 
 
 class CallSignals:

@@ -6,9 +6,9 @@ line; only the transport bar asks what a feed can do.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from aistack_top.tick import Tick
+from aistack_top.tick import Mark, Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,15 @@ class Feed(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeper(Protocol):
+    """A feed with a recording behind it, which can keep what a person notes."""
+
+    def keep(self, mark: Mark) -> bool:
+        """Keep a mark with the recording; False where nothing is recorded after all."""
+        ...
+
+
 class LateFeed:
     """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
 
@@ -99,6 +108,11 @@ class LateFeed:
         if self._feed is None:
             raise ValueError("nothing has been read yet")
         self._feed.set_speed(speed)
+
+    def keep(self, mark: Mark) -> bool:
+        """See `Keeper.keep`."""
+        feed: object = self._feed
+        return isinstance(feed, Keeper) and feed.keep(mark)
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -11,7 +11,7 @@ from aistack_top.derive import CallBook
 from aistack_top.diagnosis.model import Incident
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.facts import Facts
-from aistack_top.tick import Call, Event, Health
+from aistack_top.tick import Call, Event, Health, Mark
 from aistack_top.timeline import Fold, Sample, Timeline
 
 LOOKBACK_S = 30.0
@@ -38,7 +38,8 @@ class Frame:
 
     ``at`` is the moment shown, ``now`` the newest moment known; ``follows`` says that the two move together.
     ``health`` holds for each source its record and when it was written. ``incidents`` are those known at this
-    moment, open and ended, by their onset. ``timeline``, ``facts`` and ``book`` are for reading only.
+    moment, open and ended, by their onset. ``marks`` are what people noted.
+    ``timeline``, ``facts`` and ``book`` are for reading only.
     """
 
     at: float
@@ -51,6 +52,7 @@ class Frame:
     log: Sequence[Event]
     source_of: Callable[[str, Entity], str]
     incidents: tuple[Incident, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""

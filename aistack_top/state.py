@@ -12,10 +12,11 @@ from aistack_top.diagnosis.book import IncidentBook
 from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
-from aistack_top.tick import Batch, Event, Health, Readings, Severity, Tick
+from aistack_top.tick import Batch, Event, Health, Mark, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
 MOST_EVENTS = 5_000
+MOST_MARKS = 1_000
 
 PRECEDENCE = ("nvml", "dcgm")
 """Where two kinds of source tell the same quantity of the same entity, the earlier is primary; the other fills
@@ -81,6 +82,7 @@ class State:
         self.health = HealthLog()
         self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.incidents = IncidentBook()
+        self.marks: list[Mark] = []
         self.now = 0.0
         self._derived = CallSignals(self.calls)
         self._owners: dict[tuple[str, Entity], _Owner] = {}
@@ -96,6 +98,7 @@ class State:
             self._take_all(tick.history.batches)
         self._take_all(tick.batches)
         self.incidents.take(tick.incidents)
+        self.note(*tick.marks)
         self.now = max(self.now, tick.at)
 
     def frame(self, cursor: float | None = None) -> Frame:
@@ -112,7 +115,14 @@ class State:
             log=self.events,
             incidents=self.incidents.at(cursor),
             source_of=self.source_of,
+            marks=tuple(self.marks),
         )
+
+    def note(self, *marks: Mark) -> None:
+        """Take marks, each once, by the moments they are about."""
+        fresh = [mark for mark in marks if mark not in self.marks]
+        if fresh:
+            self.marks = sorted([*self.marks, *fresh], key=lambda mark: mark.at)[-MOST_MARKS:]
 
     def source_of(self, signal: str, entity: Entity) -> str:
         """Return the name of the source that tells a signal of an entity; ``derived`` for computed ones."""
@@ -172,6 +182,7 @@ class State:
         self.health.clear()
         self.events.clear()
         self.incidents.clear()
+        self.marks.clear()
         self._derived.clear()
         self._owners.clear()
         self.now = 0.0

@@ -8,6 +8,7 @@
 | `Fact` | something that is so until it changes: a version, a number of KV blocks |
 | `Link` | who works for whom, with the proof |
 | `Call` | one generation, retrieval, tool or guardrail span |
+| `Mark` | a note that a person set on the time axis |
 | `Health` | how the source itself is |
 | `Batch` | all of these from one run of one collector |
 | `History` | many runs at once, for time travel and backfill |
@@ -204,6 +205,22 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark that a person set on the time axis, with a note.
+
+    ``at`` is the moment it is about, ``seen`` when it was set. ``kind`` is ``note``, or ``dismissed`` for an incident
+    that is none; ``about`` is then the incident's id.
+    """
+
+    at: float
+    seen: float
+    text: str
+    author: str = ""
+    kind: str = "note"
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What one run of one collector brought: data of the moment ``at``, and always one health record.
 
@@ -246,7 +263,8 @@ class Tick:
     """What was learned at one moment.
 
     ``reset`` says that what came before no longer stands (a seek): forget it and start from ``history``.
-    ``incidents`` are versions of incidents that became known with it, in the order of ``revised``.
+    ``incidents`` are versions of incidents that became known with it, in the order of ``revised``; ``marks`` are those
+    that people had set by then and that were not told yet.
     """
 
     at: float
@@ -255,3 +273,4 @@ class Tick:
     history: History | None = None
     reset: bool = False
     incidents: tuple[Incident, ...] = ()
+    marks: tuple[Mark, ...] = ()

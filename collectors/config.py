@@ -102,12 +102,13 @@ KINDS: dict[str, type[AnySource]] = {
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the console looks and what it calls this node."""
+    """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause."""
 
     node: str = ""
     layout: str = "overview"
     low_bandwidth: bool = False
     pseudonyms: bool = True
+    runbooks: dict[str, str] = {}
 
 
 class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

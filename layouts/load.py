@@ -247,7 +247,7 @@ def _wrong_sizes(layout: Layout, layers: list[str]) -> Iterator[Problem]:
 
 
 def _wrong_row(row: Row, path: Place) -> Iterator[Problem]:
-    yield from _wrong_number(row, path)
+    yield from wrong_number(row, path)
     signal = signals().get(row.signal)
     if signal is None:
         return
@@ -265,10 +265,11 @@ def _wrong_table(table: Table, path: Place) -> Iterator[Problem]:
     if table.per not in KEYS:
         yield (*path, "per"), f"no such key of an entity: {table.per!r}{_hint(table.per, KEYS)}"
     for index, column in enumerate(table.columns):
-        yield from _wrong_number(column, (*path, "columns", index))
+        yield from wrong_number(column, (*path, "columns", index))
 
 
-def _wrong_number(row: Row | Column, path: Place) -> Iterator[Problem]:
+def wrong_number(row: Row | Column, path: Place) -> Iterator[Problem]:
+    """Yield a problem for a signal, a stat or a key that there is none of."""
     signal: Signal | None = signals().get(row.signal)
     if signal is None:
         yield (*path, "signal"), f"no such signal: {row.signal!r}{_hint(row.signal, signals())}"

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ class ConsoleApp(App[None]):
 
     ``low_bandwidth`` drops histories and repaints every 5 s. ``notes`` are sentences to be told; more may be added to
     the list while the console runs.
+    ``runbooks`` are the site's own pages, by the cause they are about.
     ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
     ids, as Textual does.
     """
@@ -53,6 +54,7 @@ class ConsoleApp(App[None]):
         ascii_only: bool = False,
         notes: Sequence[str] = (),
         node: str = "",
+        runbooks: Mapping[str, str] | None = None,
         keymap: dict[str, str] | None = None,
     ) -> None:
         super().__init__(driver_class=CountingDriver)
@@ -70,6 +72,7 @@ class ConsoleApp(App[None]):
             low_bandwidth=low_bandwidth,
             node=plain(node, 60),
             notes=notes,
+            runbooks=runbooks,
         )
         self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
         self._keymap_wanted = keymap or {}

@@ -1,11 +1,14 @@
 """What all screens of one console share: the state, where one stands in time, and what may be done about that."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import getpass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Feed
 from aistack_top.plain import plain
 from aistack_top.state import State
+from aistack_top.tick import Mark
 from layouts.load import Layout
 from tui.cost import OwnCost
 from tui.glyphs import Glyphs
@@ -33,6 +36,8 @@ class Console:
     told: list[str] = field(default_factory=list)
     cost: OwnCost = field(default_factory=OwnCost)
     shows_cost: bool = False
+    author: str = ""
+    runbooks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def notices(self) -> list[str]:
@@ -65,8 +70,7 @@ class Console:
 
     def move(self, by_s: float) -> None:
         """Move the time cursor by some seconds."""
-        here = self.state.now if self.cursor.at is None else self.cursor.at
-        self.go_to(here + by_s)
+        self.go_to(self._here() + by_s)
 
     def go_to(self, at: float) -> None:
         """Put the time cursor on a time; the feed comes along when the time is not in memory."""
@@ -88,9 +92,34 @@ class Console:
         else:
             self.cursor.put(self.pump.oldest, now)
 
+    def mark(self, text: str) -> bool:
+        """Note something about the moment shown; return whether it is kept with a recording."""
+        return self._note(Mark(self._here(), self.state.now, text, self.author))
+
+    def dismiss(self, incident: Incident, reason: str) -> bool:
+        """Say that an incident is none, and why; return whether that is kept with a recording."""
+        now = self.state.now
+        self.state.incidents.take([replace(incident, dismissed=True, revised=max(now, incident.revised + 1e-3))])
+        return self._note(Mark(self._here(), now, reason, self.author, "dismissed", incident.id))
+
     def zoom(self, steps: int) -> None:
         """Show a longer stretch of time, or a shorter one."""
         self.cursor.zoom(steps, self.state.now)
+
+    def _here(self) -> float:
+        return self.state.now if self.cursor.at is None else self.cursor.at
+
+    def _note(self, mark: Mark) -> bool:
+        self.state.note(mark)
+        return self.deck.keep(mark)
+
+
+def user() -> str:
+    """Return who sits here, as the system calls them; empty where it does not say."""
+    try:
+        return plain(getpass.getuser(), 40)
+    except (OSError, KeyError):
+        return ""
 
 
 def make(
@@ -103,8 +132,20 @@ def make(
     low_bandwidth: bool = False,
     node: str = "",
     notes: Sequence[str] = (),
+    runbooks: Mapping[str, str] | None = None,
 ) -> Console:
     """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.pump.Pump`."""
     state = State()
     pump = Pump(feed, state, on_news, on_fault)
-    return Console(layout, glyphs, state, pump, Deck(feed), low_bandwidth, node, notes=notes)
+    return Console(
+        layout,
+        glyphs,
+        state,
+        pump,
+        Deck(feed),
+        low_bandwidth,
+        node,
+        notes=notes,
+        author=user(),
+        runbooks=runbooks or {},
+    )

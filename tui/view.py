@@ -28,15 +28,15 @@ class View:
 
     def fit(self, room: int) -> int:
         """Return how many of ``room`` columns the span takes, since a column is a whole number of steps."""
-        return max(ceil(self.span_s / (self._slots(room) * self.frame.timeline.step_s)), 1)
+        return max(ceil(self.span_s / (self.slots(room) * self.frame.timeline.step_s)), 1)
 
     def column_s(self, count: int) -> float:
         """Return how many seconds one of ``count`` columns covers."""
-        return self._slots(count) * self.frame.timeline.step_s
+        return self.slots(count) * self.frame.timeline.step_s
 
     def start(self, count: int) -> float:
         """Return the time at which the first of ``count`` columns begins."""
-        width = self._slots(count)
+        width = self.slots(count)
         last = self.frame.timeline.slot(self.end) // width
         return (last - count + 1) * width * self.frame.timeline.step_s
 
@@ -52,10 +52,11 @@ class View:
     def history(self, signal: str, entity: Entity, stat: str, count: int, fold: Fold) -> list[float]:
         """Return the history of a series in ``count`` columns; NaN is a gap."""
         timeline = self.frame.timeline
-        width = self._slots(count)
+        width = self.slots(count)
         return timeline.columns((signal, entity, stat), timeline.slot(self.end) // width, count, width, fold)
 
-    def _slots(self, count: int) -> int:
+    def slots(self, count: int) -> int:
+        """Return how many steps of the timeline one of ``count`` columns covers."""
         return max(ceil(self.span_s / count / self.frame.timeline.step_s), 1)
 
 

@@ -28,6 +28,7 @@ from aistack_top.tick import (
     Fact,
     Health,
     Link,
+    Mark,
     Quantiles,
     Readings,
     SeriesKey,
@@ -39,7 +40,7 @@ from aistack_top.tick import (
 Row = Sequence[Any]
 Made = TypeVar("Made")
 
-LOADED = ("readings", "series", "batches", "calls", "events", "facts", "links", "base", "incidents")
+LOADED = ("readings", "series", "batches", "calls", "events", "facts", "links", "base", "incidents", "marks")
 
 _AT, _SOURCE = 4, 7  # places in a row of batches
 
@@ -89,6 +90,7 @@ class BlockData:
         self.readings: Table | None = tables.get("readings")
         self.base = _base(tables.get("base"))
         self.incidents = incidents_of(tables.get("incidents"))
+        self.marks = _marks(tables.get("marks"))
         self._offsets: dict[int, tuple[int, int]] | None = None
         self._by_batch: Table | None = None
 
@@ -122,6 +124,12 @@ class BlockData:
         since = self.ticks[first - 1].seen if first else 0.0
         until = self.ticks[last].seen if last + 1 < len(self.ticks) else LATEST
         return tuple(incident for incident in self.incidents if since < incident.revised <= until)
+
+    def marked(self, first: int, last: int) -> tuple[Mark, ...]:
+        """Return the marks that were set between ticks, given as in `told`."""
+        since = self.ticks[first - 1].seen if first else 0.0
+        until = self.ticks[last].seen if last + 1 < len(self.ticks) else LATEST
+        return tuple(mark for mark in self.marks if since < mark.seen <= until)
 
     def telling(self) -> list[Batch]:
         """Return the batches that say more than readings and health, without their readings."""
@@ -185,6 +193,16 @@ def incidents_of(frame: Table | None) -> list[Incident]:
     rows = frame.select("at", "data").iter_rows() if frame is not None else ()
     found = [_made(_incident, row) for row in rows if None not in row]
     return sorted((one for one in found if one is not None), key=lambda one: one.revised)
+
+
+def marks_of(session: Session, block: Block) -> list[Mark]:
+    """Return the marks of a block by the time they were set."""
+    return _marks(session.tables(block, ("marks",)).get("marks")) if block.rows("marks") else []
+
+
+def recorded_marks(session: Session) -> list[Mark]:
+    """Return every mark that was recorded, by the moments they are about."""
+    return sorted((mark for block in session.blocks for mark in marks_of(session, block)), key=lambda mark: mark.at)
 
 
 def recorded_incidents(session: Session) -> tuple[Incident, ...]:
@@ -317,6 +335,16 @@ def _event(row: Row) -> Event | None:
     pairs = tuple((_text(k), _text(v)) for k, v in msgspec.json.decode(detail, type=tuple[tuple[str, str], ...]))
     about = entity_of(entity)
     return Event(at, seen, _text(layer), _text(kind), severity, about, _text(text), _text(source), pairs)
+
+
+def _marks(frame: Table | None) -> list[Mark]:
+    rows = frame.select("at", "seen", "text", "author", "kind", "about").iter_rows() if frame is not None else ()
+    found = [
+        Mark(at, seen, *(plain(text or "", MOST_TEXT) for text in texts))
+        for at, seen, *texts in rows
+        if _times(at, seen)
+    ]
+    return sorted(found, key=lambda mark: mark.seen)
 
 
 def _incident(row: Row) -> Incident | None:

@@ -166,7 +166,7 @@ def schema(table: str) -> "pl.Schema":
         "facts": {"batch": small, "entity": text, "key": text, "value": text, "watched": pl.Boolean},
         "links": {"batch": small, **dict.fromkeys(("parent", "child", "proof", "detail"), text)},
         "base": {"what": text, **times, "data": text},
-        "marks": {**times, "kind": text, "text": text},
+        "marks": {**times, **dict.fromkeys(("kind", "text", "author", "about"), text)},
         "incidents": {"id": text, "at": number, "data": text},
     }
     return pl.Schema(tables[table])

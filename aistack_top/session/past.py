@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aistack_top.diagnosis.model import Incident
-from aistack_top.session.blocks import Base, BlockData, incidents_of, load
+from aistack_top.session.blocks import Base, BlockData, incidents_of, load, marks_of
 from aistack_top.session.dense import STEP_S, Dense, Grid, Part, dense
 from aistack_top.session.reader import Block, Session
-from aistack_top.tick import Batch, Health, History
+from aistack_top.tick import Batch, Health, History, Mark
 
 SPAN_S = 900.0
 CHANGES_S = 86_400.0
@@ -66,6 +66,12 @@ class Past:
         later = (tick.number for tick in data.ticks if tick.seen > at)
         end = data.ticks[-1].number + 1 if data.ticks else 0
         return Place(block.number, next(later, end), at), data
+
+    def marks(self, at: float) -> tuple[Mark, ...]:
+        """Return the marks of the last day that were set by a time."""
+        blocks = [block for block in self._session.blocks if block.first <= at and block.last >= at - self._changes_s]
+        found = [mark for block in blocks for mark in marks_of(self._session, block)]
+        return tuple(mark for mark in found if mark.seen <= at)
 
     def _first_block(self) -> BlockData | None:
         blocks = self._session.blocks

@@ -58,16 +58,6 @@ class Block:
         return sum(info.files[table].rows for _, info in self.parts if table in info.files)
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A mark that a person set on the time axis, with a note. Times are seconds since the epoch."""
-
-    at: float
-    seen: float
-    kind: str
-    text: str
-
-
 @dataclass(slots=True)
 class Session:
     """A session on disk, opened for reading. Made by `Session.open`."""
@@ -169,19 +159,10 @@ class Session:
         numbers = set(keep)
         self._cache = {name: tables for name, tables in self._cache.items() if name.block in numbers}
 
-    def marks(self) -> list[Mark]:
-        """Return the marks people set, oldest first."""
-        rows = [row for block in self.blocks for row in self._rows(block, "marks")]
-        return sorted((Mark(at, seen, plain(kind), plain(text)) for at, seen, kind, text in rows), key=lambda m: m.at)
-
     def note(self, problem: str) -> None:
         """Add to the problems, once each and not without end."""
         if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
-
-    def _rows(self, block: Block, table: str) -> list[tuple]:  # type: ignore[type-arg]
-        frames = self.tables(block, (table,)) if block.rows(table) else {}
-        return [row for row in frames[table].iter_rows() if None not in row] if frames else []
 
     def _info_of(self, name: BlockName) -> BlockInfo | None:
         try:

@@ -33,7 +33,7 @@ from aistack_top.session.format import (
 from aistack_top.session.info import decode_info
 from aistack_top.session.threads import on_thread
 from aistack_top.session.writer import BlockWriter, Row
-from aistack_top.tick import Tick
+from aistack_top.tick import Mark, Tick
 
 EVERY_S = 5.0
 MOST_TICKS = 120
@@ -141,9 +141,10 @@ class Recorder:
             self._queue.put(tick)
         self._last_seen = tick.seen
 
-    def mark(self, at: float, text: str, kind: str = "note") -> None:
-        """Record a mark that a person set at a time, with a note."""
-        self._queue.put(("marks", at, (at, self._clock.now(), kind, plain(text))))
+    def mark(self, mark: Mark) -> None:
+        """Record a mark that a person set."""
+        row = (mark.at, mark.seen, mark.kind, plain(mark.text), plain(mark.author), mark.about)
+        self._queue.put(("marks", mark.at, row))
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits and let go; gives up on a disk that does not answer within ``timeout_s`` seconds."""
@@ -291,6 +292,11 @@ class RecordingFeed:
     def set_speed(self, speed: float) -> None:
         """See `Feed.set_speed`."""
         self._feed.set_speed(speed)
+
+    def keep(self, mark: Mark) -> bool:
+        """See `aistack_top.feed.Keeper`."""
+        self._recorder.mark(mark)
+        return True
 
     async def aclose(self) -> None:
         """Close the feed, then the recording."""

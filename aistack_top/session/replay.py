@@ -164,9 +164,10 @@ class SessionFeed:
         place, data = await self._read(lambda: self._past.find(at))
         history = await self._read(lambda: self._past.before(place, data))
         incidents = await self._read(lambda: self._past.incidents(place.at))
+        marks = await self._read(lambda: self._past.marks(place.at))
         self._data, self._next, self._seen = data, (place.block, place.tick), place.at
         self._set_anchor(place.at)
-        return Tick(place.at, place.at, history=history, reset=True, incidents=incidents)
+        return Tick(place.at, place.at, history=history, reset=True, incidents=incidents, marks=marks)
 
     def _within(self, target: float) -> float:
         session = self.session
@@ -185,15 +186,17 @@ class SessionFeed:
         if row.seen > self._seen + 1.5 * quiet:
             return Tick(self._seen + quiet, self._seen + quiet), self._next
         if self._speed <= FAST:
-            tick = Tick(row.at, row.seen, data.whole(row), incidents=data.told(index, index))
+            told, marks = data.told(index, index), data.marked(index, index)
+            tick = Tick(row.at, row.seen, data.whole(row), incidents=told, marks=marks)
             return tick, (data.block.number, row.number + 1)
         last = index
         while last + 1 < len(data.ticks) and data.ticks[last + 1].seen <= self._seen + quiet:
             last += 1
         end = data.ticks[last]
         history = await self._read(lambda: self._past.between(data, row.low, end.high))
-        told = data.told(index, last)
-        return Tick(end.at, end.seen, history=history, incidents=told), (data.block.number, end.number + 1)
+        told, marks = data.told(index, last), data.marked(index, last)
+        tick = Tick(end.at, end.seen, history=history, incidents=told, marks=marks)
+        return tick, (data.block.number, end.number + 1)
 
     async def _beyond(self) -> tuple[Tick, tuple[int, int]] | None:
         """At the end of what is known: look for more when following, and let time pass."""

@@ -55,5 +55,9 @@ async def press(app: ConsoleApp, pilot: Pilot[None], *keys: str) -> str:
     """Press keys and return what is painted then."""
     for key in keys:
         app.simulate_key(key)
-        await turns(pilot)
+        await turns(pilot, 6)
+        for _ in range(20):
+            if text(app).strip():
+                break
+            await turns(pilot)  # another screen is being put together
     return text(app)

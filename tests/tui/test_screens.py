@@ -11,7 +11,12 @@ from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.tui.painted import lines, press, settle, shown, text, turns
 from tui.app import ConsoleApp
+from tui.screens.base import ConsoleScreen
+from tui.screens.board import BoardScreen
+from tui.screens.incident import IncidentScreen
 from tui.screens.overview import OverviewScreen
+from tui.screens.travel import TravelScreen
+from tui.widgets.board import Board
 from tui.widgets.panel import LayerPanel
 
 
@@ -20,15 +25,15 @@ async def test_a_digit_opens_its_layer_with_all_its_numbers(number):
     async with shown(FakeFeed(seconds(30, World(gpus=4, engines=2)))) as (app, pilot):
         painted = await press(app, pilot, str(number))
         assert f"aistack-top › {LAYERS[number - 1]}" in painted
-        assert sum(f"{other} {layer}" in painted for other, layer in enumerate(LAYERS, 1)) == 1
+        assert not any(f"{other} {layer}" in painted for other, layer in enumerate(LAYERS, 1))
         assert "16:00:29" in painted.splitlines()[-2]
         back = await press(app, pilot, "escape")
         assert all(f"{other} {layer}" in back for other, layer in enumerate(LAYERS, 1))
 
 
-async def test_an_opened_panel_scrolls_to_its_last_number():
+async def test_a_panel_shown_alone_scrolls_to_its_last_number():
     async with shown(FakeFeed(seconds(6, World(gpus=8)))) as (app, pilot):
-        opened = await press(app, pilot, "1")
+        opened = await press(app, pilot, "M")
         assert re.search(r"1 to 19 of \d\d", opened)
         end = await press(app, pilot, "G")
         assert end != opened
@@ -36,7 +41,7 @@ async def test_an_opened_panel_scrolls_to_its_last_number():
         assert await press(app, pilot, "g") == opened
 
 
-async def test_time_travel_works_in_an_opened_panel():
+async def test_time_travel_works_on_a_layer_screen():
     async with shown() as (app, pilot):
         await press(app, pilot, "1")
         assert "PAUSED 16:00:01 UTC" in await press(app, pilot, "comma")
@@ -66,7 +71,9 @@ async def test_focus_moves_between_rows_and_panels():
         assert focused() == "spend"
         await press(app, pilot, "M")
         assert "aistack-top › spend" in text(app)
-        assert "aistack-top › spend" not in await press(app, pilot, "enter")
+        assert "aistack-top › spend" not in await press(app, pilot, "M")
+        assert "aistack-top › spend" in await press(app, pilot, "enter")
+        assert "aistack-top › spend" not in await press(app, pilot, "escape")
 
 
 async def test_the_list_of_sources_says_everything_in_full_words():
@@ -148,7 +155,8 @@ async def test_a_command_of_the_palette_does_what_its_key_does():
 
 
 async def test_every_binding_can_be_bound_anew():
-    bindings = [*OverviewScreen.BINDINGS, *LayerPanel.BINDINGS, *ConsoleApp.BINDINGS]
+    bound = (OverviewScreen, ConsoleScreen, TravelScreen, BoardScreen, IncidentScreen, Board, LayerPanel, ConsoleApp)
+    bindings = [binding for one in bound for binding in one.BINDINGS]
     ids = [binding.id for binding in bindings if isinstance(binding, Binding)]
     assert len(ids) == len(bindings)
     assert all(ids)

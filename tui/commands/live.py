@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aistack_top.clock import Clock, WallClock
 from aistack_top.feed import Bounds, Feed, LateFeed
-from aistack_top.tick import Tick
+from aistack_top.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
 from collectors.place import node_name, state_folder
 from tui.commands.common import Options, fail, interactive
@@ -123,6 +123,10 @@ class RememberingFeed:
     def set_speed(self, speed: float) -> None:
         """See `aistack_top.feed.Feed.set_speed`."""
         self._feed.set_speed(speed)
+
+    def keep(self, mark: Mark) -> bool:
+        """See `aistack_top.feed.Keeper`."""
+        return self._feed.keep(mark)
 
     async def aclose(self) -> None:
         """See `aistack_top.feed.Feed.aclose`."""

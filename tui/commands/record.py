@@ -15,8 +15,9 @@ from aistack_top.session.recorder import Recorder, RecordingFeed
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.place import node_name, state_folder
-from tui.commands.common import Options, fail, span
+from tui.commands.common import Options, fail
 from tui.commands.live import configuration
+from tui.times import span
 
 SUFFIX = ".aistack"
 

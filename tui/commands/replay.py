@@ -8,8 +8,9 @@ from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
-from tui.commands.common import Options, fail, interactive, moment
+from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
+from tui.times import moment
 
 
 def run(options: Options, path: Path, at: str | None, speed: float) -> int:

@@ -27,6 +27,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         ascii_only=options.ascii_only,
         notes=notes,
         node=node,
+        runbooks=config.console.runbooks,
     )
     try:
         app.run()

@@ -1,43 +1,140 @@
-"""What every screen of the console is: something that can look at a moment."""
+"""What every screen of the console is: something that can look at a moment, framed by the same lines."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.screen import Screen
 from textual.theme import Theme
 
+from aistack_top.signals import LAYERS
 from tui.console import Console
+from tui.screens import doors
+from tui.screens.travel import TravelScreen
 from tui.view import View
-from tui.widgets.bars import KeyBar, TitleBar
+from tui.widgets.axis import TimeAxis
+from tui.widgets.bars import HealthBar, KeyBar, NoticeBar, TitleBar
 from tui.widgets.cells import STYLES, CellView, Line
 from tui.widgets.pager import Pager
 from tui.widgets.transport import TransportBar
+from tui.widgets.verdict import VerdictBar
+
+Hints = Sequence[tuple[str, str, str]]
+
+BACK = ("esc", "back", "screen.back")
+TIME_HINTS: Hints = (
+    ("space", "pause", "screen.pause"),
+    ("[ ]", "step", ""),
+    (", .", "10 s", ""),
+    ("t", "go to", "screen.ask_time"),
+    ("n", "now", "screen.now"),
+    ("+ -", "span", ""),
+)
 
 
-class ConsoleScreen(Screen[None]):
-    """A screen that is handed one view a tick."""
+class ConsoleScreen(TravelScreen):
+    """A screen that is handed one view a tick, with the head and foot that all have.
+
+    ``crumb`` is its place in the path that the title shows. ``HEALTH`` asks for the line of sources.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"c-{name}" for name in STYLES}
+    HEALTH: ClassVar[bool] = False
+    AUTO_FOCUS = ""  # each screen says itself which of its widgets gets the keys
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "help", "Help: keys and numbers", id="help"),
+        *(Binding(str(number), f"layer({number})", f"Open {layer}", id=f"open.{layer}")
+          for number, layer in enumerate(LAYERS, 1)),
+        Binding("escape", "back", "One step back", id="back"),
+        Binding("i", "incident", "Open the incident of the verdict line", id="incident"),
+        Binding("A", "incidents", "List of incidents", id="incidents"),
+        Binding("T", "calls", "Table of calls", id="calls"),
+        Binding("m", "mark", "Note something about this moment", id="mark"),
+        Binding("S", "sources", "List of sources", id="sources"),
+        Binding("c", "changes", "What changed and happened", id="changes"),
+        Binding("C", "cost", "What the console itself costs", id="cost"),
+    ]  # fmt: skip
 
     def __init__(self, console: Console) -> None:
-        super().__init__()
-        self.console = console
+        super().__init__(console)
+        self._composed = False
+
+    @property
+    def crumb(self) -> str:
+        """The screen's name in the path; nothing for the one it all begins with."""
+        return ""
+
+    def body(self) -> ComposeResult:
+        """Yield what stands between head and foot."""
+        raise NotImplementedError
+
+    def draw(self, view: View) -> None:
+        """Show a moment between head and foot."""
+        raise NotImplementedError
+
+    def hints(self) -> Hints:
+        """Return what the line of keys says, the most important first."""
+        return (BACK, *TIME_HINTS, (":", "all commands", "app.command_palette"))
+
+    def place(self) -> Sequence[str]:
+        """Return what stands before the keys: where in a list one is."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        """See `textual.screen.Screen.compose`."""
+        glyphs = self.console.glyphs
+        with Container(id="head"):
+            with Container(id="top"):
+                yield TitleBar(glyphs, id="title")
+                yield TransportBar(self.console.deck, glyphs, id="transport")
+            if self.HEALTH:
+                yield HealthBar(glyphs, id="health")
+            for bar in (NoticeBar(glyphs, id="notice"), VerdictBar(glyphs, id="verdict")):
+                bar.display = False
+                yield bar
+        yield from self.body()
+        with Container(id="foot"):
+            yield TimeAxis(glyphs, id="axis")
+            yield KeyBar(glyphs, id="keys")
 
     def look(self, view: View) -> None:
         """Show a moment. Called once a tick, and never for a moment that another has replaced."""
-        raise NotImplementedError
+        self.query_one(TitleBar).tell(self.console.name, *self.path())
+        self.query_one(TransportBar).look(view)
+        if self.HEALTH:
+            self.query_one(HealthBar).look(view)
+        self.query_one(NoticeBar).say(self.console.notices)
+        self.query_one(VerdictBar).look(view)
+        self.draw(view)
+        self.query_one(TimeAxis).look(view)
+        if self.console.shows_cost:
+            self.console.cost.measure()
+        self.show_keys()
+
+    def show_keys(self) -> None:
+        """Show what the keys do here."""
+        cost = self.console.cost.words() if self.console.shows_cost else ()
+        self.query_one(KeyBar).hints(self.hints(), (*self.place(), *cost))
+
+    def path(self) -> tuple[str, ...]:
+        """Return the names of the screens one came through, this one's last."""
+        stack = self.app.screen_stack
+        here = stack.index(self) if self in stack else len(stack)
+        screens = [*stack[:here], self]
+        return tuple(screen.crumb for screen in screens if isinstance(screen, ConsoleScreen) and screen.crumb)
 
     def look_again(self) -> None:
         """Show the moment that the console stands at now: after a key, or after another screen."""
-        if self.is_mounted:
+        if self._composed and self.is_current:
             with self.app.batch_update():
                 self.look(self.console.view())
 
     def on_mount(self) -> None:
         """Follow the theme."""
+        self._composed = True
         self.app.theme_changed_signal.subscribe(self, self._restyle)
 
     def on_screen_resume(self) -> None:
@@ -48,6 +145,54 @@ class ConsoleScreen(Screen[None]):
         """Lay out anew for another size."""
         self.call_after_refresh(self.look_again)
 
+    def action_back(self) -> None:
+        """Go one step back."""
+        if len(self.app.screen_stack) > 1:
+            self.app.pop_screen()
+
+    def action_layer(self, number: int) -> None:
+        """Open the screen of a layer."""
+        doors.layer(self, LAYERS[number - 1])
+
+    def action_incident(self) -> None:
+        """Open the incident that the verdict line tells of."""
+        doors.newest_incident(self)
+
+    def action_incidents(self) -> None:
+        """List the incidents."""
+        doors.incidents(self)
+
+    def action_calls(self) -> None:
+        """Show the table of calls."""
+        doors.calls(self)
+
+    def action_mark(self) -> None:
+        """Ask for a note about the moment shown."""
+        self.ask("note", self._mark, hint="what you see, did, or were told")
+
+    def action_sources(self) -> None:
+        """List the sources."""
+        doors.sources(self)
+
+    def action_changes(self) -> None:
+        """List what changed and happened."""
+        doors.changes(self)
+
+    def action_help(self) -> None:
+        """Explain keys and numbers."""
+        doors.explain(self)
+
+    def action_cost(self) -> None:
+        """Show what the console costs, or stop showing it."""
+        self.console.shows_cost = not self.console.shows_cost
+        self.look_again()
+
+    def _mark(self, text: str) -> None:
+        if text:
+            kept = self.console.mark(text)
+            self.say("noted" if kept else "noted here; nothing is recorded that could keep it")
+            self.look_again()
+
     def _restyle(self, _: Theme) -> None:
         for view in self.query(CellView):
             view.restyle()
@@ -56,35 +201,27 @@ class ConsoleScreen(Screen[None]):
 class ListScreen(ConsoleScreen):
     """A screen that is one long list, and leads back."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter", "back", "Back", id="back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "back", "Back", show=False, id="list.back")]
 
-    TITLE_PATH = ""
+    def body(self) -> ComposeResult:
+        """See `ConsoleScreen.body`."""
+        yield Pager(self.console.glyphs, id="list")
 
-    def compose(self) -> ComposeResult:
-        """See `textual.screen.Screen.compose`."""
-        glyphs = self.console.glyphs
-        with Container(id="head"), Container(id="top"):
-            yield TitleBar(glyphs, id="title")
-            yield TransportBar(self.console.deck, glyphs, id="transport")
-        yield Pager(glyphs, id="list")
-        with Container(id="foot"):
-            yield KeyBar(glyphs, id="keys")
+    def on_mount(self) -> None:
+        """Give the list the keys."""
+        super().on_mount()
+        self.query_one(Pager).focus()
 
-    def look(self, view: View) -> None:
-        """See `ConsoleScreen.look`."""
-        self.query_one(TitleBar).tell(self.console.name, self.TITLE_PATH)
-        self.query_one(TransportBar).look(view)
+    def draw(self, view: View) -> None:
+        """See `ConsoleScreen.draw`."""
         pager = self.query_one(Pager)
         if pager.size.width:
             pager.put(self.lines(view, pager.size.width))
-        self.query_one(KeyBar).hints(
-            [("esc", "back", "screen.back"), ("j k", "scroll", ""), ("g G", "ends", ""), ("q", "quit", "app.quit")]
-        )
+
+    def hints(self) -> Hints:
+        """See `ConsoleScreen.hints`."""
+        return (BACK, ("j k", "scroll", ""), ("g G", "ends", ""), *TIME_HINTS, ("q", "quit", "app.quit"))
 
     def lines(self, view: View, width: int) -> list[Line]:
         """Return the list for a width."""
         raise NotImplementedError
-
-    def action_back(self) -> None:
-        """Go one step back."""
-        self.dismiss()

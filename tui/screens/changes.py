@@ -18,7 +18,10 @@ _STYLES: dict[Severity, str] = {"info": "text", "warning": "warning", "critical"
 class ChangesScreen(ListScreen):
     """Events and changes of a day, up to the moment shown."""
 
-    TITLE_PATH = "changes"
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return "changes"
 
     def lines(self, view: View, width: int) -> list[Line]:
         """See `ListScreen.lines`."""

@@ -23,7 +23,10 @@ _ARROWS = {name: name for name in ("up", "down", "left", "right")}
 class HelpScreen(ListScreen):
     """The keys of the screen it was opened from, then every number of the layout."""
 
-    TITLE_PATH = "help"
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return "help"
 
     def __init__(self, console: Console, bindings: Mapping[str, ActiveBinding]) -> None:
         super().__init__(console)

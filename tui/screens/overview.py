@@ -5,65 +5,35 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 
 from aistack_top.signals import LAYERS
 from tui.console import Console
-from tui.screens.base import ConsoleScreen
+from tui.screens.base import TIME_HINTS, ConsoleScreen, Hints
 from tui.view import View
-from tui.widgets.axis import TimeAxis, track_width
-from tui.widgets.bars import Bar, HealthBar, KeyBar, NoticeBar, TitleBar
 from tui.widgets.grid import PanelGrid
 from tui.widgets.lines import Drawing
 from tui.widgets.panel import LayerPanel
-from tui.widgets.transport import TransportBar
-
-HINTS = (
-    ("q", "quit", "app.quit"),
-    ("?", "help", "screen.help"),
-    ("1-8", "layer", ""),
-    ("space", "pause", "screen.pause"),
-    ("[ ]", "step", ""),
-    (", .", "10 s", ""),
-    ("n", "now", "screen.now"),
-    ("+ -", "span", ""),
-    ("S", "sources", "screen.sources"),
-    ("c", "changes", "screen.changes"),
-    (":", "all commands", "app.command_palette"),
-)
+from tui.widgets.verdict import VerdictBar, open_incidents
 
 
 class OverviewScreen(ConsoleScreen):
-    """Eight panels, and the keys that move in space and time."""
+    """Eight panels, and the keys that move among them."""
 
     ALLOW_IN_MAXIMIZED_VIEW = "#head, #foot"
     ESCAPE_TO_MINIMIZE = False
+    HEALTH = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,f1", "help", "Help: keys and numbers", id="help"),
-        Binding("space", "pause", "Pause the display, or go on", id="pause"),
-        Binding("left_square_bracket", "step(-1)", "One step back in time", id="time.back"),
-        Binding("right_square_bracket", "step(1)", "One step forward in time", id="time.forward"),
-        Binding("comma", "step(-10)", "Ten seconds back", id="time.back_ten"),
-        Binding("full_stop", "step(10)", "Ten seconds forward", id="time.forward_ten"),
-        Binding("n,end", "now", "Back to now", id="time.now"),
-        Binding("plus,equals_sign", "zoom(1)", "A longer span of time", id="span.longer"),
-        Binding("minus", "zoom(-1)", "A shorter span of time", id="span.shorter"),
-        Binding("greater_than_sign", "speed(2.0)", "Play twice as fast", id="speed.up"),
-        Binding("less_than_sign", "speed(0.5)", "Play half as fast", id="speed.down"),
-        *(Binding(str(number), f"open({number})", f"Open {layer}", id=f"open.{layer}")
-          for number, layer in enumerate(LAYERS, 1)),
-        Binding("M,enter", "maximise", "Open the panel, or close it", id="panel.open"),
-        Binding("escape", "back", "One step back", id="back"),
+        Binding("enter", "open", "Open the layer", id="panel.open"),
+        Binding("M", "maximise", "Show the panel alone, or all", id="panel.maximise"),
         Binding("left,h", "side(-1)", "Panel to the left", id="panel.left"),
         Binding("right,l", "side(1)", "Panel to the right", id="panel.right"),
-        Binding("S", "sources", "List of sources", id="sources"),
-        Binding("c", "changes", "What changed and happened", id="changes"),
-        Binding("C", "cost", "What the console itself costs", id="cost"),
-    ]  # fmt: skip
+    ]
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._greeted = False
+        self._untouched = True
         self._size_shown = console.layout.size_for(80, 24)
         drawing = Drawing(console.glyphs)
         self._panels = {
@@ -71,22 +41,9 @@ class OverviewScreen(ConsoleScreen):
             for panel in sorted(console.layout.panel, key=lambda panel: LAYERS.index(panel.layer))
         }
 
-    def compose(self) -> ComposeResult:
-        """See `textual.screen.Screen.compose`."""
-        glyphs = self.console.glyphs
-        with Container(id="head"):
-            with Container(id="top"):
-                yield TitleBar(glyphs, id="title")
-                yield TransportBar(self.console.deck, glyphs, id="transport")
-            yield HealthBar(glyphs, id="health")
-            yield NoticeBar(glyphs, id="notice")
-            verdict = Bar(glyphs, id="verdict")
-            verdict.display = False
-            yield verdict
+    def body(self) -> ComposeResult:
+        """See `ConsoleScreen.body`."""
         yield PanelGrid(list(self._panels.values()), self._size_shown)
-        with Container(id="foot"):
-            yield TimeAxis(glyphs, id="axis")
-            yield KeyBar(glyphs, id="keys")
 
     def on_mount(self) -> None:
         """Begin with the first panel."""
@@ -99,21 +56,38 @@ class OverviewScreen(ConsoleScreen):
         self._fit()
         super().on_resize(event)
 
-    def look(self, view: View) -> None:
-        """See `ConsoleScreen.look`."""
+    def path(self) -> tuple[str, ...]:
+        """See `ConsoleScreen.path`."""
         opened = self.maximized
-        path = (opened.spec.layer,) if isinstance(opened, LayerPanel) else ()
-        self.query_one(TitleBar).tell(self.console.name, *path)
-        self.query_one(TransportBar).look(view)
-        self.query_one(HealthBar).look(view)
-        self.query_one(NoticeBar).say(self.console.notices)
+        return (opened.spec.layer,) if isinstance(opened, LayerPanel) else ()
+
+    def draw(self, view: View) -> None:
+        """See `ConsoleScreen.draw`."""
+        opened = self.maximized
         for panel in [opened] if isinstance(opened, LayerPanel) else self._shown():
             panel.look(view)
-        self.query_one(TimeAxis).look(view)
-        if self.console.shows_cost:
-            self.console.cost.measure()
-        cost = self.console.cost.words() if self.console.shows_cost else ()
-        self.query_one(KeyBar).hints(HINTS, cost)
+        if not self._greeted and view.frame.incidents:
+            self._greeted = True
+            if self._untouched and open_incidents(view):
+                self.query_one(VerdictBar).focus()
+
+    def hints(self) -> Hints:
+        """See `ConsoleScreen.hints`."""
+        return (
+            ("q", "quit", "app.quit"),
+            ("?", "help", "screen.help"),
+            ("1-8", "layer", ""),
+            *TIME_HINTS,
+            ("A", "incidents", "screen.incidents"),
+            ("T", "calls", "screen.calls"),
+            ("S", "sources", "screen.sources"),
+            ("c", "changes", "screen.changes"),
+            (":", "all commands", "app.command_palette"),
+        )
+
+    def on_key(self) -> None:
+        """Remember that somebody is at the keys: the focus is not moved under their fingers."""
+        self._untouched = False
 
     def on_layer_panel_left(self, message: LayerPanel.Left) -> None:
         """Hand the row cursor to the panel above or below."""
@@ -122,69 +96,23 @@ class OverviewScreen(ConsoleScreen):
             target.enter_from(message.direction)
             target.focus()
 
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Go back in time by the wheel, a column of the axis at a time."""
-        event.stop()
-        self._wheel(-1)
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Go forward in time by the wheel."""
-        event.stop()
-        self._wheel(1)
-
-    def on_click(self, event: events.Click) -> None:
-        """Put the time cursor where the axis is clicked."""
-        if isinstance(event.widget, TimeAxis):
-            at = event.widget.column_at(event.x, self.console.view())
-            if at is not None:
-                self.console.go_to(at)
-                self.look_again()
-
-    def action_pause(self) -> None:
-        """Pause the display, or let it go on."""
-        self.console.pause()
-        self.look_again()
-
-    def action_step(self, steps: float) -> None:
-        """Move the time cursor by some steps of the timeline."""
-        self.console.move(steps * self.console.state.timeline.step_s)
-        self.look_again()
-
-    def action_now(self) -> None:
-        """Go back to the newest moment."""
-        self.console.newest()
-        self.look_again()
-
-    def action_zoom(self, steps: int) -> None:
-        """Show a longer span of time, or a shorter one."""
-        self.console.zoom(steps)
-        self.look_again()
-
-    def action_speed(self, factor: float) -> None:
-        """Play faster or slower, where the feed can."""
-        if not self.console.deck.play_at(factor):
-            self.notify("this feed runs at the speed of time", markup=False)
-        self.look_again()
-
-    def action_open(self, number: int) -> None:
-        """Open a layer's panel with all its numbers."""
-        panel = self._panels.get(LAYERS[number - 1])
-        if panel is None:
-            self.notify(f"this layout has no panel for {LAYERS[number - 1]}", markup=False)
-            return
-        self.maximize(panel, container=False)
-        panel.focus()
-        self.call_after_refresh(self.look_again)
+    def action_open(self) -> None:
+        """Open the layer whose panel has the focus."""
+        if isinstance(self.focused, LayerPanel):
+            self.action_layer(self.focused.number)
 
     def action_maximise(self) -> None:
-        """Open the panel that has the focus, or close the one that is open."""
+        """Show the panel that has the focus alone, or all of them again."""
         if self.maximized is not None:
             self.action_back()
         elif isinstance(self.focused, LayerPanel):
-            self.action_open(self.focused.number)
+            panel = self.focused
+            self.maximize(panel, container=False)
+            panel.focus()
+            self.call_after_refresh(self.look_again)
 
     def action_back(self) -> None:
-        """Close the open panel; else go back to now."""
+        """Show all panels again; else go back to now."""
         if self.maximized is not None:
             self.minimize()
             self.call_after_refresh(self.look_again)
@@ -198,29 +126,6 @@ class OverviewScreen(ConsoleScreen):
             if target is not None:
                 target.focus()
 
-    def action_sources(self) -> None:
-        """List the sources."""
-        from tui.screens.sources import SourcesScreen
-
-        self.app.push_screen(SourcesScreen(self.console))
-
-    def action_changes(self) -> None:
-        """List what changed and happened."""
-        from tui.screens.changes import ChangesScreen
-
-        self.app.push_screen(ChangesScreen(self.console))
-
-    def action_help(self) -> None:
-        """Explain keys and numbers."""
-        from tui.screens.help import HelpScreen
-
-        self.app.push_screen(HelpScreen(self.console, self.active_bindings))
-
-    def action_cost(self) -> None:
-        """Show what the console costs, or stop showing it."""
-        self.console.shows_cost = not self.console.shows_cost
-        self.look_again()
-
     def _fit(self) -> None:
         size = self.console.layout.size_for(self.app.size.width, self.app.size.height)
         self._size_shown = size
@@ -231,11 +136,6 @@ class OverviewScreen(ConsoleScreen):
 
     def _shown(self) -> list[LayerPanel]:
         return [self._panels[layer] for band in self._size_shown.grid for layer in band.panels]
-
-    def _wheel(self, columns: int) -> None:
-        view = self.console.view()
-        self.console.move(columns * view.column_s(view.fit(track_width(self.app.size.width))))
-        self.look_again()
 
     def _neighbour(self, panel: LayerPanel, across: int, down: int) -> LayerPanel | None:
         """Return the nearest panel beside another: in the same band, or in the next."""

@@ -1,6 +1,7 @@
 """The list of sources: how each one is, in full words, and which engine is known to use which GPU."""
 
 import textwrap
+from collections.abc import Sequence
 
 from aistack_top import numbers
 from aistack_top.entity import Entity
@@ -21,7 +22,10 @@ COLUMNS = (("source", 18), ("layer", 11), ("kind", 10), ("status", 15), ("age", 
 class SourcesScreen(ListScreen):
     """All sources, the worst first, then the links between engines and GPUs."""
 
-    TITLE_PATH = "sources"
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return "sources"
 
     def lines(self, view: View, width: int) -> list[Line]:
         """See `ListScreen.lines`."""
@@ -29,9 +33,9 @@ class SourcesScreen(ListScreen):
         return [*source_lines(view, width, glyphs), (), *link_lines(view, width, glyphs)]
 
 
-def source_lines(view: View, width: int, glyphs: Glyphs) -> list[Line]:
-    """Return the table of sources; the reason of each stands below it, whole."""
-    records = health.by_badness(view.frame.health)
+def source_lines(view: View, width: int, glyphs: Glyphs, which: Sequence[health.Record] | None = None) -> list[Line]:
+    """Return the table of sources, of all or of some; the reason of each stands below it, whole."""
+    records = health.by_badness(view.frame.health if which is None else which)
     if not records:
         said = "no source: nothing was found or configured" if view.settled else "waiting for the first data"
         said = said if view.frame.follows else "how the sources were at this moment is not known"

@@ -8,6 +8,9 @@ from tui.glyphs import SEVERITY_SIGNS, Glyphs
 from tui.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell
 
+CHANGE, MARK, ONSET = "◇", "◆", "×"
+"""Something changed; a person noted something; an incident began, and goes on for as long as the line is thick."""
+
 _RANK: tuple[Severity, ...] = ("info", "warning", "critical")
 _STYLE: dict[Severity, str] = {"info": "text", "warning": "warning", "critical": "alarm"}
 
@@ -37,13 +40,10 @@ def axis(view: View, width: int, glyphs: Glyphs) -> Line:
     """Return the axis as one line."""
     room = track_width(width)
     count = view.fit(room)
-    marks: dict[int, Severity] = {}
-    for event in view.frame.log:
-        column = view.column_of(event.at, count)
-        if column is not None and _RANK.index(event.severity) >= _RANK.index(marks.get(column, "info")):
-            marks[column] = event.severity
+    marks = _marks(view, count)
+    troubled = _troubled(view, count)
     cursor = view.cursor(count)
-    signs = [_sign(column, marks, cursor, glyphs) for column in range(count)]
+    signs = [_sign(column, marks, troubled, cursor, glyphs) for column in range(count)]
     runs = [(style, "".join(sign for sign, _ in group)) for style, group in groupby(signs, key=lambda sign: sign[1])]
     track = tuple(Cell(text, style, len(text)) for style, text in runs)
     first = cell(clock(view.start(count)), "dim")
@@ -71,9 +71,46 @@ def span(seconds: float) -> str:
     return f"{seconds / 3600:.0f} h"
 
 
-def _sign(column: int, marks: dict[int, Severity], cursor: int | None, glyphs: Glyphs) -> tuple[str, str]:
+def _marks(view: View, count: int) -> dict[int, tuple[str, str]]:
+    """Return sign and style of each column in which something happened: the most important thing there."""
+    found: dict[int, tuple[int, str, str]] = {}
+
+    def put(at: float, rank: int, sign: str, style: str) -> None:
+        column = view.column_of(at, count)
+        if column is not None and rank >= found.get(column, (0, "", ""))[0]:
+            found[column] = (rank, sign, style)
+
+    for event in view.frame.log:
+        if event.kind == "changed" and event.severity == "info":
+            put(event.at, 1, CHANGE, "text")
+        else:
+            put(event.at, _RANK.index(event.severity) * 2, SEVERITY_SIGNS[event.severity], _STYLE[event.severity])
+    for mark in view.frame.marks:
+        put(mark.at, 3, MARK, "title")
+    for incident in view.frame.incidents:
+        if not incident.dismissed:
+            put(incident.onset, 5, ONSET, "alarm")
+    return {column: (sign, style) for column, (_, sign, style) in found.items()}
+
+
+def _troubled(view: View, count: int) -> set[int]:
+    """Return the columns in which an incident was open."""
+    found: set[int] = set()
+    first, width = view.start(count), view.column_s(count)
+    for incident in view.frame.incidents:
+        if not incident.dismissed:
+            end = min(view.frame.at if incident.end is None else incident.end, view.frame.at)
+            low, high = (int((at - first) // width) for at in (incident.onset, end))
+            found.update(range(max(low, 0), min(high + 1, count)))
+    return found
+
+
+def _sign(
+    column: int, marks: dict[int, tuple[str, str]], troubled: set[int], cursor: int | None, glyphs: Glyphs
+) -> tuple[str, str]:
     if column == cursor:
         return glyphs.text("│"), "cursor"
     if column in marks:
-        return glyphs.text(SEVERITY_SIGNS[marks[column]]), _STYLE[marks[column]]
-    return glyphs.text("─"), "rule"
+        sign, style = marks[column]
+        return glyphs.text(sign), style
+    return (glyphs.text("━"), "alarm") if column in troubled else (glyphs.text("─"), "rule")

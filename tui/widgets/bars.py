@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from aistack_top import numbers
 from aistack_top.plain import plain
 from tui import health
@@ -19,8 +21,9 @@ class TitleBar(Bar):
 
     def tell(self, node: str, *path: str) -> None:
         """Show a node's name and a path."""
-        crumbs = " › ".join(("aistack-top", *path))
-        room = self.size.width - len(crumbs) - 3
+        wordings = [" › ".join(("aistack-top", *path)), *(" › ".join(path[start:]) for start in range(len(path)))]
+        crumbs = first_that_fits(wordings, self.size.width)
+        room = self.size.width - cell_len(crumbs) - 3
         parts = [cell(self.glyphs.text(crumbs), "title")]
         if node and room > 3:
             shown = plain(node, 60)

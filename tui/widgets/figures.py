@@ -3,7 +3,7 @@
 Nothing here knows a screen; `tui.widgets.lines` lays the figures out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aistack_top import numbers
@@ -54,7 +54,7 @@ class Figure:
 
     def history(self, view: View, count: int) -> list[float]:
         """Return the history behind the figure in ``count`` columns; NaN is a gap."""
-        fold = _fold(self.signal) if self.merged in ("max", "min", "one") else "mean"
+        fold = fold_of(self.signal) if self.merged in ("max", "min", "one") else "mean"
         series = [view.history(self.signal.name, entity, self.stat, count, fold) for entity in self.about]
         return merge(series, self.merged) if series else []
 
@@ -123,14 +123,24 @@ def in_column(column: Column, entity: Entity, frame: Frame) -> tuple[str, str]:
     signal = signals()[column.signal]
     about = wanted(frame.entities(column.signal, entity), column.without)
     known = [number for one in about if (number := read(frame, signal, one, column.part))]
-    if not known:
+    return cell_text(column, entity, worst_of(signal, known))
+
+
+def cell_text(column: Column, entity: Entity, number: Number | None) -> tuple[str, str]:
+    """Return the text and tone of a table's cell; a flag that is raised is told by what raises it."""
+    if number is None:
         return numbers.UNKNOWN, "dim"
-    number = _extreme(signal, _best_known(known))
+    signal = signals()[column.signal]
     said, how = text(signal, number, column.part), tone(signal, number)
-    part = number.reading.entity.without(*(key for key, _ in entity.pairs))
-    if part.pairs and number.size:
-        said = plain(" ".join(value for _, value in part.pairs), 14)
+    part = number.reading.entity.get("reason")
+    if part is not None and entity.get("reason") is None and signal.kind == "flag" and number.size:
+        said = plain(part, 14)
     return said, how
+
+
+def worst_of(signal: Signal, known: Sequence[Number]) -> Number | None:
+    """Return the worst of what an entity consists of: fresh before too few before stale; None of nothing."""
+    return _extreme(signal, _best_known(known)) if known else None
 
 
 def _best_known(known: Iterable[Number]) -> list[Number]:
@@ -196,5 +206,6 @@ def _count(number: Number) -> tuple[str, ...]:
     return (f"n {numbers.short(number.count)}",)
 
 
-def _fold(signal: Signal) -> Fold:
+def fold_of(signal: Signal) -> Fold:
+    """Return how a column of a history is folded: the worst of it, by the direction that hurts."""
     return "min" if signal.hurts == "down" else "max" if signal.hurts == "up" else "mean"

@@ -63,15 +63,15 @@ def body(panel: Panel, view: View, width: int, height: int, drawing: Drawing, *,
     return lines[:height]
 
 
-def line_of(figure: Figure, view: View, width: int, drawing: Drawing) -> Line:
+def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int = LABEL) -> Line:
     """Return one figure as a line exactly ``width`` wide; what does not fit whole is left out, the number last."""
     glyphs = drawing.glyphs
     said = glyphs.text(("! " if figure.tone == "alarm" else "") + figure.text)
     head = (
-        cell(glyphs.text(figure.label), "label", LABEL),
-        cell(said, figure.tone, max(min(NUMBER, width - LABEL), 1), right=True),
+        cell(glyphs.text(figure.label), "label", label),
+        cell(said, figure.tone, max(min(NUMBER, width - label), 1), right=True),
     )
-    room = width - LABEL - NUMBER
+    room = width - label - NUMBER
     stale = figure.tone == "stale"
     graph, notes = _share(room, drawing.histories and not (stale and room < NOTES + FEWEST_COLUMNS + 4))
     tail: list[Cell] = []
@@ -79,7 +79,7 @@ def line_of(figure: Figure, view: View, width: int, drawing: Drawing) -> Line:
         tail.append(cell("  " + _notes(figure, notes - 2, glyphs), "stale" if stale else "dim", notes))
     if graph:
         tail += [Cell("  ", "text", 2), *_graph(figure, view, graph, glyphs)]
-    used = LABEL + NUMBER + notes + (graph + 2 if graph else 0)
+    used = label + NUMBER + notes + (graph + 2 if graph else 0)
     return (*head, *tail, cell("", "text", max(width - used, 0)))
 
 

@@ -19,7 +19,7 @@ class Pager(CellView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False, id="list.page_down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="list.page_up"),
         Binding("g,home", "edge(False)", "Top", show=False, id="list.first"),
-        Binding("G,end", "edge(True)", "Bottom", show=False, id="list.last"),
+        Binding("G", "edge(True)", "Bottom", show=False, id="list.last"),
     ]
 
     def __init__(self, glyphs: Glyphs, *, id: str) -> None:  # noqa: A002 - Textual's own name

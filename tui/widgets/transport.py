@@ -7,8 +7,11 @@
 | seekable | a cursor that leaves what is in memory takes the feed along |
 """
 
-from aistack_top.feed import Bounds, Feed
+from textual import events
+
+from aistack_top.feed import Bounds, Feed, Keeper
 from aistack_top.plain import plain
+from aistack_top.tick import Mark
 from tui.glyphs import Glyphs
 from tui.view import View
 from tui.widgets.axis import clock, zone
@@ -70,6 +73,10 @@ class Deck:
         self._feed.seek(min(max(at, bounds.start), bounds.end))
         return True
 
+    def keep(self, mark: Mark) -> bool:
+        """Keep what a person noted, where the feed is recorded; return False if it is not."""
+        return isinstance(self._feed, Keeper) and self._feed.keep(mark)
+
     def play_at(self, factor: float) -> bool:
         """Play faster or slower by a factor; return False if the feed has one speed only."""
         bounds = self.bounds
@@ -89,11 +96,27 @@ class TransportBar(CellView):
     def __init__(self, deck: Deck, glyphs: Glyphs, *, id: str) -> None:  # noqa: A002 - Textual's own name
         super().__init__(glyphs, id=id)
         self._deck = deck
+        self._view: View | None = None
+
+    def on_mount(self) -> None:
+        """Take the room that the feed needs."""
+        self._fit()
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Lay out anew for another width."""
+        if self._view is not None:
+            self.look(self._view)
 
     def look(self, view: View) -> None:
         """Show a moment."""
+        self._view = view
+        self._fit()
         if self.size.width:
             self.show([transport(self._deck.bounds, view, self._deck.held, self.size.width, self.glyphs)])
+
+    def _fit(self) -> None:
+        # a live feed needs less room for its times, and the path beside them needs it
+        self.set_class(self._deck.bounds.live, "-live")
 
 
 def transport(bounds: Bounds, view: View, held: bool, width: int, glyphs: Glyphs) -> Line:

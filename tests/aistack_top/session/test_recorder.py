@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from aistack_top.clock import VirtualClock
-from aistack_top.session.blocks import recorded_incidents
+from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.disk import Disk, Lock, block_names
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import MOST_TICKS, Recorder, RecordingFeed
 from aistack_top.session.replay import SessionFeed
-from aistack_top.tick import History, Tick
+from aistack_top.tick import History, Mark, Tick
 from tests.aistack_top.diagnosis.made import incident
 from tests.aistack_top.session.ticks import START, played, record, tick
 
@@ -191,11 +191,11 @@ async def test_marks_and_incidents_are_kept(tmp_path):
     first, last = incident(START), incident(START + 5, end=START + 4)
     ticks = [replace(tick(0), incidents=(first,)), Tick(START + 5, START + 5, incidents=(last,))]
     recorder = record(tmp_path / "s.aistack", ticks, close=False)
-    recorder.mark(START + 0.5, "deployed \x1b[31mv2")
+    recorder.mark(Mark(START + 0.5, START + 1, "deployed \x1b[31mv2", "lena"))
     recorder.close(10)
 
     session = Session.open(tmp_path / "s.aistack")
-    assert [(mark.at, mark.text) for mark in session.marks()] == [(START + 0.5, "deployed v2")]
+    assert recorded_marks(session) == [Mark(START + 0.5, START + 1, "deployed v2", "lena")]
     assert recorded_incidents(session) == (last,)
 
 

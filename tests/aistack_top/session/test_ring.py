@@ -8,6 +8,7 @@ from aistack_top.session.format import BlockName
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.ring import keep, open_ring
+from aistack_top.tick import Mark
 from tests.aistack_top.session.ticks import START, drain, played, record, tick
 
 
@@ -22,7 +23,7 @@ class KilledError(Exception):
 async def test_compaction_changes_nothing_but_the_files(tmp_path):
     path = tmp_path / "s.aistack"
     recorder = record(path, (tick(second) for second in range(200)), block_s=1000.0)
-    recorder.mark(START, "a note")
+    recorder.mark(Mark(START, START, "a note"))
     before = await played(Session.open(path))
     small = sum(size_of(path / str(name)) for name in block_names(path))
 

@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from tui.commands.common import moment, span
+from tui.times import moment, span
 
 START = datetime(2026, 11, 23, 23, 30).astimezone().timestamp()
 END = START + 3600.0
@@ -33,7 +33,7 @@ def test_a_moment_is_found_in_the_recording():
 
 @pytest.mark.parametrize("text", ["22:00", "-2h", "2020-01-01T00:00:00Z"])
 def test_a_moment_outside_the_recording_is_refused_with_its_bounds(text):
-    with pytest.raises(ValueError, match="outside the recording, 2026-11-23 23:30:00 to 2026-11-24 00:30:00"):
+    with pytest.raises(ValueError, match="outside what is known, 2026-11-23 23:30:00 to 2026-11-24 00:30:00"):
         moment(text, START, END)
 
 

@@ -1,0 +1,96 @@
+"""Reads what the screen of a layer shows: its sections, from one TOML file for each layer.
+
+| kind | a section of it shows |
+|---|---|
+| `rows` | one line a signal: the number, whose it is, its history |
+| `table` | one line an entity: numbers, facts, history; its worst members marked, the median below |
+| `split` | where the time of a request goes, for each engine: queue, prefill, decode |
+| `shares` | who has how much of a whole, the largest first |
+| `events` | what happened in this layer, newest first |
+| `links` | which engine is proven to use which GPUs |
+| `calls` | the slowest calls of the last minutes, and the way to all of them |
+| `sources` | how the layer's sources are |
+
+Every number of the layer that no section names is shown below them, so that a new signal needs no line here.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import msgspec
+
+from aistack_top.entity import KEYS
+from aistack_top.signals import LAYERS
+from layouts.load import Column, LayoutError, Row, wrong_number
+
+Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "sources"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One section of a layer's screen. Which fields count depends on ``kind``.
+
+    ``per`` is the key of the entities a table has its lines for; ``also`` are other keys of the same readings that
+    are worth a column, such as the GPU of a process. ``facts`` are facts of the entity, by key, with the heading of
+    their column. ``history`` is the number whose history stands at the end of each line. ``by_engine`` puts the GPUs
+    of one engine beside each other. ``keys`` of `shares` are the keys by which a whole is divided.
+    """
+
+    kind: Kind
+    title: str
+    per: str = ""
+    also: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
+    facts: dict[str, str] = {}
+    history: Column | None = None
+    by_engine: bool = False
+    row: tuple[Row, ...] = ()
+    signal: str = ""
+    keys: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+class LayerScreen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The screen of one layer: sections from top to bottom."""
+
+    section: tuple[Section, ...]
+
+
+@cache
+def layer_screen(layer: str) -> LayerScreen:
+    """Return what the screen of a layer shows.
+
+    Raises:
+        LayoutError: its file says things that are not known.
+
+    """
+    text = files("layouts").joinpath("screens", f"{layer}.toml").read_text(encoding="utf-8")
+    try:
+        found = msgspec.toml.decode(text, type=LayerScreen)
+    except msgspec.DecodeError as error:
+        raise LayoutError([f"screens/{layer}.toml: {error}"]) from None
+    problems = [f"screens/{layer}.toml: {said}" for section in found.section for said in _wrong(section)]
+    if problems:
+        raise LayoutError(problems)
+    return found
+
+
+def layer_screens() -> dict[str, LayerScreen]:
+    """Return the screens of all layers."""
+    return {layer: layer_screen(layer) for layer in LAYERS}
+
+
+def _wrong(section: Section) -> Iterator[str]:
+    """Yield what is well formed and yet cannot be drawn."""
+    for key in (section.per, *section.also, *section.keys):
+        if key and key not in KEYS:
+            yield f"{section.title}: no such key of an entity: {key!r}"
+    if section.kind == "table" and not section.per:
+        yield f"{section.title}: a table says with 'per' whose lines it has"
+    numbers: list[Row | Column] = [*section.columns, *section.row, *([section.history] if section.history else [])]
+    if section.kind == "shares":
+        numbers.append(Column(section.signal, section.title))
+    for number in numbers:
+        for _, said in wrong_number(number, ()):
+            yield f"{section.title}: {said}"

@@ -1,0 +1,57 @@
+"""The table of calls, up to the moment shown: filter and sort by any field."""
+
+from collections.abc import Sequence
+
+from aistack_top.tick import Call
+from tui import filtering
+from tui.console import Console
+from tui.screens.board import BoardScreen
+from tui.sections import calls as table
+from tui.sections.scene import Scene, note
+from tui.widgets.board import Row
+
+
+class CallsScreen(BoardScreen):
+    """Every call that is known; the newest first."""
+
+    def __init__(self, console: Console, wanted: str = "") -> None:
+        super().__init__(console)
+        self.wanted = filtering.read(wanted) if wanted else filtering.EVERYTHING
+        self._of: tuple[object, ...] = ()
+        self._found: list[Call] = []
+        self._known = 0
+
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return "calls"
+
+    def columns(self, scene: Scene) -> list[str]:
+        """See `BoardScreen.columns`."""
+        return [column.title for column in table.COLUMNS]
+
+    def fields(self) -> list[str]:
+        """See `BoardScreen.fields`."""
+        return list(table.fields(Call("", "", "", "other", "", 0, 0, 0, 0)))
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        self._choose(scene)
+        if not self._known:
+            return [note("no call is known at this moment: Langfuse tells of calls when they have ended")]
+        if not self._found:
+            return [note(f"none of {self._known} calls passes the filter; esc drops it")]
+        return table.CallRows(self._found, scene)
+
+    def place(self) -> Sequence[str]:
+        """See `BoardScreen.place`."""
+        left = f"{len(self._found)} of {self._known} calls" if len(self._found) < self._known else ""
+        return [one for one in (left, *super().place()) if one]
+
+    def _choose(self, scene: Scene) -> None:
+        """Filter and sort only when there is something else to see: with 10,000 calls it takes 20 ms."""
+        frame = scene.view.frame
+        now = frame.book.changes, None if frame.follows else frame.at, scene.wanted.text, scene.order
+        if now != self._of:
+            calls = frame.calls(0.0)
+            self._of, self._known, self._found = now, len(calls), table.chosen(calls, scene)

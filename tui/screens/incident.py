@@ -1,0 +1,118 @@
+"""One incident: the verdict, its evidence on one axis, the calls that paid, and one safe next step."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from aistack_top.diagnosis.model import Incident
+from tui.console import Console
+from tui.screens.base import BACK, TIME_HINTS, Hints
+from tui.screens.board import BoardScreen
+from tui.sections import incident as parts
+from tui.sections.scene import BLANK, Scene, note
+from tui.view import SPANS_S
+from tui.widgets.board import Row
+
+AROUND_S = 60.0
+"""How much of the time before the onset is to be on the axis at least."""
+
+
+class IncidentScreen(BoardScreen):
+    """What was known of an incident at the moment shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "dismiss_it", "Dismiss the incident, with a reason", id="incident.dismiss"),
+    ]
+
+    def __init__(self, console: Console, name: str) -> None:
+        super().__init__(console)
+        self.incident_id = name
+
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        found = self._incident()
+        return f"incident {found.cause.value.replace('_', ' ')}" if found else "incident"
+
+    def on_mount(self) -> None:
+        """Bring the onset onto the axis."""
+        super().on_mount()
+        self._bring()
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        found = next((one for one in scene.view.frame.incidents if one.id == self.incident_id), None)
+        if found is None:
+            return [note("this incident was not noticed yet at the moment shown; n goes back to now")]
+        height = 3 if self.size.height < 35 else 4 if self.size.height < 45 else 5
+        return [
+            *parts.verdict_rows(found, scene, self.console.runbooks),
+            BLANK,
+            *parts.chart_rows(found, scene, height),
+            BLANK,
+            *parts.reason_rows(found, scene),
+            *parts.paid_rows(found, scene),
+            *parts.happened_rows(found, scene),
+        ]
+
+    def hints(self) -> Hints:
+        """See `ConsoleScreen.hints`."""
+        return (
+            BACK,
+            ("j k", "scroll", ""),
+            ("enter", "open", ""),
+            ("{ }", "other incident", ""),
+            ("m", "note", "screen.mark"),
+            ("x", "dismiss", "screen.dismiss_it"),
+            *TIME_HINTS,
+            ("?", "help", "screen.help"),
+        )
+
+    def action_incident(self) -> None:
+        """Stay: it is open already."""
+
+    def action_incident_at(self, direction: int) -> None:
+        """Show the incident before, or the next, and go to its time."""
+        known = sorted(self.console.state.incidents.at(), key=lambda one: (one.onset, one.id))
+        place = next((index for index, one in enumerate(known) if one.id == self.incident_id), None)
+        if place is None or not 0 <= place + direction < len(known):
+            self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
+            return
+        self.incident_id = known[place + direction].id
+        self._bring()
+        self.look_again()
+
+    def action_dismiss_it(self) -> None:
+        """Ask why the incident is none."""
+        if self._incident() is not None:
+            self.ask("dismiss, because", self._dismiss, hint="the load test of this morning")
+
+    def _dismiss(self, reason: str) -> None:
+        found = self._incident()
+        if found is None or not reason:
+            self.say("not dismissed: a reason is needed")
+            return
+        kept = self.console.dismiss(found, reason)
+        self.say("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
+        self.look_again()
+
+    def _incident(self) -> Incident | None:
+        return self.console.state.incidents.get(self.incident_id)
+
+    def _bring(self) -> None:
+        """Stand where the incident can be seen: at now with a span that reaches back, else at its own time."""
+        found = self._incident()
+        if found is None:
+            return
+        console = self.console
+        here = console.view().frame.at
+        reach = here - found.onset + AROUND_S
+        fitting = [span for span in SPANS_S if span >= reach]
+        if found.onset <= here and fitting and (found.end is None or found.end >= here - fitting[0]):
+            console.cursor.span_s = max(console.cursor.span_s, fitting[0])
+            return
+        end = found.detected if found.end is None else found.end
+        console.go_to(min(max(end, found.detected), console.state.now))
+        lasts = end - found.onset + 2 * AROUND_S
+        console.cursor.span_s = next((span for span in SPANS_S if span >= lasts), SPANS_S[-1])

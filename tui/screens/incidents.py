@@ -1,0 +1,73 @@
+"""The list of incidents: open ones first, then those that ended, newest first."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from aistack_top import numbers
+from aistack_top.diagnosis.model import Incident
+from tui.screens.board import BoardScreen
+from tui.sections.scene import Scene, heading, note
+from tui.targets import IncidentTarget
+from tui.widgets.axis import clock
+from tui.widgets.board import Row
+from tui.widgets.cells import Line, cell, first_that_fits
+from tui.widgets.verdict import what_words, why_words
+
+WHEN = 10
+LASTS = 10
+STATE = 11
+
+
+class IncidentsScreen(BoardScreen):
+    """Every incident known at the moment shown."""
+
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return "incidents"
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        known = scene.view.frame.incidents
+        shown = [one for one in reversed(known) if not scene.wanted or scene.wanted.passes(_fields(one, scene))]
+        shown.sort(key=lambda one: not one.open)
+        left = f"{len(shown)} of {len(known)}" if len(shown) < len(known) else ""
+        top = heading("incidents known at this moment", scene, left)
+        if not known:
+            return [top, note("none: nothing was out of the usual, as far as could be seen")]
+        titles = (
+            cell("  began", "dim", WHEN + 2),
+            cell("lasted", "dim", LASTS),
+            cell("", "dim", STATE),
+            cell("what, and why", "dim"),
+        )
+        rows = [Row(partial(_line, one, scene), IncidentTarget(one.id)) for one in shown]
+        return [top, Row(lambda: titles), *rows] if rows else [top, note("no incident passes the filter")]
+
+
+def _line(incident: Incident, scene: Scene) -> Line:
+    frame = scene.view.frame
+    state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
+    end = frame.at if incident.end is None else incident.end
+    width = scene.width - WHEN - LASTS - STATE - 2
+    why = why_words(incident)
+    times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
+    brief = what_words(incident, frame.facts, whose=False, brief=True)
+    said = first_that_fits([f"{why}{times}: {what_words(incident, frame.facts)}", f"{why}: {brief}", why], width)
+    return (
+        cell("  " + clock(incident.onset), "label", WHEN + 2),
+        cell(numbers.age(max(end - incident.onset, 0.0)), "text", LASTS),
+        cell(state, "alarm" if incident.open else "dim", STATE),
+        cell(scene.glyphs.text(said), "text", max(width, 1)),
+    )
+
+
+def _fields(incident: Incident, scene: Scene) -> dict[str, str]:
+    return {
+        "what": what_words(incident, scene.view.frame.facts),
+        "cause": incident.cause.value,
+        "layer": incident.layer,
+        "strength": incident.strength,
+        "signal": incident.symptom.signal,
+        "entity": str(incident.symptom.entity),
+    }

@@ -1,0 +1,44 @@
+"""The full picture of one layer."""
+
+from collections.abc import Sequence
+
+from layouts.layers import layer_screen
+from tui.console import Console
+from tui.screens.board import BoardScreen
+from tui.sections import layer as sections
+from tui.sections.scene import Scene
+from tui.widgets.board import Row
+
+
+class LayerScreen(BoardScreen):
+    """What ``layouts/screens`` says about a layer, and every other number it has."""
+
+    def __init__(self, console: Console, name: str) -> None:
+        super().__init__(console)
+        self.name_of_layer = name
+
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        return self.name_of_layer
+
+    def about_layer(self) -> str:
+        """See `BoardScreen.about_layer`."""
+        return self.name_of_layer
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        return sections.rows(layer_screen(self.name_of_layer), scene, self._empty(scene))
+
+    def columns(self, scene: Scene) -> list[str]:
+        """See `BoardScreen.columns`."""
+        return sections.sortable(layer_screen(self.name_of_layer), scene)
+
+    def _empty(self, scene: Scene) -> str:
+        if not scene.view.settled:
+            return "waiting for the first data"
+        try:
+            told = self.console.layout.panel_of(self.name_of_layer).empty
+        except KeyError:
+            return "no source of this layer is known"
+        return next((text for text in told if len(text) + 2 <= scene.width), told[-1])

@@ -1,0 +1,57 @@
+"""One number: its history as a chart, and beside it that of its peers."""
+
+import textwrap
+from collections.abc import Sequence
+
+from aistack_top import numbers
+from aistack_top.labels import label
+from aistack_top.signals import signals
+from layouts.load import Row as Number
+from tui.console import Console
+from tui.screens.board import BoardScreen
+from tui.sections.lists import figure_row
+from tui.sections.scene import BLANK, Scene, heading, note
+from tui.targets import NumberTarget
+from tui.widgets.axis import track_width
+from tui.widgets.board import Row, still
+from tui.widgets.chart import chart, samples, usual
+from tui.widgets.figures import figures
+
+MOST_PEERS = 200
+
+
+class NumberScreen(BoardScreen):
+    """A chart on the shared axis, the peers below it, and what the number means."""
+
+    def __init__(self, console: Console, target: NumberTarget) -> None:
+        super().__init__(console)
+        self.target = target
+
+    @property
+    def crumb(self) -> str:
+        """See `ConsoleScreen.crumb`."""
+        target = self.target
+        part = f" {target.stat}" if target.stat != "value" else ""
+        whose = f" {label(target.entity, self.console.state.facts, 20)}" if target.entity.pairs else ""
+        return f"{signals()[target.signal].title}{part}{whose}"
+
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        target, view = self.target, scene.view
+        signal = signals()[target.signal]
+        values = samples(view, signal, [target.entity], target.stat, view.fit(track_width(scene.width)))
+        height = max(min(self.size.height // 3, 12), 4)
+        lines = chart(values, signal, view, scene.width, height, scene.glyphs)
+        middle = usual(values)
+        said = "no sample in the time shown" if middle is None else f"median {numbers.of_signal(middle, signal)}"
+        peers = [
+            figure for figure in figures(Number(target.signal, stat=target.stat, over="each"), view) if figure.about
+        ]
+        kin = [one for one in peers if {k for k, _ in one.about[0].pairs} == {k for k, _ in target.entity.pairs}]
+        told = view.frame.source_of(target.signal, target.entity)
+        found: list[Row] = [heading(self.crumb, scene, said), *map(still, lines), BLANK]
+        if len(kin) > 1:
+            found += [heading("beside its peers", scene), *(figure_row(one, scene) for one in kin[:MOST_PEERS]), BLANK]
+        words = f"{signal.help} {target.signal}, told by {told}."
+        meaning = [note(part, "text") for part in textwrap.wrap(words, max(scene.width - 4, 20))]
+        return [*found, heading("what it means", scene), *meaning]

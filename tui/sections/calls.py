@@ -1,0 +1,162 @@
+"""Calls as a table: every field a column, and every column a field of the filter."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import overload
+
+from aistack_top import numbers
+from aistack_top.plain import plain
+from aistack_top.tick import Call
+from tui.filtering import Value
+from tui.glyphs import Glyphs
+from tui.sections.scene import Scene
+from tui.targets import CallTarget
+from tui.widgets.axis import clock
+from tui.widgets.board import Row, still
+from tui.widgets.cells import Line, cell
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, the field it shows and filters by, its width, and how it is written."""
+
+    title: str
+    field: str
+    width: int
+    says: Callable[[Call], str]
+    right: bool = True
+
+
+def _count(value: int | None) -> str:
+    return numbers.UNKNOWN if value is None else numbers.short(value)
+
+
+def _status(call: Call) -> str:
+    return "failed" if call.failed else "" if call.level == "DEFAULT" else plain(call.level.lower(), 9)
+
+
+COLUMNS = (
+    Column("ended", "ended", 10, lambda call: clock(call.end), right=False),
+    Column("latency", "latency", 9, lambda call: numbers.seconds(call.latency)),
+    Column("TTFT", "ttft", 9, lambda call: numbers.UNKNOWN if call.ttft is None else numbers.seconds(call.ttft)),
+    Column("in", "input", 7, lambda call: _count(call.input_tokens)),
+    Column("out", "output", 7, lambda call: _count(call.output_tokens)),
+    Column("model", "model", 20, lambda call: call.model.rsplit("/", 1)[-1], right=False),
+    Column("status", "status", 9, _status, right=False),
+    Column("name", "name", 20, lambda call: call.name, right=False),
+    Column("version", "version", 12, lambda call: call.version, right=False),
+    Column("kind", "kind", 12, lambda call: call.kind, right=False),
+    Column("cost", "cost", 10, lambda call: numbers.UNKNOWN if call.cost is None else numbers.show(call.cost, "USD")),
+    Column("cached", "cached", 8, lambda call: _count(call.cached_tokens)),
+    Column("engine", "engine", 14, lambda call: call.engine, right=False),
+    Column("prompt", "prompt", 16, lambda call: f"{call.prompt} {call.prompt_version}".strip(), right=False),
+    Column("tenant", "tenant", 14, lambda call: call.tenant, right=False),
+    Column("route", "route", 16, lambda call: call.route, right=False),
+    Column("env", "environment", 12, lambda call: call.environment, right=False),
+)
+
+
+def fields(call: Call) -> Mapping[str, Value]:
+    """Return a call as the filter sees it."""
+    return {
+        "ended": call.end,
+        "latency": call.latency,
+        "ttft": call.ttft,
+        "input": call.input_tokens,
+        "output": call.output_tokens,
+        "cached": call.cached_tokens,
+        "cost": call.cost,
+        "model": call.model,
+        "status": "error failed" if call.failed else "ok",
+        "name": call.name,
+        "version": call.version,
+        "kind": call.kind,
+        "engine": call.engine,
+        "prompt": f"{call.prompt} {call.prompt_version}".strip(),
+        "tenant": call.tenant,
+        "route": call.route,
+        "environment": call.environment,
+        "level": call.level,
+        "session": call.session,
+        "trace": call.trace,
+    }
+
+
+def chosen(calls: Sequence[Call], scene: Scene) -> list[Call]:
+    """Return the calls that pass the filter, in the order asked for; the newest first where none is."""
+    wanted = scene.wanted
+    found = [call for call in calls if wanted.passes(fields(call))] if wanted else list(calls)
+    found.reverse()
+    column = next((one for one in COLUMNS if one.title == scene.order.column), None)
+    if column is None:
+        return found[::-1] if scene.order.smallest_first else found
+    known: list[tuple[float | str, Call]] = []
+    without: list[Call] = []
+    for call in found:
+        value = fields(call)[column.field]
+        if value is None or value == "":
+            without.append(call)
+        else:
+            known.append((value, call))
+    words = any(isinstance(value, str) for value, _ in known)
+    # words from A on, numbers from the largest
+    known.sort(key=lambda pair: pair[0], reverse=words == scene.order.smallest_first)
+    return [*(call for _, call in known), *without]
+
+
+class CallRows(Sequence[Row]):
+    """The table as rows that are made when they are seen."""
+
+    def __init__(self, calls: Sequence[Call], scene: Scene) -> None:
+        self._calls, self._scene = calls, scene
+        self._columns = fitting(scene.width)
+        self._head = still(_titles(self._columns, scene), head=True)
+
+    def __len__(self) -> int:
+        return len(self._calls) + 1
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        if index == 0:
+            return self._head
+        call = self._calls[index - 1]
+        return Row(partial(_line, call, self._columns, self._scene.glyphs), CallTarget(call.id))
+
+
+def fitting(width: int) -> list[Column]:
+    """Return the columns that fit whole, from the first on."""
+    found: list[Column] = []
+    for column in COLUMNS:
+        if width < column.width:
+            break
+        found.append(column)
+        width -= column.width
+    return found
+
+
+def _titles(columns: Sequence[Column], scene: Scene) -> Line:
+    order = scene.order
+    cells = []
+    for column in columns:
+        chosen_ = column.title == order.column
+        sign = ("▲" if order.smallest_first else "▼") if chosen_ else ""
+        said = f"{sign}{column.title}" if column.right else f"  {sign}{column.title}"
+        cells.append(cell(scene.glyphs.text(said), "value" if chosen_ else "dim", column.width, right=column.right))
+    return tuple(cells)
+
+
+def _line(call: Call, columns: Sequence[Column], glyphs: Glyphs) -> Line:
+    cells = []
+    for column in columns:
+        said = glyphs.text(plain(column.says(call), 80))
+        style = "alarm" if column.title == "status" and call.failed else "text"
+        cells.append(cell(said if column.right else f"  {said}", style, column.width, right=column.right))
+    return tuple(cells)

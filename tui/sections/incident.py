@@ -1,0 +1,227 @@
+"""The parts of an incident on a board: verdict, charts of the evidence on one axis, calls that paid, what happened."""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from functools import partial
+from statistics import median
+
+from aistack_top import numbers
+from aistack_top.diagnosis.model import CallsEvidence, Contrast, Incident
+from aistack_top.entity import Entity
+from aistack_top.frame import Frame
+from aistack_top.labels import label
+from aistack_top.plain import plain
+from aistack_top.signals import Signal, signals
+from tui.sections.lists import call_line
+from tui.sections.scene import BLANK, Scene, heading, note, paragraph
+from tui.targets import CallsTarget, CallTarget, MomentTarget, NumberTarget
+from tui.widgets.axis import clock, track_width
+from tui.widgets.board import Row, still
+from tui.widgets.cells import Line, cell, first_that_fits
+from tui.widgets.chart import chart, samples
+from tui.widgets.verdict import what_words, why_words
+
+BEFORE_S = 300.0
+"""What is compared with: the time before the onset, as far as it is in memory."""
+
+NOW_S = 30.0
+DAY_S = 86_400.0
+MOST_CHARTS = 5
+MOST_CALLS = 8
+
+
+def verdict_rows(incident: Incident, scene: Scene, runbooks: Mapping[str, str]) -> list[Row]:
+    """Return what is wrong, why, how sure that is, and what to do next."""
+    frame = scene.view.frame
+    end = frame.at if incident.end is None else incident.end
+    state = "dismissed" if incident.dismissed else "open" if incident.open else f"ended {clock(incident.end or 0.0)}"
+    lasts = numbers.age(max(end - incident.onset, 0.0))
+    times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
+    told = f"{state}, since {clock(incident.onset)} ({lasts}), noticed {clock(incident.detected)}{times}"
+    known = f"; {numbers.age(incident.baseline_s)} of usual life known before it" if incident.baseline_s else ""
+    found = [heading(f"incident: {why_words(incident)}", scene, incident.id)]
+    found += paragraph(incident.verdict.what or what_words(incident, frame.facts), scene, "warning")
+    found += paragraph(incident.verdict.why, scene, "value")
+    found += paragraph(told + known, scene, "dim")
+    if incident.verdict.next_step:
+        found += paragraph(f"next: {incident.verdict.next_step}", scene)
+    link = runbooks.get(incident.cause.value)
+    if link:
+        found += paragraph(f"runbook: {plain(link, 300)}", scene)
+    return found
+
+
+def chart_rows(incident: Incident, scene: Scene, height: int) -> list[Row]:
+    """Return the symptom and what may explain it, each as a chart on the shared axis, with now against before."""
+    found = [heading("on one axis, the line is the onset", scene, _compared(incident))]
+    shown = [(incident.symptom.signal, incident.symptom.entity, incident.symptom.stat, "symptom")]
+    for candidate in incident.candidates:
+        known = signals().get(candidate.signal)
+        stat = "p95" if known is not None and known.form == "quantiles" else "value"
+        if all((candidate.signal, candidate.entity) != one[:2] for one in shown):
+            lead = (
+                ""
+                if candidate.lead_s is None
+                else f", moved {numbers.seconds(abs(candidate.lead_s))} "
+                + ("before it" if candidate.lead_s >= 0 else "after it")
+            )
+            shown.append((candidate.signal, candidate.entity, stat, f"score {candidate.score:.2f}{lead}"))
+    for name, entity, stat, role in shown[:MOST_CHARTS]:
+        signal = signals().get(name)
+        if signal is None:
+            continue
+        found.append(_title(incident, signal, entity, stat, role, scene))
+        count = scene.view.fit(track_width(scene.width))
+        values = samples(scene.view, signal, _about(scene.view.frame, name, entity), stat, count)
+        lines = chart(values, signal, scene.view, scene.width, height, scene.glyphs, (incident.onset,))
+        found += map(still, lines)
+    return found
+
+
+def reason_rows(incident: Incident, scene: Scene) -> list[Row]:
+    """Return evidence for and against, what was ruled out, and what could not be seen."""
+    verdict = incident.verdict
+    ruled_out = [f"{out.cause.value.replace('_', ' ')}: {out.because}" for out in incident.ruled_out]
+    support = verdict.support or tuple(one.evidence for one in incident.candidates if one.evidence)
+    found: list[Row] = []
+    for title, texts in (
+        ("evidence for it", support),
+        ("evidence against it", verdict.against),
+        ("ruled out", ruled_out),
+        ("could not be seen", dict.fromkeys((*verdict.blind, *incident.blind_spots))),
+    ):
+        if texts:
+            found += [heading(title, scene), *_bullets(texts, scene), BLANK]
+    return found
+
+
+def paid_rows(incident: Incident, scene: Scene) -> list[Row]:
+    """Return the calls that paid for it: what differs from those before, and the slowest of them."""
+    frame = scene.view.frame
+    end = frame.at if incident.end is None else min(incident.end, frame.at)
+    calls = [call for call in frame.calls(incident.onset, end) if call.kind in ("generation", "embedding")]
+    evidence = incident.calls
+    if not calls and evidence is None:
+        return []
+    said = f"{len(calls)} since the onset" if calls else ""
+    found = [heading("calls that paid for it", scene, said)]
+    if evidence is not None:
+        found += _differences(evidence, scene)
+    for call in sorted(calls, key=lambda call: call.latency, reverse=True)[:MOST_CALLS]:
+        found.append(Row(partial(call_line, call, scene), CallTarget(call.id)))
+    if calls:
+        found.append(still((cell("  all calls: filter and sort them (T)", "label"),), CallsTarget()))
+    return [*found, BLANK]
+
+
+def happened_rows(incident: Incident, scene: Scene) -> list[Row]:
+    """Return events, changes and notes around it, oldest first; each leads to its moment."""
+    frame = scene.view.frame
+    end = frame.at if incident.end is None else incident.end
+    told = [(one.at, one.layer, one.kind, one.entity, one.text) for one in incident.events]
+    told += [
+        (event.at, event.layer, event.kind, event.entity, event.text)
+        for event in frame.events(incident.onset - BEFORE_S, end)
+        if event.severity != "info" or event.kind == "changed"
+    ]
+    told += [
+        (mark.at, mark.kind, mark.author or "note", Entity.of(), mark.text)
+        for mark in frame.marks
+        if incident.onset - BEFORE_S <= mark.at <= end or mark.about == incident.id
+    ]
+    rows = [
+        _moment(at, (layer, kind), entity, text, incident, scene)
+        for at, layer, kind, entity, text in dict.fromkeys(sorted(told, key=lambda one: one[0]))
+    ]
+    return [heading("what happened around it", scene), *(row for lines in rows for row in lines), BLANK] if rows else []
+
+
+def _bullets(texts: Iterable[str], scene: Scene) -> list[Row]:
+    room = max(scene.width - 4, 20)
+    found = []
+    for text in texts:
+        for place, part in enumerate(textwrap.wrap(scene.glyphs.text(plain(text, 600)), room)):
+            found.append(note(("- " if place == 0 else "  ") + part, "text"))
+    return found
+
+
+def _compared(incident: Incident) -> str:
+    return f"before {clock(incident.onset)} against now"
+
+
+def _title(incident: Incident, signal: Signal, entity: Entity, stat: str, role: str, scene: Scene) -> Row:
+    """Return the line above a chart: whose number, what role it has, before the onset against now."""
+    frame = scene.view.frame
+    about = _about(frame, signal.name, entity)
+    before = _median(frame, signal, about, stat, incident.onset - BEFORE_S, incident.onset)
+    now = _median(frame, signal, about, stat, frame.at - NOW_S, frame.at + frame.timeline.step_s)
+    yesterday = _median(frame, signal, about, stat, frame.at - DAY_S - BEFORE_S, frame.at - DAY_S + BEFORE_S)
+    part = f" {stat}" if stat != "value" else ""
+    whose = f" {label(entity, frame.facts, 24)}" if entity.pairs else ""
+    name = cell(scene.glyphs.text(f"{signal.title}{part}{whose}"), "label")
+    pairs = f"before {_said(before, signal)}, now {_said(now, signal)}{_ratio(before, now)}"
+    day = f", yesterday {_said(yesterday, signal)}" if yesterday is not None else ""
+    room = scene.width - name.width - 2
+    text = first_that_fits([f"{pairs}{day}  ({role})", f"{pairs}{day}", pairs, f"now {_said(now, signal)}", ""], room)
+    return still((name, cell("  " + scene.glyphs.text(text), "dim")), NumberTarget(signal.name, entity, stat))
+
+
+def _about(frame: Frame, name: str, entity: Entity) -> list[Entity]:
+    """Return the entity itself where the signal is told of it, else its parts."""
+    known = frame.entities(name, entity)
+    return [entity] if entity in known else known
+
+
+def _median(frame: Frame, signal: Signal, about: list[Entity], stat: str, start: float, end: float) -> float | None:
+    worst: list[float] = []
+    for entity in about:
+        present = [value for value in frame.timeline.window((signal.name, entity, stat), start, end) if value == value]
+        if present:
+            worst.append(median(present))
+    if not worst:
+        return None
+    return min(worst) if signal.hurts == "down" else max(worst)
+
+
+def _said(value: float | None, signal: Signal) -> str:
+    return "unknown" if value is None else numbers.of_signal(value, signal)
+
+
+def _ratio(before: float | None, now: float | None) -> str:
+    if not before or now is None or before < 0:
+        return ""
+    return f", {now / before:.1f}x" if now / before < 100 else ", over 100x"
+
+
+def _differences(evidence: CallsEvidence, scene: Scene) -> list[Row]:
+    found = _bullets(evidence.findings, scene)
+    for one in evidence.contrasts:
+        name = f"{one.field.replace('_', ' ')} {one.value}".strip()
+        line = (
+            cell("  " + scene.glyphs.text(plain(name, 40)), "text", 36),
+            cell(f"before {_part(one, one.before)}", "dim", 20),
+            cell(f"during {_part(one, one.during)}", "text"),
+        )
+        found.append(still(line))
+    return found
+
+
+def _part(contrast: Contrast, value: float | None) -> str:
+    return numbers.show(value, contrast.unit)
+
+
+def _moment(
+    at: float, kinds: tuple[str, str], entity: Entity, text: str, incident: Incident, scene: Scene
+) -> list[Row]:
+    after = at - incident.onset
+    when = f"{numbers.seconds(abs(after))} {'after' if after >= 0 else 'before'}"
+    who = label(entity, scene.view.frame.facts, 24)
+    said = plain(text, 400) if who == "all" or who in text else f"{who}: {plain(text, 400)}"
+    head: Line = (
+        cell(f"  {clock(at)}", "dim", 12),
+        cell(when, "dim", 16),
+        cell(scene.glyphs.text(plain(" ".join(kinds), 18)), "dim", 20),
+    )
+    parts = textwrap.wrap(scene.glyphs.text(said), max(scene.width - 48, 20)) or [""]
+    rows = [still((*head, cell(parts[0])), MomentTarget(at, text))]
+    return [*rows, *(still((cell("", "text", 48), cell(part))) for part in parts[1:])]

@@ -1,0 +1,43 @@
+"""The whole board of one layer: its sections, then every other number it has."""
+
+from collections.abc import Callable
+
+from layouts.layers import LayerScreen, Section
+from tui.sections import lists, rest, split, table
+from tui.sections.scene import BLANK, Scene, note
+from tui.widgets.board import Row
+
+_SECTIONS: dict[str, Callable[[Section, Scene], list[Row]]] = {
+    "rows": lists.number_rows,
+    "table": table.rows,
+    "split": split.rows,
+    "shares": lists.share_rows,
+    "events": lists.event_rows,
+    "links": lists.link_rows,
+    "calls": lists.call_rows,
+    "sources": lists.source_rows,
+}
+_LAST = ("events", "sources")
+"""What stands below the other numbers where it comes last in a layer's file."""
+
+
+def rows(screen: LayerScreen, scene: Scene, empty: str) -> list[Row]:
+    """Return the rows of a layer; ``empty`` says what would fill it, for a layer without a number."""
+    parts = [(section, _SECTIONS[section.kind](section, scene)) for section in screen.section]
+    others = rest.rows(screen, scene)
+    told = bool(others) or any(found for section, found in parts if section.kind not in (*_LAST, "links"))
+    above: list[Row] = [] if told else [note(empty), BLANK]
+    below: list[Row] = []
+    tail = len(parts)
+    while tail and parts[tail - 1][0].kind in _LAST:
+        tail -= 1
+    for place, (_, found) in enumerate(parts):
+        if found:
+            (above if place < tail else below).extend([*found, BLANK])
+    return [*above, *([*others, BLANK] if others else []), *below][:-1]
+
+
+def sortable(screen: LayerScreen, scene: Scene) -> list[str]:
+    """Return the headings that the tables of a layer can be ordered by."""
+    tables = [section for section in screen.section if section.kind == "table"]
+    return list(dict.fromkeys(name for one in tables for name in table.sortable(one, scene.view.frame)))

@@ -1,0 +1,282 @@
+"""A table of entities: numbers, facts and a history; peers beside each other, the worst of each column marked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from aistack_top import numbers
+from aistack_top.entity import Entity
+from aistack_top.frame import Frame
+from aistack_top.labels import label
+from aistack_top.plain import plain
+from aistack_top.signals import Signal, signals
+from layouts.layers import Section
+from layouts.load import Column
+from tui.filtering import Value, field_name
+from tui.sections.scene import Scene, heading, note
+from tui.targets import EntityTarget
+from tui.view import merge
+from tui.widgets.board import Row, still
+from tui.widgets.cells import Cell, Line, cell
+from tui.widgets.figures import Number, cell_text, fold_of, read, wanted, worst_of
+from tui.widgets.lines import FEWEST_COLUMNS, MOST_COLUMNS
+from tui.widgets.spark import spark
+
+NAME = 16
+NUMBER = 11
+REASON = 16
+WIDEST_FACT = 28
+HISTORY_FROM = 100
+"""Width from which room is kept for histories, at the cost of the last columns."""
+
+PEERS = ("gpu", "mig", "engine", "lora", "model", "version", "prompt", "rail", "node", "link")
+"""Keys whose entities do the same work, so that one of them can be worse than the others."""
+
+NOTABLE = 0.1
+"""A worst member is marked where it is this much of the others' median away from it, and more than the floor."""
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """One column of numbers, for all members."""
+
+    column: Column
+    signal: Signal
+    by_member: dict[str, Number] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Cells of the column: a number, or the name of what raises a flag."""
+        reasons = self.signal.kind == "flag" and any(
+            one.reading.entity.get("reason") for one in self.by_member.values()
+        )
+        return max(REASON if reasons else NUMBER, len(self.column.label) + 2)
+
+    def marked(self) -> str | None:
+        """Return the member that stands out as the worst, if any does."""
+        fresh = {who: one for who, one in self.by_member.items() if not one.few and not one.reading.stale}
+        if len(fresh) < 2 or self.signal.hurts == "both":
+            return None
+        worst = (min if self.signal.hurts == "down" else max)(fresh, key=lambda who: fresh[who].size)
+        others = median(one.size for who, one in fresh.items() if who != worst)
+        distance = abs(fresh[worst].size - others)
+        return worst if distance >= max(self.signal.floor, NOTABLE * abs(others)) else None
+
+    def median(self) -> str:
+        """Return the median of all members as text."""
+        fresh = [one.size for one in self.by_member.values() if not one.few and not one.reading.stale]
+        return numbers.of_signal(median(fresh), self.signal) if len(fresh) > 2 and len(set(fresh)) > 1 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """One column of words, for all members."""
+
+    title: str
+    by_member: dict[str, str]
+    width: int
+
+
+def rows(section: Section, scene: Scene) -> list[Row]:
+    """Return the section; nothing at all where nobody has any of its numbers."""
+    frame = scene.view.frame
+    members = _members(section, frame)
+    if not members:
+        return []
+    columns = [_numbers(column, section.per, frame) for column in section.columns]
+    columns = [column for column in columns if column.by_member]
+    facts = _facts(section, members, frame)
+    names = {who: label(entity, frame.facts) for who, entity in members.items()}
+    shown = [who for who in members if not scene.wanted or scene.wanted.passes(_fields(who, names, columns, facts))]
+    chosen = next((column for column in columns if column.column.label == scene.order.column), None)
+    if chosen is not None:
+        shown = _sorted(shown, chosen, scene)
+    left_out = f"{len(shown)} of {len(members)}" if len(shown) < len(members) else ""
+    top = heading(section.title, scene, left_out)
+    if not shown:
+        return [top, note("no line passes the filter")]
+    width = max(NAME, 1 + max(len(section.per), *(min(len(names[who]), 26) for who in shown)))
+    draw = _Drawer(section, scene, width, columns, facts)
+    found = [top, still(draw.titles())]
+    group = None
+    for who in _by_engine(shown, members, frame) if section.by_engine and chosen is None else shown:
+        engine = _engine(members[who], frame) if section.by_engine and chosen is None else ""
+        if engine and engine != group:
+            found.append(note(f"{engine}:"))
+        group = engine
+        found.append(Row(draw.line(who, names[who], members[who]), EntityTarget(members[who])))
+    below = draw.medians()
+    return [*found, still(below)] if below else found
+
+
+def sortable(section: Section, frame: Frame) -> list[str]:
+    """Return the headings of the columns that a table can be ordered by, those with numbers only."""
+    return [column.label for column in section.columns if frame.entities(column.signal)]
+
+
+class _Drawer:
+    """Lays the lines of one table out; columns that do not fit are left out whole, from the right."""
+
+    def __init__(
+        self, section: Section, scene: Scene, name: int, columns: Sequence[_Numbers], facts: Sequence[_Fact]
+    ) -> None:
+        self.section, self.scene, self.name = section, scene, name
+        room = scene.width - name
+        keep = 0
+        if section.history is not None and scene.drawing.histories and scene.width >= HISTORY_FROM:
+            keep = FEWEST_COLUMNS * 3 + 2
+        self.columns: list[_Numbers] = []
+        for column in columns:
+            if column.width <= room - keep:
+                self.columns.append(column)
+                room -= column.width
+        self.facts: list[_Fact] = []
+        for fact in facts:
+            if fact.width + 2 <= room - keep:
+                self.facts.append(fact)
+                room -= fact.width + 2
+        self.graph = min(room - 2, MOST_COLUMNS) if keep and room - 2 >= FEWEST_COLUMNS else 0
+        peers = section.per in PEERS
+        self.peers = peers
+        self.marked = {
+            column.column.label + column.column.part: column.marked() if peers else None for column in self.columns
+        }
+
+    def titles(self) -> Line:
+        """Return the line of headings."""
+        order = self.scene.order
+        cells = [cell(self.section.per, "dim", self.name)]
+        for column in self.columns:
+            name = column.column.label
+            sign = ("▲" if order.smallest_first else "▼") if name == order.column else ""
+            cells.append(
+                cell(self.scene.glyphs.text(sign + name), "value" if sign else "dim", column.width, right=True)
+            )
+        cells += [cell("  " + fact.title, "dim", fact.width + 2) for fact in self.facts]
+        if self.graph and self.section.history is not None:
+            cells.append(cell("  " + self.section.history.label, "dim", self.graph + 2))
+        return tuple(cells)
+
+    def line(self, who: str, name: str, entity: Entity) -> Callable[[], Line]:
+        """Return what makes the line of one member."""
+
+        def make() -> Line:
+            glyphs = self.scene.glyphs
+            cells = [cell(glyphs.text(name), "label", self.name)]
+            for column in self.columns:
+                said, how = cell_text(column.column, entity, column.by_member.get(who))
+                if self.marked[column.column.label + column.column.part] == who:
+                    mark = "▼ " if column.signal.hurts == "down" else "▲ "
+                    said = mark + said if len(said) + 3 <= column.width else said
+                    how = "warning" if how == "value" else how
+                cells.append(cell(glyphs.text(said), how, column.width, right=True))
+            told = [(fact.by_member.get(who, numbers.UNKNOWN), fact.width + 2) for fact in self.facts]
+            cells += [cell("  " + glyphs.text(said), "text", width) for said, width in told]
+            return (*cells, *self._history(entity))
+
+        return make
+
+    def medians(self) -> Line | None:
+        """Return the line of medians, where there are peers to compare with."""
+        told = [column.median() for column in self.columns] if self.peers else []
+        if not any(told):
+            return None
+        cells = [
+            cell(self.scene.glyphs.text(said), "dim", column.width, right=True)
+            for column, said in zip(self.columns, told, strict=True)
+        ]
+        return (cell("median", "dim", self.name), *cells)
+
+    def _history(self, entity: Entity) -> tuple[Cell, ...]:
+        column, view = self.section.history, self.scene.view
+        if not self.graph or column is None:
+            return ()
+        signal = signals()[column.signal]
+        count = view.fit(self.graph)
+        about = wanted(view.frame.entities(column.signal, entity), column.without)
+        series = [view.history(column.signal, one, column.part, count, fold_of(signal)) for one in about]
+        if not series:
+            return ()
+        values = merge(series, "min" if signal.hurts == "down" else "max")
+        pad = cell("", "graph", 2 + self.graph - count)
+        return (pad, *spark(values, signal.unit, self.scene.glyphs, view.cursor(count)))
+
+
+def _members(section: Section, frame: Frame) -> dict[str, Entity]:
+    """Return the entities of a table by the value of its key, in the order of index, then of name."""
+    found: dict[str, Entity] = {}
+    for column in section.columns:
+        for entity in frame.entities(column.signal):
+            value = entity.get(section.per)
+            if value is not None and value not in found:
+                found[value] = Entity.of(**{section.per: value})
+
+    def place(who: str) -> tuple[int, str]:
+        index = frame.facts.get(found[who], "index") or (who if who.isdigit() else None)
+        return (int(index) if index and index.isdigit() else 1 << 30, who)
+
+    return {who: found[who] for who in sorted(found, key=place)}
+
+
+def _numbers(column: Column, per: str, frame: Frame) -> _Numbers:
+    signal = signals()[column.signal]
+    known: dict[str, list[Number]] = {}
+    for entity in wanted(frame.entities(column.signal), column.without):
+        who = entity.get(per)
+        number = read(frame, signal, entity, column.part) if who is not None else None
+        if who is not None and number is not None:
+            known.setdefault(who, []).append(number)
+    best = {who: worst for who, them in known.items() if (worst := worst_of(signal, them)) is not None}
+    return _Numbers(column, signal, best)
+
+
+def _facts(section: Section, members: dict[str, Entity], frame: Frame) -> list[_Fact]:
+    found = []
+    for key in section.also:
+        told: dict[str, dict[str, None]] = {}
+        for column in section.columns:
+            for entity in frame.entities(column.signal):
+                who, value = entity.get(section.per), entity.get(key)
+                if who in members and value is not None and read(frame, signals()[column.signal], entity, column.part):
+                    told.setdefault(who, {})[label(Entity.of(**{key: value}), frame.facts)] = None
+        found.append(_fact(key, {who: _few(list(names)) for who, names in told.items()}))
+    for key, title in section.facts.items():
+        words = {who: plain(said, 60) for who, one in members.items() if (said := frame.facts.get(one, key))}
+        found.append(_fact(title, words))
+    return [fact for fact in found if fact.by_member]
+
+
+def _fact(title: str, words: dict[str, str]) -> _Fact:
+    return _Fact(title, words, min(max([len(title), *(len(said) for said in words.values())]), WIDEST_FACT))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _fields(who: str, names: dict[str, str], columns: Sequence[_Numbers], facts: Sequence[_Fact]) -> dict[str, Value]:
+    found: dict[str, Value] = {"name": names[who]}
+    for fact in facts:
+        found[field_name(fact.title)] = fact.by_member.get(who, "")
+    for column in columns:
+        number = column.by_member.get(who)
+        name = field_name(column.column.label)
+        found[name] = found[name.partition("_")[0]] = None if number is None or number.few else number.size
+    return found
+
+
+def _sorted(shown: list[str], by: _Numbers, scene: Scene) -> list[str]:
+    known = [who for who in shown if who in by.by_member]
+    known.sort(key=lambda who: by.by_member[who].size, reverse=not scene.order.smallest_first)
+    return [*known, *(who for who in shown if who not in by.by_member)]
+
+
+def _engine(entity: Entity, frame: Frame) -> str:
+    names = sorted({label(link.parent, frame.facts) for link in frame.facts.parents(entity)})
+    return _few(names)
+
+
+def _by_engine(shown: list[str], members: dict[str, Entity], frame: Frame) -> list[str]:
+    """Return members with those of one engine beside each other, and those of none last."""
+    of = {who: _engine(members[who], frame) for who in shown}
+    return sorted(shown, key=lambda who: (not of[who], of[who]))
