@@ -6,6 +6,7 @@ from math import ceil, isnan, nan
 from aistack_top.entity import Entity
 from aistack_top.frame import Frame
 from aistack_top.state import State
+from aistack_top.tick import SeriesKey
 from aistack_top.timeline import Fold
 
 SPANS_S = (60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
@@ -50,10 +51,24 @@ class View:
         return None if self.frame.follows else self.column_of(self.frame.at, count)
 
     def history(self, signal: str, entity: Entity, stat: str, count: int, fold: Fold) -> list[float]:
-        """Return the history of a series in ``count`` columns; NaN is a gap."""
+        """Return the history of a series in ``count`` columns; NaN is a gap.
+
+        The newest column stands at its first sample until it is whole: a line that changes at its end is written to
+        the terminal from its beginning.
+        """
         timeline = self.frame.timeline
         width = self.slots(count)
-        return timeline.columns((signal, entity, stat), timeline.slot(self.end) // width, count, width, fold)
+        key = (signal, entity, stat)
+        values = timeline.columns(key, timeline.slot(self.end) // width, count, width, fold)
+        return [*values[:-1], self.newest(key, count)] if self.frame.follows else values
+
+    def newest(self, key: SeriesKey, count: int) -> float:
+        """Return the first sample in the newest of ``count`` columns; NaN while there is none."""
+        timeline = self.frame.timeline
+        width = self.slots(count)
+        start = timeline.slot(self.end) // width * width * timeline.step_s
+        window = timeline.window(key, start, start + width * timeline.step_s)
+        return next((value for value in window if value == value), nan)
 
     def slots(self, count: int) -> int:
         """Return how many steps of the timeline one of ``count`` columns covers."""

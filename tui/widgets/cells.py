@@ -1,7 +1,7 @@
 """Lines made of cells, and the widget that repaints only the cells that changed.
 
-Textual repaints whole segments wherever they touch a dirty region, so every field that changes by itself is a cell
-of its own. Measured on Textual 8.2.8, this is a tenth of the bytes of repainting the widget.
+Textual 8.2 writes a line from the widget's left edge to the end of what is dirty, so what changes often stands on the
+left, and what is at the end of a line changes seldom. Measured, this is a tenth of the bytes of repainting the widget.
 """
 
 from collections.abc import Sequence
@@ -138,12 +138,18 @@ class CellView(Widget):
 
 
 def _changed(old: Line, new: Line, y: int, width: int) -> list[Region]:
-    """Return the regions of the cells that differ; the whole line where the fields moved."""
+    """Return the region from the first to the last cell that differs; the whole line where the fields moved.
+
+    Never two regions of one line: Textual 8.2 writes a line from its beginning to the end of each dirty region, so
+    that a second one would write the first again.
+    """
     if [one.width for one in old] != [one.width for one in new]:
         return [Region(0, y, width, 1)] if width else []
-    regions, x = [], 0
+    first = last = -1
+    x = 0
     for before, after in zip(old, new, strict=True):
         if before != after and x < width and after.width:
-            regions.append(Region(x, y, min(after.width, width - x), 1))
+            first = x if first < 0 else first
+            last = min(x + after.width, width)
         x += after.width
-    return regions
+    return [Region(first, y, last - first, 1)] if last > first >= 0 else []

@@ -37,9 +37,10 @@ def samples(view: View, signal: Signal, about: Sequence[Entity], stat: str, coun
     for entity in about:
         key = (signal.name, entity, stat)
         if width % 2 == 0:
-            found.append(timeline.columns(key, last * 2 + 1, count * 2, width // 2, fold))
+            values = timeline.columns(key, last * 2 + 1, count * 2, width // 2, fold)
         else:
-            found.append([one for one in timeline.columns(key, last, count, width, fold) for _ in (0, 1)])
+            values = [one for one in timeline.columns(key, last, count, width, fold) for _ in (0, 1)]
+        found.append([*values[:-2], *[view.newest(key, count)] * 2] if view.frame.follows else values)
     return merge(found, "min" if signal.hurts == "down" else "max") if found else [float("nan")] * (count * 2)
 
 

@@ -69,7 +69,7 @@ def verdict_line(incidents: list[Incident], view: View, width: int) -> Line:
     brief = what_words(newest, facts, whose=False, brief=True)
     said = first_that_fits(
         [
-            f"{what}, {since} ({numbers.age(max(view.frame.at - newest.onset, 0))}): {why}{others}  (enter, i: open)",
+            f"{what}, {since} ({lasting(newest, view)}): {why}{others}  (enter, i: open)",
             f"{what}, {since}: {why}{others}  (i: open)",
             f"{what}, {since}: {why}{others}",
             f"{short}, {since}: {why}{others}",
@@ -80,6 +80,12 @@ def verdict_line(incidents: list[Incident], view: View, width: int) -> Line:
         width - 2,
     )
     return (cell("! ", "alarm"), cell(said, "warning"))
+
+
+def lasting(incident: Incident, view: View) -> str:
+    """Return how long an incident has gone on, in whole minutes: a line that changed every second costs a slow link."""
+    minutes = int(max(view.frame.at - incident.onset, 0.0) // 60)
+    return f"{numbers.age(minutes * 60.0)}" if minutes >= 2 else "1 min" if minutes else "under 1 min"
 
 
 def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: bool = False) -> str:
