@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.dom import DOMNode
 from textual.screen import Screen
 
@@ -17,7 +18,7 @@ from aistack_top.feed import Feed
 from aistack_top.plain import plain
 from layouts.load import Layout
 from tui import theme
-from tui.console import make
+from tui.console import TextOf, make
 from tui.cost import CountingDriver
 from tui.glyphs import Glyphs
 from tui.screens.base import ConsoleScreen
@@ -27,16 +28,24 @@ REPAINT_S = 0.1
 LOW_BANDWIDTH_REPAINT_S = 5.0
 
 
+def places() -> type[Provider]:
+    """Return what finds times and names for the palette; imported when the palette is first opened."""
+    from tui.palette import Places
+
+    return Places
+
+
 class ConsoleApp(App[None]):
     """Shows a feed, whatever it is, until a person quits; then closes it.
 
     ``low_bandwidth`` drops histories and repaints every 5 s. ``notes`` are sentences to be told; more may be added to
     the list while the console runs.
-    ``runbooks`` are the site's own pages, by the cause they are about.
+    ``runbooks`` are the site's own pages, by the cause they are about; ``text_of`` fetches the text of one call.
     ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
     ids, as Textual does.
     """
 
+    COMMANDS = App.COMMANDS | {places}
     CSS_PATH = Path(__file__).with_name("console.tcss")
     TITLE = "aistack-top"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,6 +64,7 @@ class ConsoleApp(App[None]):
         notes: Sequence[str] = (),
         node: str = "",
         runbooks: Mapping[str, str] | None = None,
+        text_of: TextOf | None = None,
         keymap: dict[str, str] | None = None,
     ) -> None:
         super().__init__(driver_class=CountingDriver)
@@ -73,6 +83,7 @@ class ConsoleApp(App[None]):
             node=plain(node, 60),
             notes=notes,
             runbooks=runbooks,
+            text_of=text_of,
         )
         self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
         self._keymap_wanted = keymap or {}

@@ -1,14 +1,14 @@
 """What all screens of one console share: the state, where one stands in time, and what may be done about that."""
 
 import getpass
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Feed
 from aistack_top.plain import plain
 from aistack_top.state import State
-from aistack_top.tick import Mark
+from aistack_top.tick import Call, Mark
 from layouts.load import Layout
 from tui.cost import OwnCost
 from tui.glyphs import Glyphs
@@ -18,6 +18,10 @@ from tui.widgets.transport import Deck
 
 SAME_S = 0.05
 """Times closer than this are the same moment: sums of steps are not exact."""
+
+
+TextOf = Callable[[Call], Awaitable[tuple[str, str]]]
+"""Fetches what went into one call and what came out of it; raises an error whose text says what went wrong."""
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class Console:
     shows_cost: bool = False
     author: str = ""
     runbooks: Mapping[str, str] = field(default_factory=dict)
+    text_of: TextOf | None = None
 
     @property
     def notices(self) -> list[str]:
@@ -133,6 +138,7 @@ def make(
     node: str = "",
     notes: Sequence[str] = (),
     runbooks: Mapping[str, str] | None = None,
+    text_of: TextOf | None = None,
 ) -> Console:
     """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.pump.Pump`."""
     state = State()
@@ -148,4 +154,5 @@ def make(
         notes=notes,
         author=user(),
         runbooks=runbooks or {},
+        text_of=text_of,
     )

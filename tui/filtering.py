@@ -107,7 +107,7 @@ def field_name(title: str) -> str:
 
 def _term(part: str) -> Term:
     match = _TERM.fullmatch(part)
-    if match is None or (part.startswith("!") and len(part) == 1):
+    if match is None or part == "!" or part[-1] in "<>=:":
         raise FilterError(f"{part!r} is not a condition; write model:llama or ttft>2s")
     negated, field, relation, said = bool(match[1]), (match[2] or "").casefold(), match[3] or "", match[4]
     number = None

@@ -13,6 +13,7 @@ from aistack_top.tick import Fact
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds
 from tests.fakes.trouble import incident, trace, traces_batch, troubled
 from tests.tui.painted import SIZES, lines, press, settle, shown, text
+from tui.palette import Places
 from tui.widgets.board import Board
 from tui.widgets.cells import CellView
 
@@ -361,3 +362,55 @@ async def test_nothing_is_cut_or_laid_over_another_on_any_screen(size, world):
                     cut = [row for row in painted if "…" in row]
                     assert not [row for row in cut if "Llama" not in row], key
         assert not app._exception
+
+
+async def test_the_text_of_a_call_is_fetched_when_asked_for_and_shown_harmless():
+    asked = []
+
+    async def text_of(call) -> tuple[str, str]:
+        asked.append(call.id)
+        return '[{"role": "user", "content": "hello\\n\\u001b[31mred"}]', "\x1b[2Janswer"
+
+    async with shown(normal(), (120, 40), text_of=text_of) as (app, pilot):
+        await press(app, pilot, "T", "slash", *"name:chat trace:t3", "enter", "enter")
+        assert asked == []
+        await press(app, pilot, "o", "G")
+        await settle(app, pilot)
+        painted = text(app)
+        assert asked == ["t3-chat"]
+        assert "user: hello" in painted
+        assert "recorded nowhere" in painted
+        assert "answer" in painted
+        assert "\x1b" not in painted
+        assert not hasattr(app.console_model.state.calls.get("t3-chat"), "text")
+
+
+async def test_a_text_that_cannot_be_had_is_one_sentence_and_can_be_asked_for_again():
+    async def text_of(call) -> tuple[str, str]:
+        raise LookupError("no Langfuse server is configured that could have it")
+
+    async with shown(normal(), text_of=text_of) as (app, pilot):
+        await press(app, pilot, "T", "enter", "o")
+        await settle(app, pilot)
+        await press(app, pilot, "o")
+        await settle(app, pilot)
+        said = [notice.message for notice in app._notifications]
+        assert said == ["no text: no Langfuse server is configured that could have it"] * 2
+
+
+async def test_the_palette_finds_times_and_names():
+    async with shown(normal()) as (app, _):
+        provider = Places(app.screen)
+        times = [hit async for hit in provider.search("-2m")]
+        assert [str(hit.match_display) for hit in times] == ["Go to -2m"]
+        times[0].command()
+        assert app.console_model.cursor.at == START + 5 - 120
+        names = [hit async for hit in provider.search("vllm-1")]
+        assert [str(hit.match_display) for hit in names] == ["engine vllm-1"]
+
+
+async def test_an_event_of_the_list_of_changes_leads_to_its_moment():
+    async with shown(normal()) as (app, pilot):
+        await press(app, pilot, "c", "slash", *"kind:changed", "enter")
+        painted = await press(app, pilot, "enter")
+        assert "PAUSED 15:59:20" in painted

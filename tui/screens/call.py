@@ -1,12 +1,16 @@
 """One call: its trace as a waterfall, and what its engine did meanwhile."""
 
 from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from aistack_top.plain import plain
 from aistack_top.tick import Call
 from tui.console import Console
+from tui.screens.base import BACK, TIME_HINTS, Hints
 from tui.screens.board import BoardScreen
-from tui.sections import waterfall
+from tui.sections import text, waterfall
 from tui.sections.scene import BLANK, Scene, note
 from tui.widgets.board import Row
 
@@ -18,12 +22,40 @@ class CallScreen(BoardScreen):
         super().__init__(console)
         self.call_id = name
         self._spans: tuple[object, list[Call]] = ((), [])
+        self._text: tuple[str, str] | None = None
 
     @property
     def crumb(self) -> str:
         """See `ConsoleScreen.crumb`."""
         call = self.console.state.calls.get(self.call_id)
         return f"call {plain(call.name or call.kind, 20)}" if call else "call"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("o", "read", "Fetch the text of this call and show it, recorded nowhere", id="call.text"),
+    ]
+
+    def hints(self) -> Hints:
+        """See `ConsoleScreen.hints`."""
+        return (BACK, ("enter", "open", ""), ("tab", "section", ""), ("o", "its text", "screen.read"), *TIME_HINTS)
+
+    def action_read(self) -> None:
+        """Fetch the text of the call: only now, only of this one, and only to be shown."""
+        call = self.console.state.calls.get(self.call_id)
+        if call is not None and self._text is None:
+            self._text = ("asking Langfuse for it", "")
+            self.run_worker(self._read(call), exit_on_error=False)
+            self.look_again()
+
+    async def _read(self, call: Call) -> None:
+        if self.console.text_of is None:
+            self._text = ("nothing here can fetch it", "")
+        else:
+            try:
+                self._text = await self.console.text_of(call)
+            except Exception as error:  # whatever it was, it is told, and the next try begins anew
+                self.say(f"no text: {plain(str(error) or type(error).__name__, 300)}")
+                self._text = None
+        self.look_again()
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         """See `BoardScreen.rows`."""
@@ -37,6 +69,7 @@ class CallScreen(BoardScreen):
             *waterfall.meanwhile_rows(call, spans, scene),
             BLANK,
             *waterfall.detail_rows(call, scene),
+            *(text.rows(*self._text, scene) if self._text else ()),
         ]
 
     def spans(self, call: Call, scene: Scene) -> list[Call]:

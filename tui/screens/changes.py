@@ -1,49 +1,65 @@
-"""What changed and happened, newest first."""
+"""What changed and happened, and what people noted, newest first."""
 
-import textwrap
-from datetime import datetime
+from collections.abc import Sequence
 
-from aistack_top.labels import label
 from aistack_top.plain import plain
-from aistack_top.tick import Event, Severity
-from tui.glyphs import SEVERITY_SIGNS, Glyphs
-from tui.screens.base import ListScreen
-from tui.view import View
-from tui.widgets.cells import Line, cell
+from aistack_top.tick import Event, Mark
+from tui.screens.board import BoardScreen
+from tui.sections.events import event_lines
+from tui.sections.scene import Scene, note
+from tui.targets import MomentTarget
+from tui.widgets.axis import MARK, clock
+from tui.widgets.board import Row, still
+from tui.widgets.cells import cell
 
 REACH_S = 24 * 3600.0
-_STYLES: dict[Severity, str] = {"info": "text", "warning": "warning", "critical": "alarm"}
 
 
-class ChangesScreen(ListScreen):
-    """Events and changes of a day, up to the moment shown."""
+class ChangesScreen(BoardScreen):
+    """Events, changes and notes of a day, up to the moment shown; a line leads to its moment."""
 
     @property
     def crumb(self) -> str:
         """See `ConsoleScreen.crumb`."""
         return "changes"
 
-    def lines(self, view: View, width: int) -> list[Line]:
-        """See `ListScreen.lines`."""
-        glyphs = self.console.glyphs
-        notices = [(cell("! ", "alarm"), cell(glyphs.text(plain(text, width - 2)))) for text in self.console.notices]
-        events = sorted(view.frame.events(view.frame.at - REACH_S), key=lambda event: event.at, reverse=True)
+    def rows(self, scene: Scene) -> Sequence[Row]:
+        """See `BoardScreen.rows`."""
+        glyphs, frame = scene.glyphs, scene.view.frame
+        room = max(scene.width - 2, 8)
+        notices = [
+            still((cell("! ", "alarm"), cell(glyphs.text(plain(text, 600)), "text", room)))
+            for text in self.console.notices
+        ]
+        events: list[Event | Mark] = [one for one in frame.events(frame.at - REACH_S) if _passes(one, scene)]
+        events += [mark for mark in frame.marks if mark.at <= frame.at and _passes(mark, scene)]
+        events.sort(key=lambda one: one.at, reverse=True)
         if not events:
-            return [*notices, (cell("nothing changed or happened in the last 24 h that is known here", "dim"),)]
-        return [*notices, *(line for event in events for line in event_lines(event, view, width, glyphs))]
+            said = (
+                "nothing passes the filter"
+                if scene.wanted
+                else "nothing changed or happened in the last 24 h that is known here"
+            )
+            return [*notices, note(said)]
+        return [*notices, *(row for event in events for row in _rows(event, scene))]
 
 
-def event_lines(event: Event, view: View, width: int, glyphs: Glyphs) -> list[Line]:
-    """Return an event with its time, severity, layer and whom it is about; long texts go on below."""
-    at = datetime.fromtimestamp(event.at).astimezone()
-    today = datetime.fromtimestamp(view.frame.at).astimezone().date() == at.date()
-    head = [
-        cell(at.strftime("%H:%M:%S" if today else "%a %H:%M:%S"), "dim", 13),
-        cell(glyphs.text(f"{SEVERITY_SIGNS[event.severity]} {event.severity}"), _STYLES[event.severity], 11),
-        cell(event.layer, "dim", 11),
-    ]
-    who = label(event.entity, view.frame.facts, 30)
-    said = plain(event.text, 600) if who == "all" or who in event.text else f"{who}: {plain(event.text, 600)}"
-    indent = sum(one.width for one in head)
-    parts = textwrap.wrap(glyphs.text(said), max(width - indent, 20)) or [""]
-    return [(*head, cell(parts[0])), *((cell("", "text", indent), cell(part)) for part in parts[1:])]
+def _passes(one: Event | Mark, scene: Scene) -> bool:
+    if isinstance(one, Mark):
+        return scene.wanted.passes({"text": one.text, "kind": one.kind, "author": one.author, "layer": ""})
+    said = {"text": one.text, "kind": one.kind, "severity": one.severity, "layer": one.layer, "entity": str(one.entity)}
+    return scene.wanted.passes(said)
+
+
+def _rows(one: Event | Mark, scene: Scene) -> list[Row]:
+    if isinstance(one, Mark):
+        author = plain(one.author, 20) or "somebody"
+        said = f"{author}: {plain(one.text, 400)}"
+        line = (
+            cell(clock(one.at), "dim", 13),
+            cell(scene.glyphs.text(f"{MARK} {one.kind}"), "title", 22),
+            cell(scene.glyphs.text(said), "text", max(scene.width - 35, 8)),
+        )
+        return [still(line, MomentTarget(one.at, one.text))]
+    first, *more = event_lines(one, scene.view, scene.width, scene.glyphs)
+    return [still(first, MomentTarget(one.at, one.text)), *map(still, more)]

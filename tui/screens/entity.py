@@ -11,7 +11,7 @@ from aistack_top.signals import LAYERS, signals
 from layouts.load import Row as Number
 from tui.console import Console
 from tui.screens.board import BoardScreen
-from tui.screens.changes import event_lines
+from tui.sections.events import event_lines
 from tui.sections.lists import LABEL, figure_row
 from tui.sections.scene import BLANK, Scene, heading, note
 from tui.targets import CallsTarget, EntityTarget, MomentTarget

@@ -10,9 +10,9 @@ from aistack_top.plain import plain
 from aistack_top.signals import signals
 from aistack_top.tick import Call
 from layouts.layers import Section
-from tui.screens.changes import event_lines
-from tui.screens.sources import link_lines, source_lines
+from tui.sections.events import event_lines
 from tui.sections.scene import Scene, heading, note
+from tui.sections.sources import link_lines, source_lines
 from tui.targets import CallsTarget, CallTarget, EntityTarget, MomentTarget, NumberTarget
 from tui.widgets.axis import clock
 from tui.widgets.board import Row, still

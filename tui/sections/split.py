@@ -73,10 +73,12 @@ def before_engine(calls: Sequence[Call], since: float) -> Before | None:
     for spans in traces.values():
         root = next((span for span in spans if span.root), None)
         models = [span.start for span in spans if span.kind == "generation" and span is not root]
-        if root is None or not models or root.end < since:
+        ahead = [span.start for span in spans if span.kind in AHEAD]
+        if not models or max(span.end for span in spans) < since or not (root or ahead):
             continue
         first = min(models)
-        waits.append(max(first - root.start, 0.0))
+        # where the root is not read, the trace is taken to begin with its first guardrail, retrieval or tool
+        waits.append(max(first - (root.start if root else min(ahead)), 0.0))
         for span in spans:
             if span.kind in spent and span.end <= first + 0.001:
                 spent[span.kind] += span.latency

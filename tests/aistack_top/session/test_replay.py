@@ -16,7 +16,7 @@ from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
-from aistack_top.tick import Batch, Bound, Call, Event, Fact, Health, Quantiles, Readings, Tick
+from aistack_top.tick import Batch, Bound, Call, Event, Fact, Health, Mark, Quantiles, Readings, Tick
 from tests.aistack_top.diagnosis.made import incident
 from tests.aistack_top.session.ticks import START, drain, health, played, record, run, take, tick
 
@@ -333,3 +333,19 @@ async def test_incidents_replay_as_they_were(tmp_path):
         assert known(state_of(await played(session)), at) == found
     fast = [one async for one in SessionFeed(session, VirtualClock(START), speed=1000.0).ticks()]
     assert [v for one in fast for v in one.incidents] == list(versions.values())
+
+
+async def test_marks_are_played_when_they_were_set_and_known_after_a_seek(tmp_path):
+    note = Mark(START + 1.0, START + 4.5, "fans at 20 %", "lena")
+    recorder = record(tmp_path / "s.aistack", [tick(second) for second in range(10)], close=False)
+    recorder.mark(note)
+    recorder.close(10)
+    session = Session.open(tmp_path / "s.aistack")
+    given = await played(session)
+    assert [(round(one.seen - START), one.marks) for one in given if one.marks] == [(5, (note,))]
+    feed = SessionFeed(session, VirtualClock(session.start), at=START + 8)
+    assert (await take(feed.ticks(), 1))[0].marks == (note,)
+    state = State()
+    for one in (*given, *given):
+        state.take(one)
+    assert state.frame().marks == (note,)

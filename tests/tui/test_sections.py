@@ -1,0 +1,159 @@
+"""Charts, tables, shares and splits, apart from any screen."""
+
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
+from aistack_top.entity import SERVICE, Entity
+from aistack_top.signals import signals
+from aistack_top.state import State
+from aistack_top.tick import Batch, Health, ReadingsBuilder, Tick
+from layouts.layers import Section
+from layouts.load import Column
+from tests.fakes.feed import START, World, gpu, seconds
+from tests.fakes.trouble import incident, trace
+from tui.glyphs import Glyphs
+from tui.sections import split, table, waterfall
+from tui.sections.lists import share_rows
+from tui.sections.scene import Order, Scene
+from tui.view import TimeCursor
+from tui.widgets.chart import bounds, chart
+from tui.widgets.lines import Drawing
+
+CLOCK = signals()["gpu.clock.sm"]
+GPUS = Section(
+    "table", "GPUs", per="gpu", columns=(Column("gpu.clock.sm", "SM clock"), Column("gpu.power.draw", "power"))
+)
+
+
+def scene(*ticks: Tick, width: int = 120, **changes) -> Scene:
+    state = State()
+    for one in ticks:
+        state.take(one)
+    made = Scene(TimeCursor().view(state), width, Drawing(Glyphs(), histories=True, tables=True), "compute")
+    return replace(made, **changes)
+
+
+def told(readings: list[tuple[str, Entity, float]], at: float = START) -> Tick:
+    builder = ReadingsBuilder()
+    for name, entity, value in readings:
+        builder.add(name, entity, value)
+    return Tick(at, at, (Batch(at, at, Health("x", "x", "compute", "ok"), builder.build()),))
+
+
+def text(rows) -> str:
+    return "\n".join("".join(one.text for one in row.line) for row in rows)
+
+
+def clocks(*megahertz: float) -> Tick:
+    return told([("gpu.clock.sm", gpu(index), value * 1e6) for index, value in enumerate(megahertz)])
+
+
+def test_the_member_that_stands_out_is_marked_and_only_that():
+    painted = text(table.rows(GPUS, scene(clocks(1980, 1200, 1975, 1990))))
+    assert painted.count("▼") == 1
+    assert "▼ 1200 MHz" in painted
+    assert re.search(r"median +1978 MHz", painted)
+
+
+def test_equal_members_are_not_marked_and_have_no_median():
+    painted = text(table.rows(GPUS, scene(clocks(1980, 1980, 1980))))
+    assert "▼" not in painted
+    assert "median" not in painted
+
+
+def test_a_member_without_a_number_is_unknown_and_sorted_last():
+    ticks = (clocks(1500, 1200), told([("gpu.power.draw", gpu(2), 300.0)]))
+    rows = text(table.rows(GPUS, scene(*ticks, order=Order("SM clock", smallest_first=True)))).splitlines()[2:5]
+    assert [re.findall(r"\d+ MHz|–", row)[0] for row in rows] == ["1200 MHz", "1500 MHz", "–"]
+
+
+def test_columns_that_do_not_fit_are_left_out_whole():
+    rows = table.rows(GPUS, scene(clocks(1500), told([("gpu.power.draw", gpu(0), 300.0)]), width=30))
+    assert "SM clock" in text(rows)
+    assert "power" not in text(rows)
+    assert all(sum(one.width for one in row.line) <= 30 for row in rows)
+
+
+def test_what_is_told_by_rail_and_again_by_tenant_is_not_counted_twice():
+    by_rail = [("guardrail.hits", Entity.of(rail=rail), 2.0) for rail in ("pii", "toxicity")]
+    by_both = [("guardrail.hits", Entity.of(rail="pii", tenant=f"t-{number}"), 1.0) for number in range(2)]
+    section = Section("shares", "hits", signal="guardrail.hits", keys=("rail", "tenant"))
+    painted = text(share_rows(section, scene(told([*by_rail, *by_both]))))
+    assert re.search(r"rail pii +2/s +50 %", painted)
+    assert painted.count("tenant t-") == 2
+
+
+def test_before_the_engine_is_the_mean_of_whole_traces():
+    calls = [call for number in range(8) for call in trace(number, START - number)]
+    found = split.before_engine(sorted(calls, key=lambda call: call.end), START - 60)
+    assert found is not None
+    assert found.traces == 8
+    assert found.total_s == pytest.approx(0.3)
+    assert dict(found.parts) == pytest.approx({"guardrail": 0.09, "retrieval": 0.15})
+
+
+def test_before_the_engine_of_few_traces_is_not_said():
+    assert split.before_engine(trace(1, START), START - 60) is None
+
+
+def test_without_a_root_a_trace_begins_with_its_first_guardrail():
+    calls = [call for number in range(8) for call in trace(number, START - number) if not call.root]
+    found = split.before_engine(calls, START - 60)
+    assert found is not None
+    assert found.total_s == pytest.approx(0.29)
+
+
+def test_the_engine_of_a_call_needs_a_proof():
+    view = scene(*seconds(2, World(gpus=1, engines=1))).view
+    _, guardrail, _, chat = trace(1, START)
+    assert waterfall.engine_of(chat, [chat], view.frame).entity == Entity.of(engine="vllm-0")
+    assert waterfall.engine_of(guardrail, [guardrail, chat], view.frame).entity == Entity.of(engine="vllm-0")
+    assert waterfall.engine_of(guardrail, [guardrail], view.frame).entity is None
+    other = replace(chat, model="gpt-5")
+    assert waterfall.engine_of(other, [other], view.frame).proof == "no engine here is known to have this model"
+    named = replace(other, engine="vllm-9")
+    assert waterfall.engine_of(named, [named], view.frame).entity == Entity.of(engine="vllm-9")
+
+
+def test_a_chart_draws_what_is_there_and_gaps_stay_gaps():
+    view = scene(clocks(1000), width=60).view
+    values = [1000e6] * 40 + [math.nan] * 20 + [500e6] * 200
+    lines = chart(values, CLOCK, view, 60, 3, Glyphs(), (incident().onset,))
+    assert len(lines) == 3
+    assert all(sum(one.width for one in line) == 60 for line in lines)
+    top = "".join(one.text for one in lines[0])
+    assert top.startswith("1000 MHz") or " 1000 MHz" in top
+    middle = "".join(one.text for one in lines[1])
+    assert re.search("[\u2801-\u28ff] *$", middle.rstrip())
+
+
+def test_a_chart_in_ascii_has_nothing_else():
+    view = scene(clocks(1000), width=60).view
+    lines = chart([1000e6, 500e6] * 60, CLOCK, view, 60, 4, Glyphs(ascii_only=True))
+    assert all(one.text.isascii() for line in lines for one in line)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "low", "high"),
+    [
+        ([0.2, 0.9], "serving.kv_cache.usage", 0.0, 1.0),
+        ([0.0, 4.0], "serving.requests.waiting", 0.0, 4.0),
+        ([math.nan], "serving.requests.waiting", 0.0, 1.0),
+        ([0.0, 0.0], "serving.requests.waiting", 0.0, 1.0),
+    ],
+)
+def test_scales_begin_at_zero(values, unit, low, high):
+    assert bounds(values, signals()[unit]) == (low, high)
+
+
+def test_a_scale_does_not_flatten_a_small_fall():
+    low, high = bounds([1800e6, 1980e6], CLOCK)
+    assert 1700e6 < low < 1800e6
+    assert high > 1980e6
+
+
+def test_the_service_itself_is_no_member_of_a_table():
+    assert table.rows(GPUS, scene(told([("gpu.clock.sm", SERVICE, 1e9)]))) == []

@@ -1,0 +1,49 @@
+"""What the palette finds beside the actions: times to go to, and everything that has a name."""
+
+import re
+from collections.abc import Iterable
+from functools import partial
+
+from textual.command import Hit, Hits, Provider
+
+from aistack_top.entity import Entity
+from aistack_top.frame import Frame
+from aistack_top.labels import label
+from tui.screens import doors
+from tui.screens.base import ConsoleScreen
+from tui.targets import EntityTarget
+
+_TIME = re.compile(r"-\d+(\.\d+)?\s*[smhd]?|\d{1,2}:\d{2}(:\d{2})?")
+NAMED = ("engine", "gpu", "model", "rail", "tenant", "lora")
+
+
+class Places(Provider):
+    """Times as they are typed, and GPUs, engines, models, rails and tenants by their names."""
+
+    async def search(self, query: str) -> Hits:
+        """Yield what fits what was typed so far."""
+        screen = self.screen
+        if not isinstance(screen, ConsoleScreen):
+            return
+        said = query.strip()
+        if _TIME.fullmatch(said):
+            yield Hit(1.0, f"Go to {said}", partial(screen.go_to_typed, said), help="the time cursor, on all screens")
+        matcher = self.matcher(query)
+        frame = screen.console.view().frame
+        for entity in named(frame):
+            name = f"{entity.pairs[0][0]} {label(entity, frame.facts)}"
+            score = matcher.match(name)
+            if score > 0:
+                opens = partial(doors.go, screen, EntityTarget(entity))
+                yield Hit(score, matcher.highlight(name), opens, help="everything known of it")
+
+
+def named(frame: Frame) -> Iterable[Entity]:
+    """Return every entity with one of the names that people know, once each."""
+    found: dict[Entity, None] = {}
+    for _, entity, _ in frame.timeline:
+        for key in NAMED:
+            value = entity.get(key)
+            if value is not None:
+                found[Entity.of(**{key: value})] = None
+    return found

@@ -1,0 +1,49 @@
+"""What went into a call and what came out of it, laid out for reading. It comes from outside: any text at all."""
+
+import json
+import textwrap
+
+from aistack_top.plain import plain
+from tui.sections.scene import BLANK, Scene, heading, note
+from tui.widgets.board import Row
+
+MOST_LINES = 400
+LONGEST = 2_000
+"""Characters of one line of the text; what is longer is a picture or a dump, and its end is left out."""
+
+
+def rows(asked: str, answered: str, scene: Scene) -> list[Row]:
+    """Return the text of a call; kept nowhere but on the screen."""
+    found = [BLANK, heading("its text, shown here and recorded nowhere", scene)]
+    for title, said in (("in", asked), ("out", answered)):
+        lines = _lines(said)
+        if lines:
+            found.append(note(f"{title}:"))
+            found += [note("  " + part, "text") for part in _wrapped(lines, scene)]
+    return found if len(found) > 2 else [*found, note("this call has no text in Langfuse")]
+
+
+def _lines(said: str) -> list[str]:
+    """Return the text line by line; messages as ``role: content``, other JSON as it is."""
+    try:
+        data = json.loads(said)
+    except (ValueError, RecursionError):
+        return said.splitlines()
+    messages = data if isinstance(data, list) else [data]
+    found = []
+    for message in messages:
+        if not (isinstance(message, dict) and isinstance(message.get("content"), str)):
+            return said.splitlines()
+        first, *more = message["content"].splitlines() or [""]
+        found += [f"{message.get('role', 'text')}: {first}", *more]
+    return found
+
+
+def _wrapped(lines: list[str], scene: Scene) -> list[str]:
+    room = max(scene.width - 6, 20)
+    found = []
+    for line in lines[:MOST_LINES]:
+        found += textwrap.wrap(scene.glyphs.text(plain(line, LONGEST)), room) or [""]
+    if len(lines) > MOST_LINES or len(found) > MOST_LINES:
+        return [*found[:MOST_LINES], "more is left out"]
+    return found
