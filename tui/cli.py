@@ -123,6 +123,27 @@ def export(session: Path, output: Path) -> None:
 
 
 @main.command()
+@click.option(
+    "--data", type=FILE, required=True, metavar="FILE", help="CSV, CSV.gz or Parquet: time, then one column a metric."
+)
+@click.option(
+    "--incident-time",
+    required=True,
+    metavar="T|none",
+    help="1700000000 (also ms, ns), 2026-11-23T14:02:10Z, -5m before the end; none finds it. May be late.",
+)
+@click.option("--sli", metavar="COLUMN", help="The column that shows the trouble: it finds the time, and stands last.")
+def rank(data: Path, incident_time: str, sli: str | None) -> None:
+    """Rank the columns of any metrics table by how well they explain an incident.
+
+    The last line is a JSON list of all numeric columns, best first.
+    """
+    import tui.commands.rank as command
+
+    sys.exit(command.run(data, incident_time, sli))
+
+
+@main.command()
 def sources() -> None:
     """List every system it can read, by layer, with its configuration keys."""
     import tui.commands.sources as command

@@ -1,0 +1,55 @@
+"""``aistack-top rank``: which column of a metrics table explains an incident."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from aistack_top.diagnosis.rank import Ranking, Scored, rank
+from aistack_top.diagnosis.ranktable import TableError, moment_of, read_table
+from aistack_top.plain import plain
+from aistack_top.stamps import rfc3339
+from tui.commands.common import fail
+
+SHOWN = 10
+_EPOCH_FROM = 1e8
+"""Times below are seconds of an experiment, not dates (1973)."""
+
+
+def run(path: Path, incident_time: str, sli: str | None) -> int:
+    """Print the ranking, its last line a JSON list of all columns, and return the exit code."""
+    try:
+        table = read_table(path)
+        given = None if incident_time.strip().lower() == "none" else moment_of(incident_time, table.times)
+        ranking = rank(table, given, None if sli is None else table.named(sli))
+    except TableError as error:
+        fail(str(error))
+    if table.left_out:
+        names = ", ".join(plain(name, 40) for name in table.left_out[:SHOWN])
+        print(f"aistack-top: left out, since they hold no numbers: {names}", file=sys.stderr)
+    for line in _lines(ranking):
+        print(line)
+    print(json.dumps([column.name for column in ranking.columns]))
+    return 0
+
+
+def _lines(ranking: Ranking) -> list[str]:
+    onset = f"began at {_moment(ranking.onset)}"
+    if ranking.given is None:
+        onset += ", found from the table"
+    elif ranking.onset < ranking.given:
+        onset += f", {ranking.given - ranking.onset:g} s before the time given"
+    best = ranking.columns[:SHOWN]
+    width = max(len(plain(column.name, 60)) for column in best)
+    return [onset, *(f"{n:3}  {plain(column.name, 60):{width}}  {_why(column)}" for n, column in enumerate(best, 1))]
+
+
+def _why(column: Scored) -> str:
+    if math.isnan(column.usual) or math.isnan(column.during):
+        return f"score {column.score:.2f}, " + ("appeared" if math.isnan(column.usual) else "gone")
+    novel = f"{column.novelty:.0%} of its values never seen before"
+    return f"score {column.score:.2f}, {column.usual:.4g} -> {column.during:.4g}, {novel}"
+
+
+def _moment(at: float) -> str:
+    return f"{at:g} s" if at < _EPOCH_FROM else rfc3339(at)
