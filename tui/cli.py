@@ -123,6 +123,24 @@ def export(session: Path, output: Path) -> None:
 
 
 @main.command()
+@click.argument("session", type=FOLDER)
+@click.option("--at", metavar="TIME", help="As known then: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/diagnosis/1 as JSON.")
+@click.option("--markdown", is_flag=True, help="Print Markdown, for an incident channel.")
+@click.option("--html", type=FILE, metavar="FILE", help="Write one page with charts, for a post-mortem.")
+def diagnose(session: Path, at: str | None, as_json: bool, markdown: bool, html: Path | None) -> None:
+    """Tell the incidents of a recorded session, with the evidence for and against.
+
+    Exits 0 when none is open at that time, 1 when one is, 2 when it cannot be told.
+    """
+    import tui.commands.diagnose as command
+
+    if as_json + markdown + (html is not None) > 1:
+        raise click.UsageError("--json, --markdown and --html exclude each other")
+    sys.exit(command.run(session, at, command.Form(as_json, markdown, html)))
+
+
+@main.command()
 @click.option(
     "--data", type=FILE, required=True, metavar="FILE", help="CSV, CSV.gz or Parquet: time, then one column a metric."
 )

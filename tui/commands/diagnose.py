@@ -1,0 +1,99 @@
+"""``aistack-top diagnose``: the verdicts on a recorded session, as text, JSON, Markdown or a page to hand on."""
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from aistack_top.clock import WallClock
+from aistack_top.diagnosis import report
+from aistack_top.diagnosis.document import document
+from aistack_top.diagnosis.report import Report, Told
+from aistack_top.frame import Frame
+from aistack_top.plain import plain
+from aistack_top.session.errors import SessionError
+from aistack_top.session.reader import Session
+from aistack_top.session.replay import SessionFeed
+from aistack_top.state import State
+from tui.commands.common import UNREACHABLE, fail
+from tui.times import moment
+
+MOST_SPAN_S = 3500.0
+"""Of the evidence that is drawn; a timeline holds an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How the verdicts are written: text where nothing else is asked for."""
+
+    as_json: bool = False
+    markdown: bool = False
+    html: Path | None = None
+
+
+def run(path: Path, at: str | None, form: Form) -> int:
+    """Write the verdicts on a session and return the exit code: 1 while an incident is open, else 0."""
+    try:
+        session = Session.open(path)
+        if not session.blocks:
+            fail(f"{plain(str(path))}: nothing in this session can be read", UNREACHABLE)
+        until = session.end if at is None else moment(at, session.start, session.end)
+        told = asyncio.run(_report(session, until))
+    except SessionError as error:
+        fail(str(error))
+    except ValueError as error:
+        fail(f"--at: {error}")
+    for problem in session.problems:
+        print(f"aistack-top: {plain(problem, 400)}", file=sys.stderr)
+    _write(told, form)
+    return 1 if any(one.incident.open for one in told.incidents) else 0
+
+
+async def _report(session: Session, until: float) -> Report:
+    known = (await _frame(session, until, 1.0)).incidents
+    found = []
+    for incident in report.ordered(known):
+        start, end = report.window(incident, session.start, until)
+        frame = await _frame(session, end, min(end - start + 60.0, MOST_SPAN_S))
+        found.append(Told(incident, report.charts(incident, frame, session.start)))
+    title = f"Incidents in {session.path.name}"
+    return Report(title, session.node, session.start, until, tuple(found), tuple(session.problems))
+
+
+async def _frame(session: Session, at: float, span_s: float) -> Frame:
+    """Return everything at a moment, with the history of a span before it."""
+    feed, state = SessionFeed(session, WallClock(), at=at, speed=0.0, span_s=span_s), State()
+    async with aclosing(feed):
+        async for tick in feed.ticks():
+            state.take(tick)
+            break
+    return state.frame()
+
+
+def _write(told: Report, form: Form) -> None:
+    if form.html is not None:
+        from aistack_top.diagnosis.reportpage import page
+
+        try:
+            form.html.write_text(page(told), encoding="utf-8")
+        except OSError as error:
+            fail(f"cannot write {plain(str(form.html))}: {error.strerror or error}")
+        print(f"{len(told.incidents)} incidents in {plain(str(form.html))}", file=sys.stderr)
+        return
+    if form.as_json:
+        text = json.dumps(document(one.incident for one in told.incidents), allow_nan=False, ensure_ascii=False) + "\n"
+    else:
+        text = report.markdown(told) if form.markdown else report.text(told)
+    _print(text)
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
