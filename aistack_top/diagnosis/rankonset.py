@@ -12,6 +12,9 @@ from itertools import accumulate
 from statistics import fmean, median
 
 LOOK_BACK_S = 120.0
+RECENT_S = 20.0
+"""Whether a column moves is also seen in the seconds before a given time, for one so late that all is over."""
+
 MOST_BUCKETS = 240
 """Points of the coarse axis on which a change is sought; the place is refined on the full one."""
 
@@ -23,28 +26,33 @@ _MISSES = 2
 
 
 def look_back(times: Sequence[float], columns: Mapping[str, Sequence[float]], given: int) -> int:
-    """Return the index of the onset: at most `LOOK_BACK_S`, and a third of what is before, ahead of the given index.
+    """Return the index of the onset: at most `LOOK_BACK_S`, and two thirds of what is before, ahead of the given one.
 
     The columns that move most tell: their mean distance from the baseline is followed back to where it was under
     half of its rise.
     """
-    first = max(bisect_left(times, times[given] - LOOK_BACK_S), given - given // 3)
+    first = max(bisect_left(times, times[given] - LOOK_BACK_S), given // 3)
     if first < 4 or given - first < 1 or given >= len(times) - 1:
         return given
     after = max(bisect_left(times, times[given] + LOOK_BACK_S / 2), given + 3)
+    recent = max(bisect_left(times, times[given] - RECENT_S), first)
+
+    def now(at: Sequence[float]) -> float:
+        return max(median(at[given:after]), median(at[recent:given]))
+
     moved = []
     for values in columns.values():
         distances = _distances(values[:after], first)
         if distances is not None:
             # what had moved long before the time that is looked back over belongs to something else
             usual = max(median(distances[:first]), median(distances[first - first // 4 - 1 : first]))
-            moved.append((median(distances[given:after]) - usual, distances))
+            moved.append((now(distances) - usual, distances))
     moved.sort(key=lambda pair: -pair[0])
     movers = [distances for rise, distances in moved[:_MOVERS] if rise > 2.0]
     if not movers:
         return given
     height = [fmean(at) for at in zip(*movers, strict=True)]
-    usual, high = median(height[:first]), median(height[given:after])
+    usual, high = median(height[:first]), now(height)
     half = usual + (high - usual) / 2
     onset, misses, index = given, 0, given - 1
     while index >= first and misses <= _MISSES:

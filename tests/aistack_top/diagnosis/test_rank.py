@@ -1,5 +1,7 @@
+import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +147,25 @@ def test_an_old_baseline_is_a_baseline():
 def test_too_little_before_or_after_is_said(given):
     with pytest.raises(TableError, match="two rows before"):
         names(table(), given=given)
+
+
+CAPTURE = Path(__file__).parents[3] / "fixtures/captures/prometheus-2.42.0-milvus-step"
+STEP = 1795454475
+"""``heavy_from`` of its PHASES.txt."""
+
+
+def milvus():
+    """A real vector store under a step of load, as a Prometheus server told it."""
+    found = {}
+    for path in sorted(CAPTURE.glob("*.json")):
+        (series,) = json.loads(path.read_text())["data"]["result"]
+        found[path.stem] = {float(at): float(value) for at, value in series["values"]}
+    times = sorted({at for values in found.values() for at in values})
+    return Table(times, {name: [values.get(at, math.nan) for at in times] for name, values in found.items()})
+
+
+@pytest.mark.parametrize("given", [STEP, STEP + 30, STEP + 60, None])
+def test_a_real_step_of_load_is_named_whatever_time_is_given(given):
+    ranking = rank(milvus(), given)
+    assert ranking.columns[0].name == "vectors_rate"
+    assert abs(ranking.onset - STEP) <= 10
