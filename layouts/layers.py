@@ -9,6 +9,7 @@
 | `events` | what happened in this layer, newest first |
 | `links` | which engine is proven to use which GPUs |
 | `calls` | the slowest calls of the last minutes, and the way to all of them |
+| `versions` | versions of a model and of a prompt beside each other, from their calls |
 | `sources` | how the layer's sources are |
 
 Every number of the layer that no section names is shown below them, so that a new signal needs no line here.
@@ -25,7 +26,7 @@ from aistack_top.entity import KEYS
 from aistack_top.signals import LAYERS
 from layouts.load import Column, LayoutError, Row, wrong_number
 
-Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "sources"]
+Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "versions", "sources"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,18 +4,19 @@ import math
 import re
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.signals import signals
 from aistack_top.state import State
-from aistack_top.tick import Batch, Health, ReadingsBuilder, Tick
+from aistack_top.tick import Batch, Health, Link, ReadingsBuilder, Tick
 from layouts.layers import Section
 from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
 from tests.fakes.trouble import incident, trace
 from tui.glyphs import Glyphs
-from tui.sections import split, table, waterfall
+from tui.sections import split, table, versions, waterfall
 from tui.sections.lists import share_rows
 from tui.sections.scene import Order, Scene
 from tui.view import TimeCursor
@@ -157,3 +158,28 @@ def test_a_scale_does_not_flatten_a_small_fall():
 
 def test_the_service_itself_is_no_member_of_a_table():
     assert table.rows(GPUS, scene(told([("gpu.clock.sm", SERVICE, 1e9)]))) == []
+
+
+def test_a_slower_version_stands_out_and_few_calls_say_so():
+    calls = [call for number in range(60) for call in trace(number, START - number) if call.kind == "generation"]
+    slower = [replace(call, start=call.start - 9) if call.version == "2.0.0" else call for call in calls]
+    (group,) = versions.versions(slower)
+    assert [(one.version, one.calls) for one in sorted(group, key=lambda one: one.version)] == [
+        ("1.9.0", 40),
+        ("2.0.0", 20),
+    ]
+    assert versions._slowest(group).version == "2.0.0"
+    (few,) = versions.versions(slower[:5])
+    assert all(one.latency is None for one in few)
+    assert versions._slowest(few) is None
+
+
+def test_gpus_are_compared_with_those_of_their_own_engine():
+    slow = [("gpu.clock.sm", gpu(index), value * 1e6) for index, value in enumerate((1200, 1210, 1980, 1500))]
+    links = tuple(Link(Entity.of(engine=f"vllm-{index // 2}"), gpu(index), "pid") for index in range(4))
+    one = told(slow)
+    batch = replace(one.batches[0], links=links)
+    painted = text(table.rows(msgspec.structs.replace(GPUS, by_engine=True), scene(replace(one, batches=(batch,)))))
+    assert "▼ 1500 MHz" in painted
+    assert painted.count("▼") == 1
+    assert painted.index("vllm-0:") < painted.index("1200 MHz") < painted.index("vllm-1:") < painted.index("1980 MHz")

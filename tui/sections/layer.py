@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from layouts.layers import LayerScreen, Section
-from tui.sections import lists, rest, split, table
+from tui.sections import lists, rest, split, table, versions
 from tui.sections.scene import BLANK, Scene, note
 from tui.widgets.board import Row
 
@@ -15,6 +15,7 @@ _SECTIONS: dict[str, Callable[[Section, Scene], list[Row]]] = {
     "events": lists.event_rows,
     "links": lists.link_rows,
     "calls": lists.call_rows,
+    "versions": versions.rows,
     "sources": lists.source_rows,
 }
 _LAST = ("events", "sources")

@@ -1,6 +1,6 @@
 """A table of entities: numbers, facts and a history; peers beside each other, the worst of each column marked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -52,9 +52,10 @@ class _Numbers:
         )
         return max(REASON if reasons else NUMBER, len(self.column.label) + 2)
 
-    def marked(self) -> str | None:
-        """Return the member that stands out as the worst, if any does."""
-        fresh = {who: one for who, one in self.by_member.items() if not one.few and not one.reading.stale}
+    def marked(self, peers: Collection[str]) -> str | None:
+        """Return the one of some peers that stands out as the worst, if any does."""
+        known = {who: self.by_member[who] for who in peers if who in self.by_member}
+        fresh = {who: one for who, one in known.items() if not one.few and not one.reading.stale}
         if len(fresh) < 2 or self.signal.hurts == "both":
             return None
         worst = (min if self.signal.hurts == "down" else max)(fresh, key=lambda who: fresh[who].size)
@@ -96,7 +97,7 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     if not shown:
         return [top, note("no line passes the filter")]
     width = max(NAME, 1 + max(len(section.per), *(min(len(names[who]), 26) for who in shown)))
-    draw = _Drawer(section, scene, width, columns, facts)
+    draw = _Drawer(section, scene, width, columns, facts, _peers(section, members, frame))
     found = [top, still(draw.titles())]
     group = None
     for who in _by_engine(shown, members, frame) if section.by_engine and chosen is None else shown:
@@ -118,7 +119,13 @@ class _Drawer:
     """Lays the lines of one table out; columns that do not fit are left out whole, from the right."""
 
     def __init__(
-        self, section: Section, scene: Scene, name: int, columns: Sequence[_Numbers], facts: Sequence[_Fact]
+        self,
+        section: Section,
+        scene: Scene,
+        name: int,
+        columns: Sequence[_Numbers],
+        facts: Sequence[_Fact],
+        groups: Sequence[Collection[str]],
     ) -> None:
         self.section, self.scene, self.name = section, scene, name
         room = scene.width - name
@@ -136,10 +143,12 @@ class _Drawer:
                 self.facts.append(fact)
                 room -= fact.width + 2
         self.graph = min(room - 2, MOST_COLUMNS) if keep and room - 2 >= FEWEST_COLUMNS else 0
-        peers = section.per in PEERS
-        self.peers = peers
+        self.peers = bool(groups)
         self.marked = {
-            column.column.label + column.column.part: column.marked() if peers else None for column in self.columns
+            (place, who)
+            for place, column in enumerate(self.columns)
+            for group in groups
+            if (who := column.marked(group)) is not None
         }
 
     def titles(self) -> Line:
@@ -163,9 +172,9 @@ class _Drawer:
         def make() -> Line:
             glyphs = self.scene.glyphs
             cells = [cell(glyphs.text(name), "label", self.name)]
-            for column in self.columns:
+            for place, column in enumerate(self.columns):
                 said, how = cell_text(column.column, entity, column.by_member.get(who))
-                if self.marked[column.column.label + column.column.part] == who:
+                if (place, who) in self.marked:
                     mark = "▼ " if column.signal.hurts == "down" else "▲ "
                     said = mark + said if len(said) + 3 <= column.width else said
                     how = "warning" if how == "value" else how
@@ -280,3 +289,16 @@ def _by_engine(shown: list[str], members: dict[str, Entity], frame: Frame) -> li
     """Return members with those of one engine beside each other, and those of none last."""
     of = {who: _engine(members[who], frame) for who in shown}
     return sorted(shown, key=lambda who: (not of[who], of[who]))
+
+
+def _peers(section: Section, members: dict[str, Entity], frame: Frame) -> list[list[str]]:
+    """Return who is compared with whom: the GPUs of one engine, else all; nobody where members do different things."""
+    if section.per not in PEERS:
+        return []
+    if not section.by_engine:
+        return [list(members)]
+    groups: dict[str, list[str]] = {}
+    for who, entity in members.items():
+        groups.setdefault(_engine(entity, frame), []).append(who)
+    alone = [who for them in groups.values() if len(them) == 1 for who in them]
+    return [*(them for them in groups.values() if len(them) > 1), alone]

@@ -14,6 +14,7 @@ from aistack_top.signals import signals
 from aistack_top.tick import Call
 from tui.sections.scene import Scene, heading, note, paragraph
 from tui.targets import CallTarget, EntityTarget, MomentTarget
+from tui.view import merge
 from tui.widgets.axis import clock
 from tui.widgets.board import Row, still
 from tui.widgets.cells import Line, cell
@@ -190,7 +191,7 @@ def _span(span: Call, depth: int, own: bool, start: float, end: float, track: in
 
 def _meanwhile(name: str, about: Sequence[Entity], how: str, start: float, end: float, track: int, scene: Scene) -> Row:
     frame, signal, glyphs = scene.view.frame, signals()[name], scene.glyphs
-    values = [_at(frame, name, about, how, start + (place + 0.5) * (end - start) / track) for place in range(track)]
+    values = _during(frame, name, about, how, start, end, track)
     present = [value for value in values if not isnan(value)]
     if present:
         low, high = (numbers.of_signal(one, signal) for one in (min(present), max(present)))
@@ -214,13 +215,26 @@ def _two(line: Line) -> Row:
     return still((name, cell(graph.text[:kept], "graph"), said))
 
 
-def _at(frame: Frame, name: str, about: Sequence[Entity], how: str, moment: float) -> float:
-    found = [
-        sample.number for one in about if (sample := frame.timeline.sample((name, one, "value"), moment, LOOKBACK_S))
-    ]
-    if not found:
-        return nan
-    return sum(found) if how == "sum" else max(found) if how == "max" else min(found)
+def _during(
+    frame: Frame, name: str, about: Sequence[Entity], how: str, start: float, end: float, track: int
+) -> list[float]:
+    """Return a number in each column of the track: each entity's newest sample then, put together."""
+    timeline = frame.timeline
+    first, back = timeline.slot(start), int(LOOKBACK_S / timeline.step_s)
+    count = timeline.slot(end) - first + 1
+    series = []
+    for entity in about:
+        window = timeline.window((name, entity, "value"), (first - back) * timeline.step_s, end + timeline.step_s)
+        held, age = nan, back
+        found = []
+        for value in window:
+            held, age = (value, 0) if value == value else (held, age + 1)
+            found.append(held if age <= back else nan)
+        series.append(found[back : back + count])
+    together = merge(series, how)
+    scale = (end - start) / track / timeline.step_s
+    begun = start / timeline.step_s - first
+    return [together[min(int(begun + (place + 0.5) * scale), len(together) - 1)] for place in range(track)]
 
 
 def _count(value: int | None) -> str:
