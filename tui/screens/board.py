@@ -53,9 +53,9 @@ class BoardScreen(ConsoleScreen):
 
     def scene(self, view: View) -> Scene:
         """Return what the rows are drawn from."""
-        width = self.query_one(Board).size.width
+        width, height = self.query_one(Board).size
         drawing = Drawing(self.console.glyphs, not self.console.low_bandwidth and width >= 60, tables=True)
-        return Scene(view, width, drawing, self.about_layer(), self.order, self.wanted)
+        return Scene(view, width, drawing, self.about_layer(), self.order, self.wanted, height)
 
     def draw(self, view: View) -> None:
         """See `ConsoleScreen.draw`."""

@@ -14,8 +14,12 @@ def layer(screen: "ConsoleScreen", name: str) -> None:
 
     if isinstance(screen, LayerScreen) and screen.name_of_layer == name:
         return
+    opened = LayerScreen(screen.console, name)
+    if len(screen.app.screen_stack) == 2:
+        screen.app.switch_screen(opened)
+        return
     to_the_first(screen)
-    screen.app.push_screen(LayerScreen(screen.console, name))
+    screen.app.push_screen(opened)
 
 
 def to_the_first(screen: "ConsoleScreen") -> None:

@@ -87,7 +87,7 @@ def facts_of(entity: Entity, scene: Scene) -> list[Row]:
     lines = [
         (
             cell("  " + scene.glyphs.text(plain(key.replace("_", " "), LABEL - 1)), "dim", LABEL + 2),
-            cell(scene.glyphs.text(plain(value, width))),
+            cell(scene.glyphs.text(plain(value)), "text", width),
         )
         for key, value in dict(known).items()
     ]

@@ -1,6 +1,5 @@
 """Help: what each key does here, and what each number means and who tells it."""
 
-import textwrap
 from collections.abc import Mapping
 
 from textual.binding import ActiveBinding
@@ -13,7 +12,7 @@ from tui.console import Console
 from tui.glyphs import Glyphs
 from tui.screens.base import ListScreen
 from tui.view import View
-from tui.widgets.cells import Line, cell
+from tui.widgets.cells import Line, cell, wrapped
 
 KEYS = 16
 MOST_SOURCES = 3
@@ -74,7 +73,7 @@ def number_lines(layout: Layout, view: View, width: int, glyphs: Glyphs) -> list
             unit = f" [{signal.unit}]" if signal.unit != "1" else " [ratio]"
             lines.append((cell(f"  {signal.title}", "label"), cell(unit, "dim"), cell(f"  {name}, told by ", "dim"),
                           cell(glyphs.text(whom))))  # fmt: skip
-            lines += [(cell("    " + part),) for part in textwrap.wrap(glyphs.text(signal.help), max(width - 6, 20))]
+            lines += [(cell("    " + part),) for part in wrapped(glyphs.text(signal.help), max(width - 6, 20))]
     return lines
 
 

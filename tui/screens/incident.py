@@ -45,7 +45,7 @@ class IncidentScreen(BoardScreen):
         found = next((one for one in scene.view.frame.incidents if one.id == self.incident_id), None)
         if found is None:
             return [note("this incident was not noticed yet at the moment shown; n goes back to now")]
-        height = 3 if self.size.height < 35 else 4 if self.size.height < 45 else 5
+        height = 3 if scene.height < 32 else 4 if scene.height < 42 else 5
         return [
             *parts.verdict_rows(found, scene, self.console.runbooks),
             BLANK,

@@ -1,6 +1,5 @@
 """One number: its history as a chart, and beside it that of its peers."""
 
-import textwrap
 from collections.abc import Sequence
 
 from aistack_top import numbers
@@ -14,6 +13,7 @@ from tui.sections.scene import BLANK, Scene, heading, note
 from tui.targets import NumberTarget
 from tui.widgets.axis import track_width
 from tui.widgets.board import Row, still
+from tui.widgets.cells import wrapped
 from tui.widgets.chart import chart, samples, usual
 from tui.widgets.figures import figures
 
@@ -40,7 +40,7 @@ class NumberScreen(BoardScreen):
         target, view = self.target, scene.view
         signal = signals()[target.signal]
         values = samples(view, signal, [target.entity], target.stat, view.fit(track_width(scene.width)))
-        height = max(min(self.size.height // 3, 12), 4)
+        height = max(min(scene.height // 3, 12), 4)
         lines = chart(values, signal, view, scene.width, height, scene.glyphs)
         middle = usual(values)
         said = "no sample in the time shown" if middle is None else f"median {numbers.of_signal(middle, signal)}"
@@ -53,5 +53,5 @@ class NumberScreen(BoardScreen):
         if len(kin) > 1:
             found += [heading("beside its peers", scene), *(figure_row(one, scene) for one in kin[:MOST_PEERS]), BLANK]
         words = f"{signal.help} {target.signal}, told by {told}."
-        meaning = [note(part, "text") for part in textwrap.wrap(words, max(scene.width - 4, 20))]
+        meaning = [note(part, "text") for part in wrapped(words, max(scene.width - 4, 20))]
         return [*found, heading("what it means", scene), *meaning]

@@ -1,6 +1,5 @@
 """Events in lines."""
 
-import textwrap
 from datetime import datetime
 
 from aistack_top.labels import label
@@ -8,7 +7,7 @@ from aistack_top.plain import plain
 from aistack_top.tick import Event, Severity
 from tui.glyphs import SEVERITY_SIGNS, Glyphs
 from tui.view import View
-from tui.widgets.cells import Line, cell
+from tui.widgets.cells import Line, cell, wrapped
 
 _STYLES: dict[Severity, str] = {"info": "text", "warning": "warning", "critical": "alarm"}
 
@@ -25,5 +24,5 @@ def event_lines(event: Event, view: View, width: int, glyphs: Glyphs) -> list[Li
     who = label(event.entity, view.frame.facts, 30)
     said = plain(event.text, 600) if who == "all" or who in event.text else f"{who}: {plain(event.text, 600)}"
     indent = sum(one.width for one in head)
-    parts = textwrap.wrap(glyphs.text(said), max(width - indent, 20)) or [""]
+    parts = wrapped(glyphs.text(said), max(width - indent, 20)) or [""]
     return [(*head, cell(parts[0])), *((cell("", "text", indent), cell(part)) for part in parts[1:])]

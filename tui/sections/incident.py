@@ -1,6 +1,5 @@
 """The parts of an incident on a board: verdict, charts of the evidence on one axis, calls that paid, what happened."""
 
-import textwrap
 from collections.abc import Iterable, Mapping
 from functools import partial
 from statistics import median
@@ -17,7 +16,7 @@ from tui.sections.scene import BLANK, Scene, heading, note, paragraph
 from tui.targets import CallsTarget, CallTarget, MomentTarget, NumberTarget
 from tui.widgets.axis import clock, track_width
 from tui.widgets.board import Row, still
-from tui.widgets.cells import Line, cell, first_that_fits
+from tui.widgets.cells import Line, cell, first_that_fits, wrapped
 from tui.widgets.chart import chart, samples
 from tui.widgets.verdict import what_words, why_words
 
@@ -140,7 +139,7 @@ def _bullets(texts: Iterable[str], scene: Scene) -> list[Row]:
     room = max(scene.width - 4, 20)
     found = []
     for text in texts:
-        for place, part in enumerate(textwrap.wrap(scene.glyphs.text(plain(text, 600)), room)):
+        for place, part in enumerate(wrapped(scene.glyphs.text(plain(text, 600)), room)):
             found.append(note(("- " if place == 0 else "  ") + part, "text"))
     return found
 
@@ -222,6 +221,6 @@ def _moment(
         cell(when, "dim", 16),
         cell(scene.glyphs.text(plain(" ".join(kinds), 18)), "dim", 20),
     )
-    parts = textwrap.wrap(scene.glyphs.text(said), max(scene.width - 48, 20)) or [""]
+    parts = wrapped(scene.glyphs.text(said), max(scene.width - 48, 20)) or [""]
     rows = [still((*head, cell(parts[0])), MomentTarget(at, text))]
     return [*rows, *(still((cell("", "text", 48), cell(part))) for part in parts[1:])]

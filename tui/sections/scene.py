@@ -1,6 +1,5 @@
 """What every section is drawn from: the moment, the room, and what a person wishes to see first, or only."""
 
-import textwrap
 from dataclasses import dataclass
 
 from aistack_top.plain import plain
@@ -8,7 +7,7 @@ from tui.filtering import EVERYTHING, Filter
 from tui.glyphs import Glyphs
 from tui.view import View
 from tui.widgets.board import Row, still
-from tui.widgets.cells import Line, cell
+from tui.widgets.cells import Line, cell, wrapped
 from tui.widgets.lines import Drawing
 
 MOST_TEXT = 600
@@ -24,7 +23,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One moment of one layer on a board of some width."""
+    """One moment of one layer on a board of some width and height."""
 
     view: View
     width: int
@@ -32,6 +31,7 @@ class Scene:
     layer: str = ""
     order: Order = Order()
     wanted: Filter = EVERYTHING
+    height: int = 24
 
     @property
     def glyphs(self) -> Glyphs:
@@ -60,7 +60,7 @@ def note(text: str, style: str = "dim") -> Row:
 
 def paragraph(text: str, scene: Scene, style: str = "text") -> list[Row]:
     """Return a text from outside over as many lines as it takes."""
-    parts = textwrap.wrap(scene.glyphs.text(plain(text, MOST_TEXT)), max(scene.width - 2, 20))
+    parts = wrapped(scene.glyphs.text(plain(text, MOST_TEXT)), max(scene.width - 2, 20))
     return [note(part, style) for part in parts]
 
 

@@ -1,6 +1,5 @@
 """Sources in lines: how each one is, in full words, and which engine is known to use which GPU."""
 
-import textwrap
 from collections.abc import Sequence
 
 from aistack_top import numbers
@@ -12,7 +11,7 @@ from aistack_top.tick import Link
 from tui import health
 from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.view import View
-from tui.widgets.cells import Line, cell
+from tui.widgets.cells import Line, cell, wrapped
 
 COLUMNS = (("source", 18), ("layer", 11), ("kind", 10), ("status", 15), ("age", 8), ("every", 8), ("answer", 8))
 """Heading and width of the columns that every terminal shows; the clock's offset takes what is left."""
@@ -48,7 +47,7 @@ def link_lines(view: View, width: int, glyphs: Glyphs) -> list[Line]:
         links = links_of(engine, facts)
         said = ", ".join(_link(link, facts) for link in links) or "unknown: nothing proves which GPUs it uses"
         name = glyphs.text(plain(engine.get("engine") or "", 30))
-        for index, part in enumerate(textwrap.wrap(glyphs.text(said), max(width - 32, 20))):
+        for index, part in enumerate(wrapped(glyphs.text(said), max(width - 32, 20))):
             lines.append((cell(f"  {name}" if not index else "", "label", 32), cell(part, "text" if links else "dim")))
     return lines
 
@@ -89,7 +88,7 @@ def _source(record: health.Record, view: View, width: int, glyphs: Glyphs) -> li
     if own_line and state.clock_offset_s is not None:
         notes.append(f"clock {clock}")
     for note in notes:
-        lines += [(cell("  " + part, "dim"),) for part in textwrap.wrap(glyphs.text(note), max(width - 4, 20))]
+        lines += [(cell("  " + part, "dim"),) for part in wrapped(glyphs.text(note), max(width - 4, 20))]
     return lines
 
 

@@ -103,7 +103,7 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     for who in _by_engine(shown, members, frame) if section.by_engine and chosen is None else shown:
         engine = _engine(members[who], frame) if section.by_engine and chosen is None else ""
         if engine and engine != group:
-            found.append(note(f"{engine}:"))
+            found.append(still((cell(scene.glyphs.text(f"  {engine}:"), "dim", scene.width),)))
         group = engine
         found.append(Row(draw.line(who, names[who], members[who]), EntityTarget(members[who])))
     below = draw.medians()

@@ -1,11 +1,11 @@
 """What went into a call and what came out of it, laid out for reading. It comes from outside: any text at all."""
 
 import json
-import textwrap
 
 from aistack_top.plain import plain
 from tui.sections.scene import BLANK, Scene, heading, note
 from tui.widgets.board import Row
+from tui.widgets.cells import wrapped
 
 MOST_LINES = 400
 LONGEST = 2_000
@@ -43,7 +43,7 @@ def _wrapped(lines: list[str], scene: Scene) -> list[str]:
     room = max(scene.width - 6, 20)
     found = []
     for line in lines[:MOST_LINES]:
-        found += textwrap.wrap(scene.glyphs.text(plain(line, LONGEST)), room) or [""]
+        found += wrapped(scene.glyphs.text(plain(line, LONGEST)), room) or [""]
     if len(lines) > MOST_LINES or len(found) > MOST_LINES:
         return [*found[:MOST_LINES], "more is left out"]
     return found

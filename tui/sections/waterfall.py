@@ -140,7 +140,9 @@ def detail_rows(call: Call, scene: Scene) -> list[Row]:
     ]
     room = max(scene.width - 18, 10)
     lines: list[Line] = [
-        (cell(f"  {key}", "dim", 18), cell(scene.glyphs.text(plain(value, room)))) for key, value in known if value
+        (cell(f"  {key}", "dim", 18), cell(scene.glyphs.text(plain(value)), "text", room))
+        for key, value in known
+        if value
     ]
     moment = still((cell("  go to the time it ended", "label"),), MomentTarget(call.end, call.id))
     return [heading("the call", scene), *map(still, lines), moment]

@@ -11,6 +11,9 @@ from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell, first_that_fits
 
+FEWEST = 12
+"""A node's name is cut to no fewer cells; a shorter piece says nothing."""
+
 
 class Bar(CellView):
     """One line of cells."""
@@ -25,8 +28,8 @@ class TitleBar(Bar):
         crumbs = first_that_fits(wordings, self.size.width)
         room = self.size.width - cell_len(crumbs) - 3
         parts = [cell(self.glyphs.text(crumbs), "title")]
-        if node and room > 3:
-            shown = plain(node, 60)
+        shown = plain(node, 60)
+        if node and room >= min(cell_len(shown), FEWEST):
             parts += [cell("  "), cell(self.glyphs.text(shown), "label", min(len(shown), room))]
         self.show([tuple(parts)])
 
