@@ -1,17 +1,24 @@
 """From a configuration to a running feed: which sources, with which client, under which clock."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 from aistack_top.clock import Clock
 from aistack_top.plain import plain
 from collectors.base import Collector
 from collectors.config import AnySource, Config, ConfigError, HostSource, LangfuseSource, NvmlSource, VllmSource
 from collectors.place import salt
-from collectors.registry import Tools, build, source_of
+from collectors.registry import KINDS, Tools, build, named, source_of
 from collectors.scheduler import LiveFeed
+
+if TYPE_CHECKING:
+    from collectors.discovery import DiscoveryCollector
 
 CONNECTIONS_S = 30.0
 
@@ -67,7 +74,30 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, no
             problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return LiveFeed(collectors, clock, title=node)
+    live = LiveFeed(collectors, clock, title=node)
+    if not endpoints and config.console.discovery:
+        live.collectors.append(discovery(config, tools, live))
+    return live
+
+
+def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollector":
+    """Return the collector that lets the servers of this node join a feed; those configured are in it already."""
+    from collectors.discovery import DiscoveryCollector, Known, Roll, place_of
+    from collectors.local_servers import LocalServers, Trait
+
+    kinds, traits = [], []
+    for kind in KINDS:
+        if (local := kind.local) is None:
+            continue
+
+        def make(url: str, of: type[AnySource] = kind.config) -> Collector:
+            return build(msgspec.convert({"url": url}, of), tools)
+
+        kinds.append(Known(kind.name, local.path, named(local.fingerprint), make))
+        traits.append(Trait(kind.name, re.compile(local.process) if local.process else None, local.ports))
+    look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).look
+    taken = place_of(getattr(source, "url", "") for source in config.source)
+    return DiscoveryCollector(tools.clock, tools.client, look, kinds, Roll(live.join, live.leave, taken))
 
 
 def _is_address(url: str) -> bool:

@@ -2,7 +2,7 @@
 
 | table | what it sets |
 |---|---|
-| ``[console]`` | node name, layout, low bandwidth, pseudonyms |
+| ``[console]`` | node name, layout, low bandwidth, pseudonyms, discovery |
 | ``[recording]`` | the ring of the last hours: on or off, hours, megabytes |
 | ``[[source]]`` | one system to read; ``kind`` decides which further keys there are |
 
@@ -108,6 +108,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     layout: str = "overview"
     low_bandwidth: bool = False
     pseudonyms: bool = True
+    discovery: bool = True
     runbooks: dict[str, str] = {}
 
 

@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    r"""How a server of a kind is found on this node.
+
+    ``fingerprint`` names the function that knows its metrics page, ``MODULE:FUNCTION`` from bytes to bool; ``ports``
+    are those it has unless told otherwise; ``process`` is a pattern of its command line, words parted by ``\0``.
+    """
+
+    fingerprint: str
+    ports: tuple[int, ...] = ()
+    process: str = ""
+    path: str = "/metrics"
+
+
+VLLM = Local("collectors.serving.vllm:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of source: its layer, its configuration, where its collector lives, and what one needs to know."""
 
@@ -28,12 +45,20 @@ class Kind:
     config: type[AnySource]
     build: str
     reads: str
+    local: Local | None = None
 
 
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
     Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
-    Kind("vllm", "serving", VllmSource, "collectors.serving.vllm:build", "vLLM 0.6 to 0.33: /metrics, /load, /version"),
+    Kind(
+        "vllm",
+        "serving",
+        VllmSource,
+        "collectors.serving.vllm:build",
+        "vLLM 0.6 to 0.33: /metrics, /load, /version",
+        VLLM,
+    ),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
 )
 
@@ -55,9 +80,14 @@ def build(config: AnySource, tools: Tools) -> Collector:
         ConfigError: a secret that it needs is not to be found.
     """
     kind = next(kind for kind in KINDS if kind.config is type(config))
-    module, _, function = kind.build.partition(":")
-    maker: Callable[[Any, Tools], Collector] = getattr(import_module(module), function)
+    maker: Callable[[Any, Tools], Collector] = named(kind.build)
     return maker(config, tools)
+
+
+def named(place: str) -> Any:  # noqa: ANN401 - whatever the registry's line says stands there
+    """Return what ``MODULE:NAME`` stands for."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def source_name(kind: str, url: str) -> str:

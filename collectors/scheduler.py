@@ -38,14 +38,15 @@ class LiveFeed:
     def __init__(
         self, collectors: Sequence[Collector], clock: Clock, *, title: str = "", tick_s: float = TICK_S
     ) -> None:
-        self.collectors = tuple(collectors)
+        self.collectors = list(collectors)
         self._clock = clock
         self._tick_s = tick_s
         self._title = title
         self._began = clock.now()
         self._batches: list[Batch] = []
         self._stepped = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def bounds(self) -> Bounds:
         """See `aistack_top.feed.Feed.bounds`."""
@@ -55,7 +56,8 @@ class LiveFeed:
         """Start the collectors and give a tick a second, whether or not there is news: time passes anyway."""
         clock = self._clock
         with _taking_part(clock):
-            self._tasks = [asyncio.create_task(self._pace(collector)) for collector in self.collectors]
+            for collector in self.collectors:
+                self._begin(collector)
             # a virtual clock must know all its participants before it moves for the first time
             await asyncio.sleep(0)
             began = clock.monotonic()
@@ -77,12 +79,29 @@ class LiveFeed:
         """See `aistack_top.feed.Feed.set_speed`."""
         raise ValueError("a live feed runs at the speed of time")
 
+    def join(self, collector: Collector) -> None:
+        """Run one more collector, from within the running feed."""
+        self.collectors.append(collector)
+        self._begin(collector)
+
+    def leave(self, collector: Collector) -> None:
+        """Stop a collector and let go of it, from within the running feed."""
+        self.collectors.remove(collector)
+        self._tasks.pop(id(collector)).cancel()
+        task = asyncio.create_task(collector.aclose())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
     async def aclose(self) -> None:
         """Stop the collectors; does not wait for a request under way."""
-        for task in self._tasks:
+        tasks = [*self._tasks.values(), *self._leaving]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(collector.aclose() for collector in self.collectors), return_exceptions=True)
+
+    def _begin(self, collector: Collector) -> None:
+        self._tasks[id(collector)] = asyncio.create_task(self._pace(collector))
 
     def _tick(self) -> Tick:
         now = self._clock.now()
