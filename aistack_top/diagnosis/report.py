@@ -123,11 +123,20 @@ def when(incident: Incident) -> str:
     return f"since {rfc3339(incident.onset)}, {lasts}, noticed after {noticed}{known}{dismissed}"
 
 
+def reasons(incident: Incident) -> list[tuple[str, list[str]]]:
+    """Return evidence for and against, what was ruled out and what could not be seen, as far as there is any."""
+    verdict = incident.verdict
+    found = [
+        ("Evidence for it", list(verdict.support) or [one.evidence for one in incident.candidates if one.evidence]),
+        ("Evidence against it", list(verdict.against)),
+        ("Ruled out", [f"{_words(out.cause.value)}: {out.because}" for out in incident.ruled_out]),
+        ("Could not be seen", list(dict.fromkeys((*verdict.blind, *incident.blind_spots)))),
+    ]
+    return [(title, texts) for title, texts in found if texts]
+
+
 def sections(incident: Incident) -> list[tuple[str, list[str]]]:
     """Return the lists of a verdict that hold something, each with its title."""
-    verdict = incident.verdict
-    support = list(verdict.support) or [one.evidence for one in incident.candidates if one.evidence]
-    ruled_out = [f"{_words(out.cause.value)}: {out.because}" for out in incident.ruled_out]
     happened = [f"{rfc3339(one.at)} {one.layer} {one.kind}: {one.text}" for one in incident.events]
     calls = incident.calls
     paid = [] if calls is None else [f"{calls.during} calls during it, {calls.before} before", *calls.findings]
@@ -138,10 +147,7 @@ def sections(incident: Incident) -> list[tuple[str, list[str]]]:
             for one in calls.contrasts
         ]
     found = [
-        ("Evidence for it", support),
-        ("Evidence against it", list(verdict.against)),
-        ("Ruled out", ruled_out),
-        ("Could not be seen", list(dict.fromkeys((*verdict.blind, *incident.blind_spots)))),
+        *reasons(incident),
         ("Calls that paid for it", paid),
         ("What happened around it", happened),
     ]

@@ -149,7 +149,7 @@ async def test_the_table_of_calls_filters_and_sorts_by_any_field():
 async def test_an_unknown_field_of_a_filter_is_said_with_the_nearest():
     async with shown(normal()) as (app, pilot):
         await press(app, pilot, "T", "slash", *"modle:llama", "enter")
-        assert [notice.message for notice in app._notifications] == ["no field 'modle'; did you mean 'model'?"]
+        assert "no field 'modle'; did you mean 'model'?" in text(app)
 
 
 async def test_a_call_is_a_waterfall_with_what_its_only_engine_did():
@@ -248,7 +248,7 @@ async def test_incidents_are_walked_through_and_the_time_goes_along():
         assert "ended" in before
         assert app.console_model.cursor.at == START - 190 or app.console_model.cursor.span_s >= 300
         await press(app, pilot, "left_curly_bracket")
-        assert "no earlier incident is known" in [notice.message for notice in app._notifications]
+        assert "no earlier incident is known" in text(app)
         assert "open, since" in await press(app, pilot, "right_curly_bracket")
 
 
@@ -303,7 +303,7 @@ async def test_a_note_is_kept_with_the_recording_where_there_is_one():
     async with shown(feed) as (app, pilot):
         await press(app, pilot, "m", *"see me", "enter")
         assert feed.kept.text == "see me"
-        assert [notice.message for notice in app._notifications] == ["noted"]
+        assert "▸ noted" in text(app)
 
 
 async def test_a_typed_time_is_gone_to_and_a_wrong_one_is_explained():
@@ -311,7 +311,7 @@ async def test_a_typed_time_is_gone_to_and_a_wrong_one_is_explained():
         assert "PAUSED 15:58:09 UTC" in await press(app, pilot, "t", *"-2m", "enter")
         assert "PAUSED 15:57:30 UTC" in await press(app, pilot, "3", "t", *"15:57:30", "enter")
         await press(app, pilot, "t", *"99:99", "enter")
-        assert any("not a time of day" in notice.message for notice in app._notifications)
+        assert "not a time of day" in text(app)
         assert "LIVE" in await press(app, pilot, "n")
 
 
@@ -437,11 +437,12 @@ async def test_a_text_that_cannot_be_had_is_one_sentence_and_can_be_asked_for_ag
 
     async with shown(normal(), text_of=text_of) as (app, pilot):
         await press(app, pilot, "T", "enter", "o")
-        await settle(app, pilot)
-        await press(app, pilot, "o")
-        await settle(app, pilot)
-        said = [notice.message for notice in app._notifications]
-        assert said == ["no text: no Langfuse server is configured that could have it"] * 2
+        for _ in range(2):
+            await settle(app, pilot)
+            assert "no text: no Langfuse server is configured that could have it" in text(app)
+            await press(app, pilot, "j")
+            assert "no text" not in text(app)
+            await press(app, pilot, "o")
 
 
 async def test_the_palette_finds_times_and_names():

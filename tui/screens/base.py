@@ -15,7 +15,7 @@ from tui.screens import doors
 from tui.screens.travel import TravelScreen
 from tui.view import View
 from tui.widgets.axis import TimeAxis
-from tui.widgets.bars import HealthBar, KeyBar, NoticeBar, TitleBar
+from tui.widgets.bars import HealthBar, KeyBar, NoticeBar, SayBar, TitleBar
 from tui.widgets.cells import STYLES, CellView, Line
 from tui.widgets.pager import Pager
 from tui.widgets.transport import TransportBar
@@ -97,6 +97,9 @@ class ConsoleScreen(TravelScreen):
                 yield bar
         yield from self.body()
         with Container(id="foot"):
+            said = SayBar(glyphs, id="said")
+            said.display = False
+            yield said
             yield TimeAxis(glyphs, id="axis")
             yield KeyBar(glyphs, id="keys")
 

@@ -87,6 +87,7 @@ class OverviewScreen(ConsoleScreen):
 
     def on_key(self) -> None:
         """Remember that somebody is at the keys: the focus is not moved under their fingers."""
+        super().on_key()
         self._untouched = False
 
     def on_layer_panel_left(self, message: LayerPanel.Left) -> None:

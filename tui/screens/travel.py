@@ -1,5 +1,6 @@
 """Travelling in time: the keys that every screen has for it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -10,10 +11,10 @@ from textual.screen import Screen
 from tui.console import Console
 from tui.times import moment
 from tui.widgets.axis import TimeAxis, clock, track_width
+from tui.widgets.bars import SayBar
 from tui.widgets.prompt import Ask
 
-INTO_S = 20.0
-"""Going to an incident shows it as it was known this long after it was noticed: the first verdict is there by then."""
+SAID_S = 8.0
 
 
 class TravelScreen(Screen[None]):
@@ -38,6 +39,7 @@ class TravelScreen(Screen[None]):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
+        self._said_at = 0.0
 
     def look_again(self) -> None:
         """Show the moment that the console stands at now."""
@@ -52,8 +54,14 @@ class TravelScreen(Screen[None]):
         return question
 
     def say(self, sentence: str) -> None:
-        """Tell what a key could not do, or did out of sight."""
-        self.notify(sentence, markup=False)
+        """Tell what a key could not do, or did out of sight, until the next key or for `SAID_S`."""
+        self.query_one(SayBar).say(sentence)
+        self._said_at = asyncio.get_running_loop().time()
+        self.set_timer(SAID_S, self._say_no_more)
+
+    def on_key(self) -> None:
+        """Take away what was said for the key before."""
+        self.query_one(SayBar).say("")
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Go back in time by the wheel, a column of the axis at a time."""
@@ -129,6 +137,10 @@ class TravelScreen(Screen[None]):
             self.go_to(moment(text, first, last, back_from=now))
         except ValueError as error:
             self.say(str(error))
+
+    def _say_no_more(self) -> None:
+        if asyncio.get_running_loop().time() - self._said_at >= SAID_S - 0.1:
+            self.query_one(SayBar).say("")
 
     def _wheel(self, columns: int) -> None:
         view = self.console.view()

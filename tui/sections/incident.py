@@ -6,6 +6,7 @@ from statistics import median
 
 from aistack_top import numbers
 from aistack_top.diagnosis.model import CallsEvidence, Contrast, Incident
+from aistack_top.diagnosis.report import reasons
 from aistack_top.entity import Entity
 from aistack_top.frame import Frame
 from aistack_top.labels import label
@@ -79,18 +80,9 @@ def chart_rows(incident: Incident, scene: Scene, height: int) -> list[Row]:
 
 def reason_rows(incident: Incident, scene: Scene) -> list[Row]:
     """Return evidence for and against, what was ruled out, and what could not be seen."""
-    verdict = incident.verdict
-    ruled_out = [f"{out.cause.value.replace('_', ' ')}: {out.because}" for out in incident.ruled_out]
-    support = verdict.support or tuple(one.evidence for one in incident.candidates if one.evidence)
     found: list[Row] = []
-    for title, texts in (
-        ("evidence for it", support),
-        ("evidence against it", verdict.against),
-        ("ruled out", ruled_out),
-        ("could not be seen", dict.fromkeys((*verdict.blind, *incident.blind_spots))),
-    ):
-        if texts:
-            found += [heading(title, scene), *_bullets(texts, scene), BLANK]
+    for title, texts in reasons(incident):
+        found += [heading(title.lower(), scene), *_bullets(texts, scene), BLANK]
     return found
 
 

@@ -9,8 +9,9 @@ from aistack_top.plain import plain
 from tui import health
 from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.view import View
-from tui.widgets.cells import Cell, CellView, Line, cell, first_that_fits
+from tui.widgets.cells import Cell, CellView, Line, cell, first_that_fits, wrapped
 
+MOST_SAID = 4
 FEWEST = 12
 """A node's name is cut to no fewer cells; a shorter piece says nothing."""
 
@@ -91,6 +92,17 @@ class NoticeBar(Bar):
             text = self.glyphs.text(plain(notices[-1], 300))
             more = f"  (+{len(notices) - 1} in the list of changes: c)" if len(notices) > 1 else ""
             self.show([(cell("! ", "alarm"), cell(first_that_fits([text + more, text], self.app.size.width - 2)))])
+
+
+class SayBar(Bar):
+    """What a key could not do, or did out of sight: above the keys, over nothing, gone after a while or a key."""
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence, over as many lines as it takes."""
+        lines = wrapped(self.glyphs.text(plain(sentence, 400)), max(self.app.size.width - 2, 20))[:MOST_SAID]
+        self.display = bool(lines)
+        self.styles.height = max(len(lines), 1)
+        self.show([(cell("▸ " if place == 0 else "  ", "title"), cell(line)) for place, line in enumerate(lines)])
 
 
 class KeyBar(Bar):
