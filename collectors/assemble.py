@@ -50,7 +50,7 @@ def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]
     return found
 
 
-def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path, node: str) -> LiveFeed:
+def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | None, node: str) -> LiveFeed:
     """Return the live feed of a configuration. Imports the clients, so call it after the first paint.
 
     Raises:

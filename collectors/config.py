@@ -153,17 +153,25 @@ def load(path: Path) -> Config:
 
 def parse(text: str, name: str = "configuration") -> Config:
     """Return the configuration that a text holds; ``name`` stands before each problem. See `load` for errors."""
+    config, problems = examine(text, name)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
+    """Return what of a text can be used, and every problem in the rest; ``name`` stands before each problem."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{name}: not valid TOML: {error}"]) from None
+        return Config(), [f"{name}: not valid TOML: {error}"]
     tables = {"console": Console, "recording": Recording}
     known = (*tables, "source")
     problems = [_unknown(name, text, key, known, 0) for key in raw if key not in known]
     good: dict[str, object] = {}
     for key, kind in tables.items():
-        if key in raw:
-            good[key] = _convert(name, text, raw[key], kind, _table_line(text, key, 0), problems)
+        if key in raw and (table := _convert(name, text, raw[key], kind, _table_line(text, key, 0), problems)):
+            good[key] = table
     listed = raw.get("source", [])
     if not isinstance(listed, list):
         problems.append(
@@ -175,14 +183,14 @@ def parse(text: str, name: str = "configuration") -> Config:
         line = _table_line(text, "source", index)
         told = str(table.get("kind")) if isinstance(table, dict) else str(table)
         if told in KINDS:
-            sources.append(_convert(name, text, table, KINDS[told], line, problems))
+            source = _convert(name, text, table, KINDS[told], line, problems)
+            sources += [source] if source else []
         else:
             near = difflib.get_close_matches(told, KINDS, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KINDS)}"
             problems.append(f"{name}:{line}: no such kind of source: {told!r}{hint}")
-    if problems:
-        raise ConfigError(problems)
-    return Config(**good, source=tuple(sources))  # type: ignore[arg-type]  # each value was converted to its type
+    config = Config(**good, source=tuple(sources))  # type: ignore[arg-type]  # each value was converted to its type
+    return config, problems
 
 
 def schema() -> dict[str, object]:
@@ -194,6 +202,7 @@ def _convert(name: str, text: str, table: object, kind: type, line: int, problem
     if not isinstance(table, dict):
         problems.append(f"{name}:{line}: expected a table")
         return None
+    before = len(problems)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     known = {**table}
     for key in table:
@@ -213,7 +222,7 @@ def _convert(name: str, text: str, table: object, kind: type, line: int, problem
     for key, field in fields.items():
         if field.required and key not in known:
             problems.append(f"{name}:{line}: {key} is missing")
-    return None if problems else msgspec.convert(known, kind)
+    return None if len(problems) > before else msgspec.convert(known, kind)
 
 
 def _unknown(name: str, text: str, key: str, known: tuple[str, ...], line: int) -> str:

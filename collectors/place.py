@@ -18,20 +18,28 @@ def node_name(config: Config) -> str:
     return plain(config.console.node or socket.gethostname() or "this node", 60)
 
 
-def state_folder() -> Path:
-    """Return the user's state folder for the program, made if need be."""
+NO_STATE = "no state folder: set HOME or XDG_STATE_HOME to a folder that this user can write"
+
+
+def state_folder() -> Path | None:
+    """Return the user's state folder for the program, made if need be; None where there can be none."""
     import platformdirs
 
     folder = Path(platformdirs.user_state_dir("aistack-top", appauthor=False))
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
     return folder
 
 
-def salt(state: Path) -> bytes:
+def salt(state: Path | None) -> bytes:
     """Return this node's secret salt, which makes pseudonyms stable here and not to be reversed elsewhere.
 
-    A folder that cannot be written gives a salt for this run only.
+    A folder that cannot be written, or none at all, gives a salt for this run only.
     """
+    if state is None:
+        return os.urandom(SALT_BYTES)
     file = state / "salt"
     try:
         held = file.read_bytes()

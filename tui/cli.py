@@ -1,7 +1,7 @@
 """The command line: what there is to type, and nothing of what it does.
 
-stdout is data and stderr is talk. ``snapshot`` exits 0 when all is well, 1 when something is wrong, 2 when it was
-used or configured wrongly, 3 when no source could be reached; interactive commands exit 0.
+stdout is data and stderr is talk. ``snapshot`` and ``doctor`` exit 0 when all is well, 1 when something is wrong, 2
+when used or configured wrongly, 3 when no source could be reached; interactive commands exit 0.
 """
 
 import sys
@@ -159,6 +159,17 @@ def rank(data: Path, incident_time: str, sli: str | None) -> None:
     import tui.commands.rank as command
 
     sys.exit(command.run(data, incident_time, sli))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/doctor/1 as JSON.")
+@click.option("--permissions", is_flag=True, help="Also print what each capability needs, and what it sends where.")
+@click.pass_obj
+def doctor(options: "Options", as_json: bool, permissions: bool) -> None:
+    """Say what was looked for, found and missing, and the one line that mends each."""
+    import tui.commands.doctor as command
+
+    sys.exit(command.run(options, as_json, permissions))
 
 
 @main.command()

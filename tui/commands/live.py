@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from aistack_top.clock import Clock, WallClock
 from aistack_top.feed import Bounds, Feed, LateFeed
 from aistack_top.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
-from collectors.place import node_name, state_folder
+from collectors.place import NO_STATE, node_name, state_folder
 from tui.commands.common import Options, fail, interactive
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def run(options: Options) -> int:
 
             return assemble.feed(config, options.endpoints, clock, state, node)
 
-        if not (options.ring and config.recording.ring):
+        if state is None:
+            notes.append(f"not recorded: {NO_STATE}")
+        if state is None or not (options.ring and config.recording.ring):
             return await asyncio.to_thread(live)
         ring = state / ring_name(options)
         return await asyncio.to_thread(ringed, live, ring, config, clock, node, notes)
@@ -51,7 +54,7 @@ def run(options: Options) -> int:
 def configuration(options: Options) -> Config:
     """Return the configuration asked for; says every problem and leaves when there is one."""
     path = options.config or default_path()
-    if options.config is None and not path.exists():
+    if options.config is None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises in a closed folder
         return Config()
     try:
         return load(path)

@@ -5,9 +5,10 @@ import pytest
 from aistack_top.clock import VirtualClock
 from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
+from collectors.place import state_folder
 from tests.aistack_top.session.ticks import START, drain, record, tick
 from tui.commands.common import Options
-from tui.commands.live import RememberingFeed, ring_name, ringed
+from tui.commands.live import RememberingFeed, configuration, ring_name, ringed
 
 
 class Seconds:
@@ -124,3 +125,13 @@ async def test_rings_of_single_addresses_are_dropped_after_a_day(tmp_path, name)
         await feed.aclose()
         assert old.exists() is stays
         assert isinstance(feed, RememberingFeed)
+
+
+def test_a_user_without_a_home_has_no_state_folder_and_no_configuration(tmp_path, monkeypatch):
+    taken_by_a_file = tmp_path / "home"
+    taken_by_a_file.touch()
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(taken_by_a_file / "below"))
+    monkeypatch.delenv("AISTACK_TOP_CONFIG", raising=False)
+    assert state_folder() is None
+    assert configuration(options()) == Config()
