@@ -281,6 +281,8 @@ async def test_dismissing_needs_a_reason_and_takes_the_verdict_away():
         marks = app.console_model.state.marks
         assert [(mark.kind, mark.text, mark.about) for mark in marks] == [("dismissed", "load test", "i-1")]
         assert re.search(r"15:59:00 .*dismissed", await press(app, pilot, "A"))
+        await press(app, pilot, "x", *"also none", "enter")
+        assert len([mark for mark in marks_of(app) if mark.kind == "dismissed"]) == 2
 
 
 async def test_a_note_is_a_mark_on_the_axis_and_in_the_incident():
@@ -324,6 +326,10 @@ async def test_an_incident_without_a_name_for_anything_still_reads():
         painted = await press(app, pilot, "i")
         assert "cause not seen" in painted
         assert "Traceback" not in painted
+
+
+def marks_of(app):
+    return app.console_model.state.marks
 
 
 def hostile() -> FakeFeed:
@@ -461,3 +467,16 @@ async def test_an_event_of_the_list_of_changes_leads_to_its_moment():
         await press(app, pilot, "c", "slash", *"kind:changed", "enter")
         painted = await press(app, pilot, "enter")
         assert "PAUSED 15:59:20" in painted
+
+
+async def test_one_key_leads_from_the_first_paint_to_cause_evidence_and_next_step_on_the_smallest_terminal():
+    async with shown(normal(), (80, 24)) as (app, pilot):
+        painted = await press(app, pilot, "enter")
+        for words in (
+            "incident: compute, thermal throttle, shown",
+            "clocks fell to 1200 MHz 14 s before TTFT rose",
+            "next: look at the air flow of gpu 1",
+            "before 539 ms, now",
+            "clock-event reason gpu 1 hw_thermal",
+        ):
+            assert words in painted

@@ -13,11 +13,15 @@ from tests.tui.painted import lines, press, settle, shown, text, turns
 from tui.app import ConsoleApp
 from tui.screens.base import ConsoleScreen
 from tui.screens.board import BoardScreen
+from tui.screens.call import CallScreen
 from tui.screens.incident import IncidentScreen
+from tui.screens.incidents import IncidentsScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.travel import TravelScreen
 from tui.widgets.board import Board
 from tui.widgets.panel import LayerPanel
+from tui.widgets.prompt import Ask
+from tui.widgets.verdict import VerdictBar
 
 
 @pytest.mark.parametrize("number", [1, 2, 6])
@@ -155,7 +159,8 @@ async def test_a_command_of_the_palette_does_what_its_key_does():
 
 
 async def test_every_binding_can_be_bound_anew():
-    bound = (OverviewScreen, ConsoleScreen, TravelScreen, BoardScreen, IncidentScreen, Board, LayerPanel, ConsoleApp)
+    screens = (OverviewScreen, ConsoleScreen, TravelScreen, BoardScreen, IncidentScreen, IncidentsScreen, CallScreen)
+    bound = (*screens, Board, VerdictBar, Ask, LayerPanel, ConsoleApp)
     bindings = [binding for one in bound for binding in one.BINDINGS]
     ids = [binding.id for binding in bindings if isinstance(binding, Binding)]
     assert len(ids) == len(bindings)

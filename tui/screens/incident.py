@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 
 from aistack_top.diagnosis.model import Incident
 from tui.console import Console
-from tui.screens.base import BACK, TIME_HINTS, Hints
+from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
 from tui.screens.board import BoardScreen
 from tui.sections import incident as parts
 from tui.sections.scene import BLANK, Scene, note
@@ -16,6 +16,21 @@ from tui.widgets.board import Row
 
 AROUND_S = 60.0
 """How much of the time before the onset is to be on the axis at least."""
+
+
+def ask_to_dismiss(screen: ConsoleScreen, incident: Incident | None) -> None:
+    """Ask why an incident is none, and say so of it."""
+
+    def dismiss(reason: str) -> None:
+        if incident is None or not reason:
+            screen.say("not dismissed: a reason is needed")
+            return
+        kept = screen.console.dismiss(incident, reason)
+        screen.look_again()
+        screen.say("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
+
+    if incident is not None:
+        screen.ask("dismiss, because", dismiss, hint="the load test of this morning")
 
 
 class IncidentScreen(BoardScreen):
@@ -85,17 +100,7 @@ class IncidentScreen(BoardScreen):
 
     def action_dismiss_it(self) -> None:
         """Ask why the incident is none."""
-        if self._incident() is not None:
-            self.ask("dismiss, because", self._dismiss, hint="the load test of this morning")
-
-    def _dismiss(self, reason: str) -> None:
-        found = self._incident()
-        if found is None or not reason:
-            self.say("not dismissed: a reason is needed")
-            return
-        kept = self.console.dismiss(found, reason)
-        self.say("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
-        self.look_again()
+        ask_to_dismiss(self, self._incident())
 
     def _incident(self) -> Incident | None:
         return self.console.state.incidents.get(self.incident_id)

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 
 from aistack_top import numbers
 from aistack_top.diagnosis.model import Incident
 from tui.screens.board import BoardScreen
+from tui.screens.incident import ask_to_dismiss
 from tui.sections.scene import Scene, heading, note
 from tui.targets import IncidentTarget
 from tui.widgets.axis import clock
-from tui.widgets.board import Row
+from tui.widgets.board import Board, Row
 from tui.widgets.cells import Line, cell, first_that_fits
 from tui.widgets.verdict import what_words, why_words
 
@@ -20,6 +24,16 @@ STATE = 11
 
 class IncidentsScreen(BoardScreen):
     """Every incident known at the moment shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "dismiss_it", "Dismiss the chosen incident, with a reason", id="incidents.dismiss"),
+    ]
+
+    def action_dismiss_it(self) -> None:
+        """Ask why the chosen incident is none."""
+        target = self.query_one(Board).chosen
+        if isinstance(target, IncidentTarget):
+            ask_to_dismiss(self, self.console.state.incidents.get(target.name))
 
     @property
     def crumb(self) -> str:

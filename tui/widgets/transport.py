@@ -7,6 +7,8 @@
 | seekable | a cursor that leaves what is in memory takes the feed along |
 """
 
+from dataclasses import replace
+
 from textual import events
 
 from aistack_top.feed import Bounds, Feed, Keeper
@@ -38,6 +40,11 @@ class Deck:
     def title(self) -> str:
         """What the feed is about: the node, or the session."""
         return plain(self.bounds.title, 60)
+
+    @property
+    def speed(self) -> float:
+        """How fast the feed plays, or will when it goes on."""
+        return self._held if self._held is not None else self.bounds.speed
 
     @property
     def held(self) -> bool:
@@ -112,7 +119,8 @@ class TransportBar(CellView):
         self._view = view
         self._fit()
         if self.size.width:
-            self.show([transport(self._deck.bounds, view, self._deck.held, self.size.width, self.glyphs)])
+            bounds = replace(self._deck.bounds, speed=self._deck.speed)
+            self.show([transport(bounds, view, self._deck.held, self.size.width, self.glyphs)])
 
     def _fit(self) -> None:
         # a live feed needs less room for its times, and the path beside them needs it
