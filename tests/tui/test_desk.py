@@ -233,6 +233,13 @@ async def test_an_incident_shows_verdict_charts_evidence_and_the_calls_that_paid
         assert "order unknown" not in everything.split("evidence for it")[0]
 
 
+async def test_a_slow_link_gets_the_numbers_of_an_incident_and_no_charts():
+    async with shown(normal(), (120, 40), low_bandwidth=True) as (app, pilot):
+        painted = await press(app, pilot, "i")
+        assert re.search(r"SM clock gpu 1 +before \d+ MHz, now \d+ MHz", painted)
+        assert not re.search("[\u2801-\u28ff]", painted)
+
+
 async def test_charts_of_an_incident_line_up_with_the_axis():
     async with shown(normal(), (120, 40)) as (app, pilot):
         rows = (await press(app, pilot, "i")).splitlines()

@@ -71,6 +71,8 @@ def chart_rows(incident: Incident, scene: Scene, height: int) -> list[Row]:
         if signal is None:
             continue
         found.append(_title(incident, signal, entity, stat, role, scene))
+        if not scene.drawing.histories:
+            continue  # a slow link gets the numbers before and now, and no chart
         count = scene.view.fit(track_width(scene.width))
         values = samples(scene.view, signal, _about(scene.view.frame, name, entity), stat, count)
         lines = chart(values, signal, scene.view, scene.width, height, scene.glyphs, (incident.onset,))
