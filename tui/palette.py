@@ -31,7 +31,8 @@ class Places(Provider):
         matcher = self.matcher(query)
         frame = screen.console.view().frame
         for entity in named(frame):
-            name = f"{entity.pairs[0][0]} {label(entity, frame.facts)}"
+            key, said_name = entity.pairs[0][0], label(entity, frame.facts)
+            name = said_name if said_name.startswith(f"{key} ") else f"{key} {said_name}"
             score = matcher.match(name)
             if score > 0:
                 opens = partial(doors.go, screen, EntityTarget(entity))

@@ -73,7 +73,9 @@ async def test_shares_of_spend_are_ranked_and_add_up_to_the_whole():
 
 async def test_a_layer_without_numbers_says_what_would_fill_it():
     async with shown(FakeFeed(seconds(6, World()))) as (app, pilot):
-        assert "no source: Ray, Slurm" in await press(app, pilot, "3")
+        painted = await press(app, pilot, "3")
+        assert painted.count("no source") == 1
+        assert "no source: Ray, Slurm" in painted
 
 
 async def test_every_number_of_a_layer_is_on_its_screen_once():

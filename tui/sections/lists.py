@@ -73,8 +73,10 @@ def link_rows(section: Section, scene: Scene) -> list[Row]:
 
 
 def source_rows(section: Section, scene: Scene) -> list[Row]:
-    """Return how the sources of the layer are."""
+    """Return how the sources of the layer are; nothing where it has none, which its first line says already."""
     records = [record for record in scene.view.frame.health if record[1].layer == scene.layer]
+    if not records:
+        return []
     return [heading(section.title, scene), *map(still, source_lines(scene.view, scene.width, scene.glyphs, records))]
 
 
@@ -121,13 +123,14 @@ def call_line(call: Call, scene: Scene) -> Line:
     )
 
 
-def _share(entity: Entity, amount: float, total: float, name: str, scene: Scene) -> Row:
+def _share(entity: Entity, amount: float, total: float, signal: str, scene: Scene) -> Row:
     share = amount / total
     glyphs = scene.glyphs
+    key, name = entity.pairs[0][0], label(entity, scene.view.frame.facts)
     filled = round(share * BAR)
     line = (
-        cell(glyphs.text(f"{entity.pairs[0][0]} {label(entity, scene.view.frame.facts)}"), "label", 32),
-        cell(glyphs.text(_amount(amount, name)), "value", 12, right=True),
+        cell(glyphs.text(name if name.startswith(f"{key} ") else f"{key} {name}"), "label", 32),
+        cell(glyphs.text(_amount(amount, signal)), "value", 12, right=True),
         cell(numbers.show(share, "1"), "dim", 8, right=True),
         cell("  " + glyphs.bars[-1] * filled, "graph"),
     )
