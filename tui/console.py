@@ -1,6 +1,5 @@
 """What all screens of one console share: the state, where one stands in time, and what may be done about that."""
 
-import getpass
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -99,13 +98,13 @@ class Console:
 
     def mark(self, text: str) -> bool:
         """Note something about the moment shown; return whether it is kept with a recording."""
-        return self._note(Mark(self._here(), self.state.now, text, self.author))
+        return self._note(Mark(self._here(), self.state.now, text, self.author or user()))
 
     def dismiss(self, incident: Incident, reason: str) -> bool:
         """Say that an incident is none, and why; return whether that is kept with a recording."""
         now = self.state.now
         self.state.incidents.take([replace(incident, dismissed=True, revised=max(now, incident.revised + 1e-3))])
-        return self._note(Mark(self._here(), now, reason, self.author, "dismissed", incident.id))
+        return self._note(Mark(self._here(), now, reason, self.author or user(), "dismissed", incident.id))
 
     def zoom(self, steps: int) -> None:
         """Show a longer stretch of time, or a shorter one."""
@@ -121,6 +120,8 @@ class Console:
 
 def user() -> str:
     """Return who sits here, as the system calls them; empty where it does not say."""
+    import getpass
+
     try:
         return plain(getpass.getuser(), 40)
     except (OSError, KeyError):
@@ -152,7 +153,6 @@ def make(
         low_bandwidth,
         node,
         notes=notes,
-        author=user(),
         runbooks=runbooks or {},
         text_of=text_of,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -12,7 +12,9 @@ from tui.console import Console
 from tui.times import moment
 from tui.widgets.axis import TimeAxis, clock, track_width
 from tui.widgets.bars import SayBar
-from tui.widgets.prompt import Ask
+
+if TYPE_CHECKING:
+    from tui.widgets.prompt import Ask
 
 SAID_S = 8.0
 
@@ -45,8 +47,10 @@ class TravelScreen(Screen[None]):
         """Show the moment that the console stands at now."""
         raise NotImplementedError
 
-    def ask(self, label: str, done: Callable[[str], None], *, value: str = "", hint: str = "") -> Ask | None:
+    def ask(self, label: str, done: Callable[[str], None], *, value: str = "", hint: str = "") -> "Ask | None":
         """Ask for a line of text below the screen; None while another question is open."""
+        from tui.widgets.prompt import Ask  # its Input takes a while to import, and nobody asks before the first paint
+
         if self.query(Ask):
             return None
         question = Ask(self.console.glyphs, label, done, value=value, hint=hint, back=self.focused)
