@@ -50,6 +50,7 @@ class Batch:
         self.prefilling: dict[int, Request] = {}
         self.position = 0
         self.kv_tokens = 0
+        self._reserved = 0
         self.loras: dict[str, int] = {}
         self._ends: list[tuple[int, int, int, Request]] = []
         self._boundaries = [0] * kv.block_size
@@ -68,6 +69,8 @@ class Batch:
         preempted = self._preempt_until_it_fits(tokens, now)
         budget = self.limits.max_num_batched_tokens - self.decoding * (1 + self.limits.drafts)
         chunks: list[Chunk] = []
+        # running sequences come first: what they need next is not for those that wait
+        self._reserved = self._allocations(tokens)
         for request in self.prefilling.values():
             budget -= self._chunk(request, budget, chunks)
         while self.waiting and budget > 0 and not preempted and len(self.running) < self.limits.max_num_seqs:
@@ -170,7 +173,7 @@ class Batch:
         hits, held = self._cached(request, tokens)
         cost = sum(kv.cost_of(key, blocks) for key, blocks in held)
         private = kv.blocks_for(tokens) - sum(blocks for _, blocks in held)
-        if private + cost > kv.available:
+        if private + cost > kv.available - self._reserved:
             return False
         for key, blocks in held:
             kv.hold(key, blocks)

@@ -141,6 +141,12 @@ class Engine:
         return len(self.batch.running) + len(self.batch.waiting)
 
     @property
+    def tokens_per_step(self) -> float:
+        """1 + a + a^2 ... + a^k: the mean tokens of a step with k drafts (Leviathan 2022, arXiv 2211.17192)."""
+        drafts = self.config.num_speculative_tokens
+        return sum(self.acceptance**power for power in range(drafts + 1)) if drafts else 1.0
+
+    @property
     def gauges(self) -> Gauges:
         """What its metrics say of the moment; a frozen engine repeats its last words."""
         return self._said if self.frozen else self._now()
@@ -259,14 +265,10 @@ class Engine:
         for gpu in self.gpus:
             gpu.processes[self.pid] = Process(self.pid, "VLLM::EngineCore", each)
 
-    def _tokens_per_step(self) -> float:
-        """Return 1 + a + a^2 ... + a^k: the mean tokens of a step with k drafts (Leviathan 2022, arXiv 2211.17192)."""
-        return sum(self.acceptance**power for power in range(self.config.num_speculative_tokens + 1))
-
     def _plan(self, now: float) -> None:
         if not self.up or self.frozen:
             return
-        batch, speed = self.batch, self._tokens_per_step()
+        batch, speed = self.batch, self.tokens_per_step
         next_gain = int(self._carry + speed)
         preempted = self.metrics.preemptions
         chunks = batch.compose(next_gain, now)
@@ -339,7 +341,7 @@ class Engine:
             return
         batch, metrics, steps = self.batch, self.metrics, run.steps
         decoding = batch.decoding
-        gain = self._carry + steps * self._tokens_per_step()
+        gain = self._carry + steps * self.tokens_per_step
         self._carry = gain % 1.0
         lasted = run.lasts(steps)
         if decoding:

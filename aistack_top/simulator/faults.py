@@ -1,9 +1,11 @@
 """What goes wrong, as data that acts: each fault turns knobs of the model at its onset and turns them back.
 
 A fault's ``at`` and ``until`` are seconds since the start of the scenario; ``until`` 0 is never. `scaled` makes a
-fault weaker or stronger: a factor is raised to the severity, so that 1 stays without effect.
+fault weaker or stronger: a factor is raised to the severity, so that 1 stays without effect, and an amount is
+multiplied by it.
 """
 
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Self
 
@@ -11,30 +13,43 @@ import msgspec
 
 from aistack_top.simulator.engine import Engine
 from aistack_top.simulator.gpu import Process
-from aistack_top.simulator.hardware import GIB
+from aistack_top.simulator.hardware import GIB, H100
 from aistack_top.simulator.node import Node
 
 Undo = Callable[[], None]
+LINK_ERRORS_PER_S = 40.0
+"""Replays a second on a failing link. Assumed; a healthy link counts none."""
 
 
-class BaseFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What all faults have. ``factors`` names the fields that `scaled` changes."""
+MOST_TAKEN = 0.9
+"""Share of a GPU that a stranger gets at the most, whatever the severity."""
+
+
+class AbstractStruct(msgspec.StructMeta, ABCMeta):
+    """Makes structs that can have abstract methods."""
+
+
+class BaseFault(msgspec.Struct, metaclass=AbstractStruct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all faults have. ``factors`` and ``amounts`` name the fields that `scaled` changes."""
 
     at: float = 900.0
     until: float = 0.0
     factors: ClassVar[tuple[str, ...]] = ()
+    amounts: ClassVar[tuple[str, ...]] = ()
 
     def scaled(self, severity: float) -> Self:
-        """Return this fault with its factors raised to a power."""
-        return msgspec.structs.replace(self, **{name: getattr(self, name) ** severity for name in self.factors})
+        """Return this fault with its factors raised to a power and its amounts multiplied."""
+        changes = {name: getattr(self, name) ** severity for name in self.factors}
+        changes |= {name: getattr(self, name) * severity for name in self.amounts}
+        return msgspec.structs.replace(self, **changes)
 
     def arm(self, node: Node) -> None:
         """Put it on the node's agenda."""
         node.agenda.at(self.at, lambda _: self._happen(node))
 
+    @abstractmethod
     def begin(self, node: Node) -> Undo:
         """Act, and return what undoes it."""
-        raise NotImplementedError
 
     def _happen(self, node: Node) -> None:
         kind = str(self.__struct_config__.tag)
@@ -60,6 +75,7 @@ class Cooling(BaseFault, frozen=True, tag="cooling"):
     resistance: float = 1.0
     inlet: float = 0.0
     factors: ClassVar[tuple[str, ...]] = ("resistance",)
+    amounts: ClassVar[tuple[str, ...]] = ("inlet",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -94,6 +110,11 @@ class PowerLimit(BaseFault, frozen=True, tag="power_limit"):
 
     watts: float = 400.0
 
+    def scaled(self, severity: float) -> Self:
+        """See `BaseFault.scaled`: the step down from the rated limit is multiplied."""
+        rated = H100.power_limit
+        return msgspec.structs.replace(self, watts=max(150.0, rated - (rated - self.watts) * severity))
+
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
         before = [gpu.power_limit for gpu in node.gpus]
@@ -114,6 +135,7 @@ class Xid(BaseFault, frozen=True, tag="xid"):
     code: int = 79
     fatal: bool = True
     repair_s: float = 60.0
+    amounts: ClassVar[tuple[str, ...]] = ("repair_s",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -156,10 +178,10 @@ class NvLink(BaseFault, frozen=True, tag="nvlink"):
         """See `BaseFault.begin`."""
         gpu = node.gpus[self.gpu]
         gpu.link_share, gpu.links_down = self.share, round(gpu.model.nvlink_links * (1 - self.share))
-        gpu.nvlink_errors += 1200
+        gpu.nvlink_error_rate = LINK_ERRORS_PER_S
 
         def undo() -> None:
-            gpu.link_share, gpu.links_down = 1.0, 0
+            gpu.link_share, gpu.links_down, gpu.nvlink_error_rate = 1.0, 0, 0.0
 
         return undo
 
@@ -176,13 +198,15 @@ class Neighbour(BaseFault, frozen=True, tag="neighbour"):
     sm: float = 0.0
     dram: float = 0.0
     restart: bool = False
+    amounts: ClassVar[tuple[str, ...]] = ("gigabytes", "sm", "dram")
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
         gpu, pid = node.gpus[self.gpu], 77001
         gpu.processes[pid] = Process(pid, "python notebook.py", self.gigabytes * GIB)
-        gpu.other_sm += self.sm
-        gpu.other_dram += self.dram
+        sm, dram = min(self.sm, MOST_TAKEN), min(self.dram, MOST_TAKEN)
+        gpu.other_sm += sm
+        gpu.other_dram += dram
         if self.restart:
             for engine in node.on_gpu(self.gpu):
                 node.kill(engine)
@@ -190,8 +214,8 @@ class Neighbour(BaseFault, frozen=True, tag="neighbour"):
 
         def undo() -> None:
             gpu.processes.pop(pid, None)
-            gpu.other_sm -= self.sm
-            gpu.other_dram -= self.dram
+            gpu.other_sm -= sm
+            gpu.other_dram -= dram
             if self.restart:
                 for engine in node.on_gpu(self.gpu):
                     node.restart(engine)
@@ -207,6 +231,15 @@ class Reconfigure(BaseFault, frozen=True, tag="reconfigure"):
     gpu_memory_utilization: float | None = None
     max_num_batched_tokens: int | None = None
     enable_prefix_caching: bool | None = None
+
+    def scaled(self, severity: float) -> Self:
+        """See `BaseFault.scaled`: the batch is divided, the cut of the memory from 0.90 multiplied."""
+        seqs, memory = self.max_num_seqs, self.gpu_memory_utilization
+        return msgspec.structs.replace(
+            self,
+            max_num_seqs=None if seqs is None else max(2, round(seqs / severity)),
+            gpu_memory_utilization=None if memory is None else max(0.55, 0.90 - (0.90 - memory) * severity),
+        )
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -261,6 +294,10 @@ class Acceptance(BaseFault, frozen=True, tag="acceptance"):
 
     value: float = 0.15
 
+    def scaled(self, severity: float) -> Self:
+        """See `BaseFault.scaled`: the chance is divided."""
+        return msgspec.structs.replace(self, value=min(1.0, self.value / severity))
+
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
         before = [engine.acceptance for engine in node.engines]
@@ -281,6 +318,7 @@ class Cores(BaseFault, frozen=True, tag="cores"):
     """As a multiple of the cores there are."""
 
     steal: float = 0.0
+    amounts: ClassVar[tuple[str, ...]] = ("cores", "steal")
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -302,6 +340,8 @@ class Training(BaseFault, frozen=True, tag="training"):
     """As a multiple of the cores there are."""
 
     collective: float = 1.0
+    factors: ClassVar[tuple[str, ...]] = ("collective",)
+    amounts: ClassVar[tuple[str, ...]] = ("cores",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""

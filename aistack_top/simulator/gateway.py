@@ -27,6 +27,8 @@ class Policy:
     attempts: int = 3
     timeout_s: float = 120.0
     backoff_s: float = 0.5
+    reasks: int = 1
+    """Times an answer that the output rail refuses is asked for again, as `reask` of Guardrails AI does."""
 
 
 @dataclass(slots=True)
@@ -138,8 +140,12 @@ class Gateway:
         self.agenda.at(now + pause, lambda then: self._submit(request, then))
 
     def _judged(self, request: Request, now: float) -> None:
-        outcome = Outcome.BLOCKED_OUTPUT if self.output_rail.judge() else Outcome.OK
-        self._end(request, outcome, now)
+        refused = self.output_rail.judge()
+        if refused and request.reasks < self.policy.reasks:
+            request.reasks += 1
+            self._submit(request, now)
+            return
+        self._end(request, Outcome.BLOCKED_OUTPUT if refused else Outcome.OK, now)
 
     def _end(self, request: Request, outcome: Outcome, now: float) -> None:
         if request.outcome is not Outcome.PENDING:

@@ -67,7 +67,8 @@ class Process:
 class Gpu:
     """A GPU's state.
 
-    Faults write ``cooling``, ``inlet``, ``power_limit``, ``brake``, ``link_share``, ``links_down`` and ``other_*``.
+    Faults write ``cooling``, ``inlet``, ``power_limit``, ``brake``, ``link_share``, ``links_down``,
+    ``nvlink_error_rate`` (replays a second) and ``other_*``.
     """
 
     def __init__(self, index: int, model: GpuModel, node: str) -> None:
@@ -90,6 +91,7 @@ class Gpu:
         self.violation_s = dict.fromkeys(VIOLATIONS, 0.0)
         self.energy = 0.0
         self.nvlink_bytes = self.nvlink_errors = self.pcie_bytes = 0.0
+        self.nvlink_error_rate = 0.0
         self.ecc_corrected = self.ecc_uncorrected = 0
         self.rows_corrected = self.rows_uncorrected = 0
         self.remap_pending = self.remap_failed = False
@@ -128,6 +130,7 @@ class Gpu:
         self.energy += self.power * dt
         self.nvlink_bytes += load.nvlink_bytes
         self.pcie_bytes += load.pcie_bytes
+        self.nvlink_errors += self.nvlink_error_rate * dt
         self._heat(dt, dram)
 
     def _settle(self, dt: float, busy: float, tensor: float, dram: float) -> Reason:

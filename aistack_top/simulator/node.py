@@ -136,6 +136,8 @@ class Node:
                 mix if engine.config.enable_prefix_caching else replace(mix, cached=0.0),
                 engine.config.max_num_seqs,
                 (engine.num_gpu_blocks - 1) * engine.config.block_size,
+                engine.tokens_per_step,
+                engine.config.num_speculative_tokens,
             )
             for engine in self.engines
             if engine.config.served_name == model

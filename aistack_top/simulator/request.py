@@ -42,6 +42,7 @@ class Request:
 
     outcome: Outcome = Outcome.PENDING
     attempts: int = 0
+    reasks: int = 0
     input_checked: float | None = None
     retrieved: float | None = None
     ended: float | None = None

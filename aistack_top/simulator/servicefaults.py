@@ -1,6 +1,8 @@
 """Faults of what is asked and of what stands around the engines; see `faults` for what a fault is."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
+
+import msgspec
 
 from aistack_top.simulator.engine import Engine
 from aistack_top.simulator.faults import BaseFault, Undo
@@ -12,6 +14,7 @@ class Surge(BaseFault, frozen=True, tag="surge"):
 
     tenant: str = "analytics"
     load: float = 0.6
+    amounts: ClassVar[tuple[str, ...]] = ("load",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -25,6 +28,7 @@ class Tide(BaseFault, frozen=True, tag="tide"):
 
     factor: float = 1.5
     over_s: float = 900.0
+    factors: ClassVar[tuple[str, ...]] = ("factor",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -45,6 +49,7 @@ class Sizes(BaseFault, frozen=True, tag="sizes"):
     output: float = 1.0
     documents: float = 0.0
     factors: ClassVar[tuple[str, ...]] = ("prompt", "output")
+    amounts: ClassVar[tuple[str, ...]] = ("documents",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -71,6 +76,10 @@ class PromptVersion(BaseFault, frozen=True, tag="prompt_version"):
     tokens: int = 0
     output: float = 1.0
     factors: ClassVar[tuple[str, ...]] = ("output",)
+
+    def scaled(self, severity: float) -> Self:
+        """See `BaseFault.scaled`: the added tokens are multiplied."""
+        return msgspec.structs.replace(super().scaled(severity), tokens=round(self.tokens * severity))
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -149,6 +158,7 @@ class Routing(BaseFault, frozen=True, tag="routing"):
 
     engine: int = 0
     bias: float = 0.6
+    amounts: ClassVar[tuple[str, ...]] = ("bias",)
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
@@ -169,6 +179,14 @@ class Guardrail(BaseFault, frozen=True, tag="guardrail"):
     errors: float = 0.0
     hits: float | None = None
     factors: ClassVar[tuple[str, ...]] = ("slowdown",)
+
+    def scaled(self, severity: float) -> Self:
+        """See `BaseFault.scaled`: the shares of errors and hits are multiplied."""
+        return msgspec.structs.replace(
+            super().scaled(severity),
+            errors=min(1.0, self.errors * severity),
+            hits=None if self.hits is None else min(1.0, self.hits * severity),
+        )
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""

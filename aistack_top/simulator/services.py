@@ -7,7 +7,7 @@ parameters of the node, not results.
 
 import heapq
 from dataclasses import dataclass, field
-from math import log
+from math import exp, log
 from random import Random
 
 from aistack_top.simulator.histogram import SERVICE_TIME_EDGES, Histogram
@@ -34,7 +34,7 @@ class Service:
 
     def ask(self, now: float) -> float:
         """Return when the answer to a question asked now will be there."""
-        took = self.rng.lognormvariate(log(self.median_s * self.slowdown), self.spread)
+        took = exp(self.rng.gauss(log(self.median_s * self.slowdown), self.spread))
         free = self._free
         begin = now if len(free) < self.servers else max(now, heapq.heappop(free))
         heapq.heappush(free, begin + took)

@@ -14,6 +14,7 @@ n is the tensor-parallel size, and the slowest GPU sets the pace: all wait for i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 
 from aistack_top.simulator.gpu import Gpu
 from aistack_top.simulator.hardware import GpuModel, LanguageModel
@@ -119,13 +120,25 @@ class Mix:
     context: float
 
 
-def saturation(pace: Pace, mix: Mix, sequences: int, kv_tokens: int) -> float:
+KV_FILL = 0.85
+"""Share of the KV blocks that full batches keep in use: some are lost to preemption and to prompts just admitted.
+Found with the model itself, overloaded (`bench/simulator.py saturation` prints both sides)."""
+
+
+def saturation(pace: Pace, mix: Mix, sequences: int, kv_tokens: int, speed: float = 1.0, drafts: int = 0) -> float:
     """Return the requests a second that keep an engine's batch exactly full.
 
-    With B sequences in the batch every iteration decodes B tokens and, in the mean, prefills B (prompt - cached) /
-    output tokens for those that follow; a request leaves after ``output`` iterations of that length.
+    With B sequences in the batch every iteration decodes B tokens, and B / output prompts follow it in the mean. They
+    come one by one: a share q = 1 - exp(-B / output) of the iterations computes prompts and is bound by arithmetic,
+    the others only decode and are bound by memory. A request leaves after ``output`` iterations of their mean length,
+    or ``speed`` times fewer with drafted tokens.
     """
-    batch = max(1.0, min(float(sequences), kv_tokens / (mix.context - mix.cached)))
-    prefill = batch * (mix.prompt - mix.cached) / mix.output
-    step = pace.step(int(batch), batch + prefill, batch * mix.context, prefill * mix.prompt / 2)
-    return batch / (mix.output * step)
+    batch = max(1.0, min(float(sequences), KV_FILL * kv_tokens / (mix.context - mix.cached)))
+    rounds = mix.output / speed
+    share = 1.0 - exp(-batch / rounds)
+    prefill = batch * (mix.prompt - mix.cached) / rounds / share
+    tokens = batch * (1 + drafts)
+    decoding = max(pace.compute(tokens), pace.memory(batch * mix.context))
+    both = max(pace.compute(tokens + prefill, prefill * mix.prompt / 2), pace.memory(batch * mix.context))
+    step = pace.overhead(int(batch), tokens + prefill * share) + share * both + (1.0 - share) * decoding
+    return batch / (rounds * step)
