@@ -248,7 +248,7 @@ class Batch:
             known = request.session_key in request.held
             others = sum(self.kv.blocks_of(key) for key in request.held)
             if known or not self.kv.has(request.session_key):
-                keep = min(private, full - others)
+                keep = max(0, min(private, full - others))
         self._forget(request)
         self.kv.give(private - keep)
         if keep > 0:

@@ -105,6 +105,16 @@ def test_an_adapter_without_a_slot_waits_and_others_pass_it():
     assert batch.loras == {"a": 2}
 
 
+def test_two_turns_of_one_conversation_at_once_give_back_what_they_took():
+    batch = made(seqs=2)
+    batch.waiting.extend([asked(1, 17, 3, session_key="c1"), asked(2, 31, 2, session_key="c1")])
+    batch.waiting.append(asked(3, 40, 16, session_key="c1"))
+    for now in range(40):
+        step(batch, float(now))
+        assert min(batch.kv.private, batch.kv.shared, batch.kv.idle) >= 0
+    assert batch.kv.private == batch.kv.shared == 0
+
+
 requests = st.lists(
     st.tuples(
         st.integers(1, 300),
