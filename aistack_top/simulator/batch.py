@@ -41,24 +41,23 @@ class Chunk:
 
 
 class Batch:
-    """The scheduler's state. Every request in it is either in ``waiting`` or in ``running``."""
+    """The scheduler's state. Every request in it is either in ``waiting`` or in ``running``.
+
+    ``decoding`` is how many sequences gain tokens in each iteration: those running that are not ``prefilling``.
+    """
 
     def __init__(self, kv: KvCache, limits: Limits, metrics: EngineMetrics) -> None:
         self.kv, self.limits, self.metrics = kv, limits, metrics
         self.waiting: deque[Request] = deque()
         self.running: dict[int, Request] = {}
         self.prefilling: dict[int, Request] = {}
+        self.decoding = 0
         self.position = 0
         self.kv_tokens = 0
         self._reserved = 0
         self.loras: dict[str, int] = {}
         self._ends: list[tuple[int, int, int, Request]] = []
         self._boundaries = [0] * kv.block_size
-
-    @property
-    def decoding(self) -> int:
-        """How many sequences gain tokens in each iteration."""
-        return len(self.running) - len(self.prefilling)
 
     def requests(self) -> list[Request]:
         """Return everybody in it, running first."""
@@ -230,6 +229,7 @@ class Batch:
     def _join(self, request: Request) -> bool:
         """Begin to decode; True if there is nothing left to decode."""
         request.joined = self.position
+        self.decoding += 1
         self.kv_tokens += request.stored
         self._boundaries[self._remainder(request)] += 1
         if request.generated >= request.output_tokens:
@@ -264,6 +264,7 @@ class Batch:
         if request.number in self.prefilling:
             del self.prefilling[request.number]
         else:
+            self.decoding -= 1
             self.kv_tokens -= request.stored + self.position - request.joined
             self._boundaries[self._remainder(request)] -= 1
         for key in request.held:
@@ -284,6 +285,8 @@ class Batch:
 
     def _allocations(self, tokens: int) -> int:
         size, start = self.kv.block_size, self.position % self.kv.block_size
+        if tokens == 1:
+            return self._boundaries[start]
         whole, rest = divmod(tokens, size)
         counts = self._boundaries
         return whole * self.decoding + sum(counts[start : start + rest]) + sum(counts[: max(0, start + rest - size)])

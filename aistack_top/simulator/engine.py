@@ -67,6 +67,7 @@ class Run:
     first: float
     growth: float
     chunks: list[Chunk]
+    prompt: int
     busy: float
     tensor: float
     dram: float
@@ -285,8 +286,10 @@ class Engine:
 
     def _iterations(self, now: float, chunks: list[Chunk], decoding: int, speed: float) -> Run:
         rates, batch = self._pace, self.batch
-        prompt = sum(chunk.tokens for chunk in chunks)
-        pairs = sum(chunk.tokens * (chunk.context + chunk.tokens / 2) for chunk in chunks)
+        prompt, pairs = 0, 0.0
+        for chunk in chunks:
+            prompt += chunk.tokens
+            pairs += chunk.tokens * (chunk.context + chunk.tokens / 2)
         tokens = decoding * (1 + self.config.num_speculative_tokens) + prompt
         compute = rates.compute(tokens, pairs)
         memory = rates.memory(batch.kv_tokens)
@@ -301,9 +304,10 @@ class Engine:
             first=(overhead + work) * factor,
             growth=growth,
             chunks=chunks,
+            prompt=prompt,
             busy=(work + links) * factor,
             tensor=min(compute, work) * factor,
-            dram=min(memory, work) * factor * min(gpu.memory_rate for gpu in self.gpus),
+            dram=min(memory, work) * factor * rates.memory_rate,
             wire_bytes=rates.nvlink_token_bytes * tokens,
         )
 
@@ -349,8 +353,7 @@ class Engine:
         ended, useful = batch.decode(int(gain))
         done, first = batch.prefilled(run.chunks, now)
         metrics.generation_tokens += useful + first
-        prompt = sum(chunk.tokens for chunk in run.chunks)
-        metrics.iteration_tokens.observe((useful + first) / steps + prompt, steps)
+        metrics.iteration_tokens.observe((useful + first) / steps + run.prompt, steps)
         self._count_drafts(decoding * steps, useful)
         usage = self._usage
         usage.busy += run.busy * steps + (lasted - steps * run.first)

@@ -19,7 +19,7 @@ STEP_S = 5.0
 WARM_UP_S = 300.0
 """A node starts empty; what is usual is taken from here to the onset."""
 
-ALIKE = 1.4
+ALIKE = 1.5
 """A symptom within this factor of its usual value is back to usual."""
 
 CALM_S = 120.0

@@ -58,6 +58,14 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     output_hits: float = 0.004
     search_s: float = 0.035
     search_places: int = 24
+    skew_s: float = 0.25
+    """What the clients' clock, by which calls are stamped, is ahead of the node's."""
+
+    gpu_usd_hour: float = 5.01
+    price_basis: str = "on demand"
+    price_date: str = "2026-06-10"
+    """Price of one GPU, for the demonstration only: a list price of that day for an H100 SXM."""
+
     closed_share: float = 0.15
     """Share of the load that comes from people in conversation, who wait for an answer before they ask again."""
 
@@ -97,7 +105,7 @@ class Node:
             for place, setting in enumerate(config.engine)
         ]
         self.training = [self._job(setting) for setting in config.training]
-        self.sink = Sink(self.stream("sink"))
+        self.sink = Sink(self.stream("sink"), skew_s=config.skew_s)
         self.gateway = self._gateway()
         self.traffic = Traffic(self.agenda, config.tenant, self.stream("traffic"), self.gateway.receive, hour)
         self.down: set[str] = set()

@@ -24,8 +24,9 @@ class Symptom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A drill. Times are seconds since its start; 0 means that there is no such moment.
 
-    ``onset`` is when the fault begins to work, ``fault_end`` when it stops, ``backlog_end`` when the service is
-    back to usual: an overload outlives its cause. ``withheld`` names source kinds that answer nothing at all.
+    ``onset`` is when the fault begins to work, ``fault_end`` when it stops, ``backlog_end`` when calls take as long
+    as usual again (measured on the scenario's own node, band and seed): an overload outlives its cause. ``withheld``
+    names source kinds that answer nothing at all.
     """
 
     name: str
@@ -40,6 +41,9 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     backlog_end: float = 0.0
     symptom: Symptom | None = None
     node: str = "standard"
+    light: str = "pair"
+    """A node of two or three GPUs on which it shows as well: for recordings and tests."""
+
     minutes: float = 40.0
     hour: float = 10.0
     band: float = 0.65

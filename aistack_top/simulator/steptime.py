@@ -57,6 +57,7 @@ class Pace:
     weights: float
     kv_token: float
     nvlink_token_bytes: float
+    memory_rate: float
 
     def memory(self, kv_tokens: float) -> float:
         """Return the time to read the weights and this many tokens of KV cache."""
@@ -86,7 +87,8 @@ def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: Knobs, host_share: fl
     hardware, n = gpus[0].model, len(gpus)
     compute = n * flops_of(hardware, model) * min(gpu.compute_rate for gpu in gpus)
     compute /= knobs.compute * knobs.version_compute
-    bandwidth = n * hardware.bandwidth * hardware.memory_efficiency * min(gpu.memory_rate for gpu in gpus)
+    memory_rate = min(gpu.memory_rate for gpu in gpus)
+    bandwidth = n * hardware.bandwidth * hardware.memory_efficiency * memory_rate
     bandwidth /= knobs.memory * knobs.version_memory
     rounds = 2 * model.layers if n > 1 else 0
     share = min(gpu.link_share for gpu in gpus)
@@ -103,6 +105,7 @@ def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: Knobs, host_share: fl
         weights=model.parameters * model.weight_bytes / bandwidth,
         kv_token=model.kv_per_token / bandwidth,
         nvlink_token_bytes=wire,
+        memory_rate=memory_rate,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import log
 from random import Random
 
@@ -77,10 +78,10 @@ class Traffic:
         rng = Random(f"{self.rng.random()}/{model}")
         peak = rate * 3.0
         tenants = [tenant for tenant in self.tenants if tenant.model == model]
-        weights = [tenant.share for tenant in tenants]
+        weights = list(accumulate(tenant.share for tenant in tenants))
 
         def come(stream: Iterator[Arrival], arrival: Arrival, now: float) -> None:
-            tenant = rng.choices(tenants, weights)[0]
+            tenant = rng.choices(tenants, cum_weights=weights)[0]
             self.send(self._make(tenant, arrival.prompt, arrival.output, now, rng), now)
             following = next(stream)
             self.agenda.at(following.at, lambda then: come(stream, following, then))
