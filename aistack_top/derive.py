@@ -111,7 +111,8 @@ class CallSignals:
         self._done = None
 
     def _at(self, moment: float, first: float) -> Readings:
-        calls = [c for c in self._book.between(moment - WIDEST_S, moment) if c.kind in MODEL_KINDS]
+        known = self._book.between(moment - WIDEST_S, moment)
+        calls = [c for c in known if c.kind in MODEL_KINDS]
         groups: dict[Entity, list[Call]] = defaultdict(list, {SERVICE: calls})
         for call in calls:
             if call.model:
@@ -119,7 +120,22 @@ class CallSignals:
         builder = ReadingsBuilder()
         for entity, members in groups.items():
             _describe(builder, entity, members, moment, min(WINDOW_S, moment - first))
+        for (signal, entity), spans in _around(known).items():
+            builder.add(signal, entity, _spread(spans, moment, "latency"))
         return builder.build()
+
+
+def _around(calls: Iterable[Call]) -> dict[tuple[str, Entity], list[Call]]:
+    """Return what stands around the models: whole requests, checks by rail, look-ups."""
+    groups: dict[tuple[str, Entity], list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.kind == "guardrail":
+            groups[("calls.guardrail.latency", Entity.of(rail=call.name))].append(call)
+        elif call.kind == "retrieval":
+            groups[("calls.retrieval.latency", SERVICE)].append(call)
+        if call.root and call.kind not in MODEL_KINDS:
+            groups[("calls.request.latency", SERVICE)].append(call)
+    return groups
 
 
 def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:
