@@ -72,10 +72,13 @@ class CallBook:
 
 
 class CallSignals:
-    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds."""
+    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds.
 
-    def __init__(self, book: CallBook) -> None:
-        self._book = book
+    Without ``again`` a point is computed once: what looks at the newest points only has no use for better old ones.
+    """
+
+    def __init__(self, book: CallBook, again: bool = True) -> None:
+        self._book, self._again = book, again
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
@@ -95,7 +98,7 @@ class CallSignals:
         last_point = int(mark // GRID_S)
         next_point = int(first // GRID_S) + 1 if self._done is None else int(self._done // GRID_S) + 1
         points = set(range(next_point, last_point + 1))
-        for call in fresh:
+        for call in fresh if self._again else ():
             if self._done is not None and call.end <= self._done:
                 low = int(max(call.end, first) // GRID_S) + (0 if call.end % GRID_S == 0 else 1)
                 high = int(min(call.end + WIDEST_S, self._done) // GRID_S)
@@ -127,14 +130,19 @@ class CallSignals:
 
 def _around(calls: Iterable[Call]) -> dict[tuple[str, Entity], list[Call]]:
     """Return what stands around the models: whole requests, checks by rail, look-ups."""
-    groups: dict[tuple[str, Entity], list[Call]] = defaultdict(list)
+    rails: dict[str, list[Call]] = defaultdict(list)
+    retrievals: list[Call] = []
+    requests: list[Call] = []
     for call in calls:
         if call.kind == "guardrail":
-            groups[("calls.guardrail.latency", Entity.of(rail=call.name))].append(call)
+            rails[call.name].append(call)
         elif call.kind == "retrieval":
-            groups[("calls.retrieval.latency", SERVICE)].append(call)
-        if call.root and call.kind not in MODEL_KINDS:
-            groups[("calls.request.latency", SERVICE)].append(call)
+            retrievals.append(call)
+        elif call.root and call.kind not in MODEL_KINDS:
+            requests.append(call)
+    groups = {("calls.guardrail.latency", Entity.of(rail=name)): spans for name, spans in rails.items()}
+    groups[("calls.retrieval.latency", SERVICE)] = retrievals
+    groups[("calls.request.latency", SERVICE)] = requests
     return groups
 
 
@@ -164,11 +172,16 @@ def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], momen
 
 def _spread(calls: list[Call], moment: float, attribute: str) -> Quantiles | None:
     """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
-    pairs = [(call.end, getattr(call, attribute)) for call in calls]
-    known = [(end, value) for end, value in pairs if value is not None]
-    if not known:
-        return None
+    values: list[float] = []
     window = WINDOW_S
-    while window < WIDEST_S and sum(end > moment - window for end, _ in known) < FEWEST:
-        window += WINDOW_S
-    return sample_quantiles([value for end, value in known if end > moment - window], window)
+    for call in reversed(calls):  # the newest first: where calls are many, most of the 300 s need not be looked at
+        while call.end <= moment - window:
+            if len(values) >= FEWEST or window >= WIDEST_S:
+                return sample_quantiles(values, window) if values else None
+            window += WINDOW_S
+        value = getattr(call, attribute)
+        if value is not None:
+            values.append(value)
+    if not values:
+        return None
+    return sample_quantiles(values, WIDEST_S if len(values) < FEWEST else window)

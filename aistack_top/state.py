@@ -75,7 +75,7 @@ class HealthLog:
 class State:
     """Takes ticks, gives frames."""
 
-    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0) -> None:
+    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True) -> None:
         self.timeline = Timeline(span_s, step_s)
         self.facts = Facts()
         self.calls = CallBook()
@@ -84,7 +84,7 @@ class State:
         self.incidents = IncidentBook()
         self.marks: list[Mark] = []
         self.now = 0.0
-        self._derived = CallSignals(self.calls)
+        self._derived = CallSignals(self.calls, again)
         self._owners: dict[tuple[str, Entity], _Owner] = {}
 
     def take(self, tick: Tick) -> None:

@@ -34,8 +34,11 @@ TINY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What makes a symptom's excursion: factor over the usual, floor above it in its unit, the factor over the 99th
-    percentile of the past, and the value that is trouble whatever is usual (None: no such value)."""
+    """What makes a symptom's excursion.
+
+    A factor over the usual, a floor above it in its unit, a factor over the 99th percentile of the past, and the value
+    that is trouble whatever is usual (None: no such value).
+    """
 
     ratio: float = 1.5
     floor: float = 0.1
@@ -185,5 +188,3 @@ class SymptomWatch:
             excursion.end = end
         self._hits.clear()
         return excursion
-
-

@@ -118,9 +118,7 @@ def _scale(ordered: Sequence[float], middle: float, floor: float) -> float:
     return max(1.4826 * spread(ordered, middle), deviation / 4, 0.001 * abs(middle), floor, 1e-12)
 
 
-def _moved_at(
-    timeline: Timeline, key: SeriesKey, aim: float, onset: float, end: float, rose: bool
-) -> float | None:
+def _moved_at(timeline: Timeline, key: SeriesKey, aim: float, onset: float, end: float, rose: bool) -> float | None:
     """Return when a series passed ``aim`` for two samples in a row, looking from a while before the onset."""
     start = timeline.slot(onset - LOOKED_BACK_S)
     first: int | None = None

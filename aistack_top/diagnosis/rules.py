@@ -1,0 +1,329 @@
+"""Cause rules: data in ``causes.toml``, and the one small evaluator that reads them.
+
+A rule is about subjects of one kind (a GPU, an engine, a rail, the service). Its tests are looked at for each subject;
+all that are required must hold for the same one. A test holds, does not hold, or cannot be told: a GPU nobody reads is
+not a healthy GPU.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import inf
+from typing import Literal
+
+import msgspec
+
+from aistack_top.cause_slugs import Cause
+from aistack_top.diagnosis.scene import Scene
+from aistack_top.diagnosis.shift import Shift, median
+from aistack_top.entity import Entity
+from aistack_top.labels import label
+from aistack_top.numbers import show
+from aistack_top.signals import Layer, signals
+from aistack_top.tick import Event, SeriesKey
+
+
+class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing to look at. ``signal`` or ``event`` or ``part`` says what, the rest what must be so of it.
+
+    ``on`` names other subjects than the rule's own. ``at_least`` and ``at_most`` are levels since the onset, ``rose``
+    and ``fell`` ratios to the usual, ``level`` the ratio it stayed below, ``by`` the least difference in the unit;
+    ``first``: it moved before the symptom or with it. ``beside`` compares with the median of the peers. ``steady``: it
+    hardly moved since the onset. ``within_s`` is how long before the onset an event still counts.
+    """
+
+    signal: str = ""
+    on: str = ""
+    reason: str = ""
+    stat: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    rose: float | None = None
+    fell: float | None = None
+    level: float | None = None
+    by: float | None = None
+    beside: float | None = None
+    steady: bool = False
+    first: bool = False
+    event: str = ""
+    key: str = ""
+    where: Mapping[str, str] = {}
+    lower: bool = False
+    within_s: float = 900.0
+    part: str = ""
+    share: float = 0.0
+    says: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One cause. ``weight`` orders causes of equal evidence: what acts before what it does to the engine.
+
+    ``acts_on`` are the parts of a request's time that it can lengthen. ``alone``: it is trouble by itself, without a
+    latency symptom. ``local``: it is about one engine or GPU. ``words`` is the sentence of the verdict.
+    """
+
+    slug: Cause
+    layer: Layer
+    about: Literal["engine", "gpu", "peer", "rail", "service"]
+    words: str
+    next_step: str
+    required: tuple[Test, ...]
+    supports: tuple[Test, ...] = ()
+    against: tuple[Test, ...] = ()
+    acts_on: tuple[str, ...] = ()
+    weight: float = 1.0
+    local: bool = True
+    alone: bool = False
+    strongest: Literal["shown", "likely", "possible"] = "shown"
+
+
+class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What makes an excursion of a signal; the fields after ``stat`` are those of `excursion.Limits`."""
+
+    signal: str
+    stat: str = "p95"
+    ratio: float = 1.5
+    floor: float | None = None
+    """None: the signal's own."""
+
+    over_past: float = 1.3
+    absolute: float | None = None
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    cause: tuple[Rule, ...]
+    symptom: tuple[SymptomRule, ...]
+
+
+def rules() -> tuple[Rule, ...]:
+    """Return all rules, in the order of the file."""
+    return _file().cause
+
+
+@cache
+def symptoms() -> Mapping[str, tuple[SymptomRule, ...]]:
+    """Return what makes an excursion, by signal."""
+    found: dict[str, tuple[SymptomRule, ...]] = {}
+    for row in _file().symptom:
+        found[row.signal] = (*found.get(row.signal, ()), row)
+    return found
+
+
+@cache
+def _file() -> _File:
+    text = files("aistack_top.diagnosis").joinpath("causes.toml").read_text(encoding="utf-8")
+    return msgspec.toml.decode(text, type=_File)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a test found: whether it holds (None: cannot be told), the sentence, the series, the lead in seconds."""
+
+    holds: bool | None
+    text: str = ""
+    key: SeriesKey | None = None
+    score: float = 0.0
+    lead_s: float | None = None
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A rule read for one subject."""
+
+    rule: Rule
+    subject: Entity
+    required: tuple[Finding, ...]
+    supports: tuple[Finding, ...]
+    against: tuple[Finding, ...]
+    share: float | None
+
+    @property
+    def established(self) -> bool:
+        """Whether all that is required holds."""
+        return all(finding.holds for finding in self.required)
+
+    @property
+    def refuted(self) -> Finding | None:
+        """The first required test that certainly does not hold."""
+        return next((finding for finding in self.required if finding.holds is False), None)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether a required test cannot be told, and none fails."""
+        return not self.established and self.refuted is None
+
+    @property
+    def contradicted(self) -> bool:
+        """Whether something stands against it."""
+        return any(finding.holds for finding in self.against)
+
+
+def read(rule: Rule, scene: Scene) -> list[Reading]:
+    """Return a rule read for each of its subjects."""
+    found = []
+    for subject in scene.subjects(rule.about):
+        required = []
+        for test in rule.required:
+            required.append(look(test, subject, scene))
+            if required[-1].holds is False:
+                break
+        good = all(finding.holds for finding in required)
+        supports = tuple(look(test, subject, scene) for test in rule.supports) if good else ()
+        against = tuple(look(test, subject, scene) for test in rule.against) if good else ()
+        share = scene.share(rule.acts_on) if rule.acts_on else None
+        found.append(Reading(rule, subject, tuple(required), supports, against, share))
+    return found
+
+
+def look(test: Test, subject: Entity, scene: Scene) -> Finding:
+    """Return what a test finds about a subject."""
+    if test.event:
+        return _event(test, subject, scene)
+    if test.part:
+        share = scene.share(test.part.split("|"))
+        if share is None:
+            return Finding(None)
+        text = f"{share:.0%} of the added time is {test.part.replace('|', ' and ')}"
+        return Finding(share >= test.share, test.says or text, score=share)
+    findings = [_series(test, shift, scene) for shift in _shifts(test, subject, scene)]
+    held = [finding for finding in findings if finding.holds]
+    if held:
+        return max(held, key=lambda finding: finding.score)
+    told = [finding for finding in findings if finding.holds is False]
+    return max(told, key=lambda finding: finding.score) if told else Finding(None)
+
+
+def _shifts(test: Test, subject: Entity, scene: Scene) -> Iterable[Shift]:
+    subjects = scene.subjects(test.on) if test.on else [subject]
+    for name in test.signal.split("|"):
+        form = signals()[name].form
+        stat = test.stat or ("mean" if form == "quantiles" else "value")
+        for entity in scene.state.timeline.entities(name):
+            if not any(one.covers(entity) for one in subjects):
+                continue
+            if test.reason and not re.fullmatch(test.reason, entity.get("reason") or ""):
+                continue
+            shift = scene.shift((name, entity, stat))
+            if shift is not None:
+                yield shift
+
+
+def _series(test: Test, shift: Shift, scene: Scene) -> Finding:
+    lead = scene.lead(shift)
+    holds = _level_holds(test, shift, scene)
+    if holds and test.first and lead is not None and lead < 0:
+        holds = False
+    score = shift.score * (0.3 + 0.7 * shift.novelty) if test.rose or test.fell else max(shift.score, 0.5)
+    return Finding(holds, sentence(shift, scene, lead), shift.key, score, lead)
+
+
+def _level_holds(test: Test, shift: Shift, scene: Scene) -> bool | None:
+    usual, by = shift.usual, test.by if test.by is not None else signals()[shift.key[0]].floor
+    checks: list[bool | None] = []
+    if test.at_least is not None:
+        checks.append(shift.top >= test.at_least)
+    if test.at_most is not None:
+        checks.append(shift.top <= test.at_most)
+    if test.rose is not None:
+        checks.append(None if usual is None else shift.top >= usual * test.rose and shift.top - usual >= by)
+    if test.fell is not None:
+        checks.append(None if usual is None else shift.bottom <= usual * test.fell and usual - shift.bottom >= by)
+    if test.level is not None:
+        checks.append(None if usual is None else shift.top < usual * test.level or shift.top - usual < by)
+    if test.steady:
+        checks.append(shift.top - shift.bottom <= max(0.1 * shift.top, 1.0))
+    if test.beside is not None:
+        checks.append(_beside(test.beside, shift, scene))
+    if False in checks:
+        return False
+    return None if None in checks or not checks else True
+
+
+def _beside(factor: float, shift: Shift, scene: Scene) -> bool | None:
+    """Whether a value is so many times that of its peers (below 1: at most that share of it)."""
+    signal, entity, stat = shift.key
+    others = []
+    for peer in _peers(entity, scene):
+        theirs = scene.shift((signal, peer, stat))
+        if theirs is not None:
+            others.append(theirs.middle)
+    if not others:
+        return None
+    usual = median(sorted(others))
+    floor = signals()[signal].floor
+    if factor < 1.0:
+        return shift.middle <= usual * factor and usual - shift.middle >= floor
+    return shift.middle >= usual * factor and shift.middle - usual >= floor
+
+
+def _peers(entity: Entity, scene: Scene) -> list[Entity]:
+    if entity.get("gpu"):
+        rest = entity.without("gpu")
+        return [gpu.with_(**rest.as_dict()) for gpu in scene.gpus if gpu.get("gpu") != entity.get("gpu")]
+    rest = entity.without("engine")
+    around = [*scene.peers, *scene.engines]
+    return [e.with_(**rest.as_dict()) for e in around if e.get("engine") != entity.get("engine")]
+
+
+def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
+    subjects = scene.subjects(test.on) if test.on else [subject]
+    since = scene.onset - test.within_s
+    for event in scene.events:
+        if event.at < since:
+            break
+        if not re.fullmatch(test.event, event.kind) or not any(_about(one, event.entity) for one in subjects):
+            continue
+        detail = dict(event.detail)
+        if test.key and not re.fullmatch(test.key, detail.get("key", "")):
+            continue
+        if any(not re.fullmatch(pattern, detail.get(name, "")) for name, pattern in test.where.items()):
+            continue
+        if test.lower and not _is_lower(detail):
+            continue
+        lead = scene.onset - event.at
+        if test.first and lead < -scene.uncertainty(("", event.entity, "")):
+            continue
+        who = label(event.entity, scene.state.facts)
+        return Finding(True, f"{who}: {event.text}, {_order(lead)}", None, 1.0, lead, event)
+    return Finding(False, test.says)
+
+
+def _about(subject: Entity, entity: Entity) -> bool:
+    # "chat" speaks for its ranks "chat/0", "chat/1"; the service for everybody
+    if subject.covers(entity):
+        return True
+    name, theirs = subject.get("engine"), entity.get("engine")
+    return bool(name and theirs and name.rpartition("/")[0] == theirs)
+
+
+def _is_lower(detail: Mapping[str, str]) -> bool:
+    try:
+        return float(detail.get("after", "")) < float(detail.get("before", ""))
+    except ValueError:
+        return False
+
+
+def sentence(shift: Shift, scene: Scene, lead: float | None) -> str:
+    """Return what a series did, with number, baseline and lead."""
+    signal = signals()[shift.key[0]]
+    who = label(shift.key[1], scene.state.facts)
+    stat = "" if shift.key[2] == "value" else f" {shift.key[2]}"
+    now = show(shift.now, signal.unit)
+    if shift.usual is None:
+        return f"{signal.title}{stat} [{who}] {now}, no baseline"
+    if shift.score < 0.1:
+        return f"{signal.title}{stat} [{who}] {now}, unchanged"
+    text = f"{signal.title}{stat} [{who}] {show(shift.usual, signal.unit)} -> {now}"
+    return f"{text}, {_order(lead)}" if lead is not None else text
+
+
+def _order(lead: float | None) -> str:
+    if lead is None or lead in (inf, -inf):
+        return "order unknown"
+    if abs(lead) <= 10.0:
+        return "moved with it"
+    far = f"{abs(lead):.0f} s" if abs(lead) < 120 else f"{abs(lead) / 60:.0f} min"
+    return f"{far} before" if lead > 0 else f"{far} after"

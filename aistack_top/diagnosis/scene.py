@@ -1,0 +1,219 @@
+"""Everything around one incident: whom it is about, how each series moved, which part of the time grew.
+
+What is looked at is what a cause could be: the engine's own series, its GPUs, the host, its peers, calls and what
+stands around them. Each series is measured once, when it is asked for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from aistack_top.diagnosis.excursion import Excursion
+from aistack_top.diagnosis.payers import new_versions
+from aistack_top.diagnosis.shift import Shift, measure
+from aistack_top.entity import SERVICE, Entity
+from aistack_top.links import engines_serving, gpus_of
+from aistack_top.signals import Signal, signals
+from aistack_top.state import State
+from aistack_top.tick import Event, SeriesKey
+
+WIDE_LEAD_S = 10.0
+"""Two grid steps: a smaller lead is no order."""
+
+FINISH = ("finish", "first_token")
+"""Recorded when a request has got that far: such a series lags, and earns neither lead nor penalty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a request's time: what a mean request waits there, before and now, in seconds."""
+
+    name: str
+    before: float
+    now: float
+
+    @property
+    def rise(self) -> float:
+        """Seconds that a mean request waits longer than before."""
+        return max(self.now - self.before, 0.0)
+
+
+_PARTS = (
+    ("queue", "serving.queue_time", "engine"),
+    ("prefill", "serving.prefill_time", "engine"),
+    ("decode", "serving.decode_time", "engine"),
+    ("guardrail", "calls.guardrail.latency", "rail"),
+    ("guardrail", "guardrail.latency", "rail"),
+    ("retrieval", "calls.retrieval.latency", "service"),
+)
+
+
+@dataclass
+class Scene:
+    """One incident's surroundings, as known at ``until``. ``place`` is an engine, a model, a rail, or the service."""
+
+    state: State
+    place: Entity
+    onset: float
+    until: float
+    excursions: tuple[Excursion, ...] = ()
+    _shifts: dict[SeriesKey, Shift | None] = field(default_factory=dict)
+
+    @cached_property
+    def all_engines(self) -> list[Entity]:
+        """Every engine of which anything is known."""
+        known = self.state.timeline.entities("serving.requests.running")
+        return list({Entity.of(engine=name): None for e in known if (name := e.get("engine"))})
+
+    @cached_property
+    def engines(self) -> list[Entity]:
+        """The engines that it is about."""
+        name = self.place.get("engine")
+        if name:
+            return [Entity.of(engine=name)]
+        out = {e.key[1].get("engine"): None for e in self.excursions}
+        found = [Entity.of(engine=name) for name in out if name]
+        if found:
+            return found
+        model = self.place.get("model")
+        if model:
+            return [Entity.of(engine=name) for name in engines_serving(model, self.state.facts)]
+        return self.all_engines
+
+    @cached_property
+    def models(self) -> set[str]:
+        """The models that these engines serve."""
+        return {model for engine in self.engines if (model := self.state.facts.get(engine, "model"))}
+
+    @cached_property
+    def peers(self) -> list[Entity]:
+        """The other engines that serve the same model."""
+        return [
+            engine
+            for engine in self.all_engines
+            if engine not in self.engines and self.state.facts.get(engine, "model") in self.models
+        ]
+
+    @cached_property
+    def linked(self) -> bool:
+        """Whether the GPUs of these engines are known by a proof."""
+        return bool(self.engines) and all(gpus_of(engine, self.state.facts) for engine in self.engines)
+
+    @cached_property
+    def gpus(self) -> list[Entity]:
+        """The GPUs of these engines; all there are where no link is proven."""
+        known = self.state.timeline.entities("gpu.utilization") or self.state.timeline.entities("gpu.clock.sm")
+        if not self.linked:
+            return list(dict.fromkeys(Entity.of(gpu=name) for e in known if (name := e.get("gpu"))))
+        return list(dict.fromkeys(gpu for engine in self.engines for gpu in gpus_of(engine, self.state.facts)))
+
+    def subjects(self, about: str) -> list[Entity]:
+        """Return whom a rule about engines, GPUs, rails ... can be about here."""
+        if about == "engine":
+            return self.engines
+        if about == "gpu":
+            return self.gpus
+        if about == "peer":
+            return self.peers
+        if about == "rail":
+            rails = (*self._having("guardrail.latency"), *self._having("calls.guardrail.latency"))
+            rails = (*rails, *self._having("guardrail.hits"))
+            return list(dict.fromkeys(Entity.of(rail=name) for e in rails if (name := e.get("rail"))))
+        return [SERVICE]
+
+    def _having(self, signal: str) -> list[Entity]:
+        return self.state.timeline.entities(signal)
+
+    def shift(self, key: SeriesKey) -> Shift | None:
+        """Return how a series moved; None where it says nothing."""
+        if key not in self._shifts:
+            signal = signals().get(key[0])
+            timeline = self.state.timeline
+            found = measure(timeline, key, signal, self.onset, self.until) if signal is not None else None
+            self._shifts[key] = found
+        return self._shifts[key]
+
+    def keys(self) -> Iterable[SeriesKey]:
+        """Return the series that could be a cause here."""
+        engines, gpus = set(self.engines), set(self.gpus)
+        table = signals()
+        for key in list(self.state.timeline.keys()):
+            signal = table.get(key[0])
+            if signal is None or signal.kind == "symptom" or key[2] not in ("value", _stat_of(signal)):
+                continue
+            entity = key[1]
+            engine, gpu = entity.get("engine"), entity.get("gpu")
+            if engine is not None and Entity.of(engine=engine) not in engines:
+                continue
+            if gpu is not None and Entity.of(gpu=gpu) not in gpus:
+                continue
+            model = entity.get("model")
+            if engine is None and model is not None and self.models and model not in self.models:
+                continue
+            yield key
+
+    def lead(self, shift: Shift) -> float | None:
+        """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""
+        signal = signals()[shift.key[0]]
+        if shift.moved_at is None or signal.recorded in FINISH:
+            return None
+        lead = self.onset - shift.moved_at
+        return lead if abs(lead) > self.uncertainty(shift.key) else 0.0
+
+    def uncertainty(self, key: SeriesKey) -> float:
+        """Return the seconds within which the order of two series is unknown: steps of both, and clocks."""
+        source = self.state.source_of(key[0], key[1])
+        record = self.state.health.newest.get(source)
+        extra = 0.0
+        if record is not None:
+            extra = record[1].interval_s + (record[1].clock_uncertainty_s or 0.0)
+        return WIDE_LEAD_S + extra
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """What happened and was known, and versions that came into use, newest first."""
+        known = [event for event in self.state.events if event.at <= self.until and event.seen <= self.until + 1.0]
+        known += new_versions(self.state, self.onset, self.until, self.models)
+        return sorted(known, key=lambda event: event.at, reverse=True)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of a request's time that are known, each the worst of its engines or rails."""
+        found: dict[str, Part] = {}
+        for name, signal, about in _PARTS:
+            if name in found and about != "rail":
+                continue
+            for subject in self.subjects(about):
+                shift = self.shift((signal, subject, "mean"))
+                if shift is None or shift.usual is None:
+                    continue
+                part = Part(name, shift.usual, shift.top)
+                if name not in found or part.rise > found[name].rise:
+                    found[name] = part
+        self._queue_by_first_token(found)
+        return list(found.values())
+
+    def _queue_by_first_token(self, found: dict[str, Part]) -> None:
+        # queue time is recorded at the end of a request, TTFT at its first token: in a jam TTFT knows it sooner
+        for engine in self.engines:
+            shift = self.shift(("serving.ttft", engine, "mean"))
+            prefill = found.get("prefill", Part("prefill", 0.0, 0.0))
+            if shift is None or shift.usual is None:
+                continue
+            queue = found.get("queue", Part("queue", 0.0, 0.0))
+            waited = Part("queue", queue.before, queue.before + max(shift.top - shift.usual - prefill.rise, 0.0))
+            if waited.rise > queue.rise:
+                found["queue"] = waited
+
+    def share(self, names: Iterable[str]) -> float | None:
+        """Return which share of the rise stands in some parts; None where no part is known or none grew."""
+        parts = self.parts
+        total = sum(part.rise for part in parts)
+        if total <= 0.0:
+            return None
+        wanted = set(names)
+        return sum(part.rise for part in parts if part.name in wanted) / total
+
+
+def _stat_of(signal: Signal) -> str:
+    return "mean" if signal.form == "quantiles" else "value"

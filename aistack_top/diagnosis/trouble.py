@@ -1,0 +1,167 @@
+"""One incident while it lives: what it is made of, when it is looked at anew, and its versions."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aistack_top.diagnosis.excursion import Excursion
+from aistack_top.diagnosis.judge import Opinion, judge, moments, payers
+from aistack_top.diagnosis.model import CallsEvidence, Incident, Moment, Symptom
+from aistack_top.diagnosis.scene import Scene
+from aistack_top.entity import Entity
+from aistack_top.plain import plain
+from aistack_top.state import State
+from aistack_top.tick import Event, SeriesKey
+
+REVIEWS_S = (0.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0)
+"""Seconds after the detection at which it is judged anew: evidence that is recorded late comes in meanwhile."""
+
+ALARM_S = 300.0
+"""A hardware error without a symptom is told for so long."""
+
+GREW = 1.25
+_PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.latency")
+
+
+@dataclass
+class Trouble:
+    """An incident being followed. Times are seconds since the epoch."""
+
+    place: Entity
+    onset: float
+    detected: float
+    excursions: list[Excursion]
+    event: Event | None = None
+    end: float | None = None
+    dismissed: bool = False
+    opinion: Opinion | None = None
+    _reviewed: int = 0
+    _told_peak: float = 0.0
+    _calls: CallsEvidence | None = None
+    _moments: tuple[Moment, ...] = ()
+    _name: str = field(default="")
+
+    @property
+    def name(self) -> str:
+        """Its id: when and where it was first seen."""
+        if not self._name:
+            when = datetime.fromtimestamp(self.detected, UTC)
+            where = "-".join(value for _, value in self.place.pairs) or "service"
+            self._name = plain(f"i-{when:%Y%m%dT%H%M%S}-{where}", 80)
+        return self._name
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on."""
+        return self.end is None
+
+    def join(self, excursion: Excursion) -> None:
+        """Take another symptom; one that had ended goes on."""
+        self._wake(excursion.detected)
+        self.excursions.append(excursion)
+        if self.detected - excursion.onset < 300.0:
+            self.onset = min(self.onset, excursion.onset)
+
+    def alarm(self, event: Event) -> None:
+        """Take another event."""
+        self._wake(event.seen)
+        self.event = self.event or event
+        self.onset = min(self.onset, event.at)
+
+    def step(self, state: State, at: float, seen: float, touched: bool) -> Incident | None:
+        """Go on to a grid time; return a version if there is something to tell."""
+        if self.end is not None:
+            return None
+        ended = self._ended(state, at)
+        if ended is not None:
+            self.end = max(ended, self.onset)
+            return self._version(state, seen)
+        due = self._reviewed < len(REVIEWS_S) and at - self.detected >= REVIEWS_S[self._reviewed]
+        if touched or due or self.opinion is None:
+            while self._reviewed < len(REVIEWS_S) and at - self.detected >= REVIEWS_S[self._reviewed]:
+                self._reviewed += 1
+            self._review(state, at)
+            return self._version(state, seen)
+        if self.excursions and self.symptom(state).peak > GREW * self._told_peak:
+            return self._version(state, seen)
+        return None
+
+    def main(self) -> Excursion | None:
+        """Return the excursion that people feel most: first tokens and tokens before what is measured around them."""
+
+        def standing(excursion: Excursion) -> tuple[int, float]:
+            signal = excursion.key[0]
+            place = _PREFERRED.index(signal) if signal in _PREFERRED else len(_PREFERRED)
+            return place, -(excursion.ratio or 0.0)
+
+        return min(self.excursions, key=standing) if self.excursions else None
+
+    def symptom(self, state: State) -> Symptom:
+        """Return what is wrong."""
+        main = self.main()
+        if main is not None:
+            signal, entity, stat = main.key
+            return Symptom(signal, entity, main.usual, main.peak, main.ratio, stat)
+        event = self.event
+        signal = _SIGNAL_OF.get(event.kind if event else "", "serving.engine.frozen")
+        about = event.entity if event else self.place
+        sample = state.timeline.sample((signal, about, "value"), state.now, 60.0)
+        return Symptom(signal, about, 0.0, sample.number if sample else 1.0, None)
+
+    def _wake(self, at: float) -> None:
+        if self.end is not None:
+            self.end = None
+            self.detected = at
+            self._reviewed = 0
+
+    def _ended(self, state: State, at: float) -> float | None:
+        if any(excursion.end is None for excursion in self.excursions):
+            return None
+        if self.event is not None and self.event.kind == "frozen":
+            name = self.event.entity.get("engine") or ""
+            sample = state.timeline.sample(("serving.engine.frozen", Entity.of(engine=name), "value"), at, 30.0)
+            if sample is not None and sample.number > 0:
+                return None
+            if not self.excursions:
+                return at
+        if self.excursions:
+            return max(excursion.end or at for excursion in self.excursions)
+        return at if at - self.detected >= ALARM_S else None
+
+    def _review(self, state: State, at: float) -> None:
+        scene = Scene(state, self.place, self.onset, at, tuple(self.excursions))
+        main = self.main()
+        key: SeriesKey | None = main.key if main is not None else None
+        baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
+        self.opinion = judge(scene, self.symptom(state), key, baseline)
+        self._calls = payers(scene)
+        self._moments = moments(scene)
+
+    def _version(self, state: State, seen: float) -> Incident | None:
+        opinion = self.opinion
+        if opinion is None:
+            return None
+        symptom = self.symptom(state)
+        self._told_peak = symptom.peak
+        return Incident(
+            id=self.name,
+            revised=seen,
+            onset=self.onset,
+            detected=self.detected,
+            end=self.end,
+            symptom=symptom,
+            strength=opinion.strength,
+            layer=opinion.layer,
+            cause=opinion.cause,
+            verdict=opinion.verdict,
+            candidates=opinion.candidates,
+            ruled_out=opinion.ruled_out,
+            blind_spots=opinion.blind_spots,
+            events=self._moments,
+            calls=self._calls,
+            place=self.place,
+            baseline_s=max((excursion.baseline_s for excursion in self.excursions), default=0.0),
+            dismissed=self.dismissed,
+        )
+
+
+_SIGNAL_OF = {"ecc": "gpu.ecc.uncorrected", "xid": "gpu.recovery_action"}
