@@ -23,7 +23,10 @@ HELD_BACK = 12
 FEWEST = 36
 """Three minutes of baseline; with fewer only absolute floors speak."""
 
-NEEDED, NEEDED_STRONG = 6, 3
+NEEDED, NEEDED_FAR, NEEDED_STRONG = 12, 6, 3
+"""Grid samples in a row: a minute for what is just outside, less for what is a third over the limit, or twice."""
+
+FAR, STRONG = log(1.3), log(2.0)
 CALM_S = 60.0
 SILENT_S = 300.0
 """A symptom that says nothing for so long has ended, as far as anybody can tell."""
@@ -79,7 +82,7 @@ class SymptomWatch:
     _raw: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
     _waiting: deque[float] = field(default_factory=lambda: deque(maxlen=HELD_BACK))
     _past: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
-    _hits: deque[int] = field(default_factory=lambda: deque(maxlen=SMOOTH))
+    _out: int = 0
     _since_fit: int = 0
     _middle: float = 0.0
     _limit: float = inf
@@ -111,15 +114,19 @@ class SymptomWatch:
         if self.excursion is not None:
             return self._while_open(at, smooth, level, limit)
         out = len(self._recent) >= 3 and level > limit
-        strong = out and level > limit + log(2.0)
-        self._hits.append(2 if strong else 1 if out else 0)
-        needed = NEEDED_STRONG if strong else NEEDED
-        newest = list(self._hits)[-needed:]
-        if len(newest) == needed and all(newest) and value > exp(limit):
+        self._out = self._out + 1 if out else 0
+        over = level - limit
+        needed = NEEDED_STRONG if over > STRONG else NEEDED_FAR if over > FAR else NEEDED
+        if self._out >= needed and value > exp(limit):
             return self._open(at, smooth)
         if not out:
             self._learn(level)
         return None
+
+    def ignore(self, peak: float) -> None:
+        """Take a peak for harmless: only what goes a tenth beyond it is an excursion from now on."""
+        if self.limits.absolute is not None or len(self._past) >= FEWEST:
+            self.raised *= max(1.1 * peak / exp(self._threshold()), 1.0)
 
     def _learn(self, level: float) -> None:
         if len(self._waiting) == HELD_BACK:
@@ -186,5 +193,5 @@ class SymptomWatch:
         excursion, self.excursion = self.excursion, None
         if excursion is not None:
             excursion.end = end
-        self._hits.clear()
+        self._out = 0
         return excursion

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aistack_top.feed import Bounds, Feed
-from aistack_top.tick import Tick
+from aistack_top.diagnosis.model import Incident
+from aistack_top.feed import Bounds, Feed, Keeper
+from aistack_top.tick import Mark, Tick
 
 if TYPE_CHECKING:
     from aistack_top.diagnosis.watch import Watch
@@ -15,14 +16,19 @@ STEPS = 2
 
 
 class WatchingFeed:
-    """Puts the watch between the sources and whoever records or shows them.
+    """Puts the watch between the sources and whoever records or shows them."""
 
-    A feed that tells incidents itself (a recording) needs none: theirs are passed on as they were.
-    """
-
-    def __init__(self, feed: Feed, watch: "Watch | None" = None) -> None:
+    def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._watch = watch
+        self._made: Watch | None = None
+
+    @property
+    def _watch(self) -> "Watch":
+        if self._made is None:
+            from aistack_top.diagnosis.watch import Watch
+
+            self._made = Watch(STEPS)
+        return self._made
 
     def bounds(self) -> Bounds:
         """See `Feed.bounds`."""
@@ -30,14 +36,13 @@ class WatchingFeed:
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
-        if self._watch is None:
-            from aistack_top.diagnosis.watch import Watch
+        async for tick in self._feed.ticks():
+            yield self.watched(tick)
 
-            self._watch = Watch(STEPS)
-        stream = self._feed.ticks()
-        async for tick in stream:
-            found = self._watch.take(tick)
-            yield replace(tick, incidents=(*tick.incidents, *found)) if found else tick
+    def watched(self, tick: Tick) -> Tick:
+        """Return a tick with what is found in it; for a past that does not come through the feed, too."""
+        found = (*_left_open(tick), *self._watch.take(tick))
+        return replace(tick, incidents=(*tick.incidents, *found)) if found else tick
 
     def seek(self, at: float) -> None:
         """See `Feed.seek`."""
@@ -47,6 +52,23 @@ class WatchingFeed:
         """See `Feed.set_speed`."""
         self._feed.set_speed(speed)
 
+    def keep(self, mark: Mark) -> bool:
+        """See `aistack_top.feed.Keeper`; a dismissed incident's symptoms must rise further to be told again."""
+        if mark.kind == "dismissed":
+            self._watch.dismiss(mark.about)
+        feed: object = self._feed
+        return isinstance(feed, Keeper) and feed.keep(mark)
+
     async def aclose(self) -> None:
         """See `Feed.aclose`."""
         await self._feed.aclose()
+
+
+def _left_open(tick: Tick) -> list[Incident]:
+    """Return an end for each incident that a recording before this start left open: nobody saw how it went on."""
+    if not tick.reset:
+        return []
+    newest = {incident.id: incident for incident in tick.incidents}
+    return [
+        replace(one, end=tick.at, revised=max(tick.seen, one.revised)) for one in newest.values() if one.end is None
+    ]

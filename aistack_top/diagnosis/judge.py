@@ -1,5 +1,6 @@
 """From a scene to a verdict: rank what moved, read the rules, say how sure, what it was not and what was not seen."""
 
+import re
 from dataclasses import dataclass
 
 from aistack_top.cause_slugs import Cause
@@ -43,7 +44,8 @@ class _Ranked:
 
 def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baseline_s: float) -> Opinion:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
-    readings = [reading for rule in rules() for reading in read(rule, scene)]
+    apt = [rule for rule in rules() if not rule.symptom or re.fullmatch(rule.symptom, symptom.signal)]
+    readings = [reading for rule in apt for reading in read(rule, scene)]
     ranked = sorted(
         (_Ranked(_score(r, scene), r) for r in readings if r.established), key=lambda one: one.score, reverse=True
     )
@@ -115,7 +117,7 @@ def candidates(scene: Scene, symptom: SeriesKey | None, readings: list[Reading])
             if finding.key is not None:
                 causes.setdefault(finding.key, reading.rule.slug)
     rough: list[tuple[float, Shift]] = []
-    for key in scene.keys():
+    for key in scene.series():
         shift = scene.shift(key)
         if shift is not None and shift.usual is not None and shift.score > 0.1:
             weight = CLASS_WEIGHT[signals()[key[0]].kind]

@@ -76,6 +76,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1.0
     local: bool = True
     alone: bool = False
+    symptom: str = ""
+    """A pattern of signals: it explains these symptoms and no others."""
+
     strongest: Literal["shown", "likely", "possible"] = "shown"
 
 
@@ -217,6 +220,8 @@ def _series(test: Test, shift: Shift, scene: Scene) -> Finding:
     if holds and test.first and lead is not None and lead < 0:
         holds = False
     score = shift.score * (0.3 + 0.7 * shift.novelty) if test.rose or test.fell else max(shift.score, 0.5)
+    if holds and signals()[shift.key[0]].kind == "flag":
+        score = 1.0  # how far a flag moved says nothing
     return Finding(holds, sentence(shift, scene, lead), shift.key, score, lead)
 
 

@@ -133,7 +133,7 @@ class Scene:
             self._shifts[key] = found
         return self._shifts[key]
 
-    def keys(self) -> Iterable[SeriesKey]:
+    def series(self) -> Iterable[SeriesKey]:
         """Return the series that could be a cause here."""
         engines, gpus = set(self.engines), set(self.gpus)
         table = signals()

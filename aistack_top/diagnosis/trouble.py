@@ -18,6 +18,9 @@ REVIEWS_S = (0.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0)
 ALARM_S = 300.0
 """A hardware error without a symptom is told for so long."""
 
+SETTLED_S = 15.0
+"""An event's own signal may come a scrape after it."""
+
 GREW = 1.25
 _PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.latency")
 
@@ -115,6 +118,8 @@ class Trouble:
 
     def _ended(self, state: State, at: float) -> float | None:
         if any(excursion.end is None for excursion in self.excursions):
+            return None
+        if self.event is not None and at - self.event.at < SETTLED_S:
             return None
         if self.event is not None and self.event.kind == "frozen":
             name = self.event.entity.get("engine") or ""

@@ -67,12 +67,12 @@ class Watch:
         return tuple(found)
 
     def dismiss(self, name: str) -> bool:
-        """Learn that a person called an incident none: its symptoms must rise twice as far to be told again."""
+        """Learn that a person called an incident none: its symptoms must rise further than this to be told again."""
         for trouble in self._troubles:
             if trouble.name == name:
                 trouble.dismissed = True
                 for excursion in trouble.excursions:
-                    self._watches[excursion.key].raised *= 2.0
+                    self._watches[excursion.key].ignore(excursion.peak)
                 return True
         return False
 

@@ -90,7 +90,9 @@ def blind_spots(scene: Scene, baseline_s: float) -> tuple[str, ...]:
     table = signals()
     told = {table[key[0]].layer for key in scene.state.timeline if key[0] in table}
     silent = [layer for layer in LAYERS[:7] if layer not in told]
-    found += [f"no {layer} data: no source tells anything about this layer" for layer in silent]
+    found += [f"nothing is known of the {layer} layer: no source tells anything about it" for layer in silent]
+    if "compute" in told and not any(key[0].startswith("gpu.") for key in scene.state.timeline):
+        found.append("nothing is known of the GPUs")
     for _, health in scene.state.health.at(scene.until):
         if health.status in BAD:
             since = "" if health.age_s is None else f", last data {age(health.age_s)} ago"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aistack_top.clock import WallClock
 from aistack_top.diagnosis import report
+from aistack_top.diagnosis.anew import anew, differences
 from aistack_top.diagnosis.document import document
 from aistack_top.diagnosis.report import Report, Told
 from aistack_top.frame import Frame
@@ -53,9 +54,11 @@ def run(path: Path, at: str | None, form: Form) -> int:
 
 
 async def _report(session: Session, until: float) -> Report:
-    known = (await _frame(session, until, 1.0)).incidents
+    recorded = (await _frame(session, until, 1.0)).incidents
+    computed = await anew(session, until)
+    session.problems.extend(differences(recorded, computed))
     found = []
-    for incident in report.ordered(known):
+    for incident in report.ordered(computed or recorded):
         start, end = report.window(incident, session.start, until)
         frame = await _frame(session, end, min(end - start + 60.0, MOST_SPAN_S))
         found.append(Told(incident, report.charts(incident, frame, session.start)))

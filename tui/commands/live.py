@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aistack_top.clock import Clock, WallClock
+from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Bounds, Feed, LateFeed
 from aistack_top.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
@@ -43,7 +44,7 @@ def run(options: Options) -> int:
         if state is None:
             notes.append(f"not recorded: {NO_STATE}")
         if state is None or not (options.ring and config.recording.ring):
-            return await asyncio.to_thread(live)
+            return WatchingFeed(await asyncio.to_thread(live))
         ring = state / ring_name(options)
         return await asyncio.to_thread(ringed, live, ring, config, clock, node, notes)
 
@@ -89,9 +90,10 @@ def ringed(live: Callable[[], Feed], path: Path, config: Config, clock: Clock, n
         ring = open_ring(path, node=node, clock=clock, keep_s=keep_s, most_bytes=most)
     except SessionError as error:
         notes.append(f"not recorded: {error.msg}")
-        return live()
+        return WatchingFeed(live())
     if isinstance(ring, Recorder):
-        return RememberingFeed(RecordingFeed(live(), ring), clock, notes)
+        watching = WatchingFeed(live())
+        return RememberingFeed(RecordingFeed(watching, ring), clock, notes, watching)
     return SessionFeed(ring, clock, at=ring.end, follow=True, span_s=REMEMBERED_S)
 
 
@@ -101,8 +103,8 @@ class RememberingFeed:
     What is wrong with the recording stands in ``notes`` for as long as it is so.
     """
 
-    def __init__(self, feed: "RecordingFeed", clock: Clock, notes: list[str]) -> None:
-        self._feed, self._clock = feed, clock
+    def __init__(self, feed: "RecordingFeed", clock: Clock, notes: list[str], watching: WatchingFeed) -> None:
+        self._feed, self._clock, self._watching = feed, clock, watching
         self._notes = notes
         self._told: str | None = None
 
@@ -114,7 +116,7 @@ class RememberingFeed:
         """See `aistack_top.feed.Feed.ticks`."""
         past = await self._past()
         if past is not None:
-            yield past
+            yield self._watching.watched(past)
         async for tick in self._feed.ticks():
             self._tell(self._feed.recorder.problem)
             yield tick
@@ -129,6 +131,8 @@ class RememberingFeed:
 
     def keep(self, mark: Mark) -> bool:
         """See `aistack_top.feed.Keeper`."""
+        if mark.kind == "dismissed":
+            self._watching.keep(mark)
         return self._feed.keep(mark)
 
     async def aclose(self) -> None:

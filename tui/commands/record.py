@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aistack_top.clock import WallClock
+from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Feed
 from aistack_top.plain import plain
 from aistack_top.session.errors import SessionError
@@ -40,7 +41,7 @@ def run(options: Options, output: Path | None, duration: str | None, keep: str |
     except SessionError as error:
         fail(str(error))
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
-    readings = asyncio.run(_record(RecordingFeed(feed, recorder), recorder, seconds))
+    readings = asyncio.run(_record(RecordingFeed(WatchingFeed(feed), recorder), recorder, seconds))
     print(f"{readings} readings in {path}", file=sys.stderr)
     return 0
 

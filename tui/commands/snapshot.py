@@ -7,6 +7,7 @@ import sys
 
 from aistack_top import snapshot
 from aistack_top.clock import WallClock
+from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Feed
 from aistack_top.state import State
 from collectors import assemble
@@ -24,7 +25,7 @@ def run(options: Options, as_json: bool, settle: float, endpoints: tuple[str, ..
         feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), state_folder(), node)
     except ConfigError as error:
         fail("\n".join(error.problems))
-    return show(asyncio.run(collect(feed, settle)), node, as_json)
+    return show(asyncio.run(collect(WatchingFeed(feed), settle)), node, as_json)
 
 
 async def collect(feed: Feed, settle: float) -> State:

@@ -1,0 +1,196 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aistack_top.cause_slugs import Cause
+from aistack_top.diagnosis.document import decode, encode
+from aistack_top.diagnosis.feed import WatchingFeed
+from aistack_top.diagnosis.rules import rules, symptoms
+from aistack_top.diagnosis.watch import Watch
+from aistack_top.entity import Entity
+from aistack_top.signals import signals
+from aistack_top.tick import Event, Mark, Tick
+from tests.aistack_top.diagnosis.made import incident
+from tests.aistack_top.diagnosis.plant import START, Plant, bent, both, engine, gpu, only, watch
+from tests.fakes.feed import FakeFeed
+
+SLOW = {"serving__ttft": 6.0, "serving__prefill_time": 6.0}
+
+
+def throttled(at, signal, who):
+    return 0.9 if at >= 1000 and who in ("GPU-0/hw_thermal",) and signal == "gpu.throttle" else 1.0
+
+
+def event(second, kind, about, text="", severity="warning", **detail):
+    at = START + second
+    return {second: (Event(at, at, "compute", kind, severity, about, text or kind, "s", tuple(detail.items())),)}
+
+
+THERMAL = both(throttled, bent(1000, gpu__clock__sm=0.5, gpu__temperature=1.4), bent(1020, **SLOW))
+
+
+def test_nothing_happens_on_constants_or_noise():
+    assert watch(Plant(noise=0.0), 3000) == {}
+    assert watch(Plant(noise=0.05, engines=2), 3000) == {}
+
+
+def test_heat_that_comes_first_and_explains_the_size_is_shown():
+    found = only(watch(Plant(THERMAL)))
+    assert (found.cause, found.strength, found.layer) == (Cause.THERMAL_THROTTLE, "shown", "compute")
+    assert abs(found.onset - START - 1020) <= 10
+    assert found.detected - found.onset <= 60
+    assert found.symptom.entity == engine(0)
+    assert 4.0 < found.symptom.ratio < 8.0
+    assert found.verdict.why.startswith("shown by: heat")
+    assert any("SM clock" in text and "before" in text for text in found.verdict.support)
+    assert any(out.cause is Cause.POWER_BRAKE for out in found.ruled_out)
+    assert found.candidates[0].cause is Cause.THERMAL_THROTTLE
+    assert any("training" in text for text in found.blind_spots)
+
+
+def test_without_a_proven_link_a_gpu_is_only_possible():
+    found = only(watch(Plant(THERMAL, linked=False)))
+    assert (found.cause, found.strength) == (Cause.THERMAL_THROTTLE, "possible")
+    assert any("not known" in text for text in found.blind_spots)
+
+
+def test_with_the_gpus_unseen_the_cause_is_not_seen():
+    found = only(watch(Plant(THERMAL, nvml=False)))
+    assert (found.cause, found.strength) == (Cause.UNKNOWN, "unknown")
+    assert any("compute" in text or "GPU" in text for text in found.blind_spots)
+
+
+def test_a_clock_that_fell_after_the_symptom_did_not_cause_it():
+    late = both(
+        lambda at, signal, who: 0.9 if at >= 1200 and who == "GPU-0/hw_thermal" else 1.0,
+        bent(1200, gpu__clock__sm=0.5),
+        bent(1000, **SLOW),
+    )
+    found = only(watch(Plant(late)))
+    assert found.cause is not Cause.THERMAL_THROTTLE
+
+
+def test_a_cause_in_a_part_that_did_not_grow_is_not_first():
+    rail_too = both(bent(1000, guardrail__latency=2.5, serving__ttft=10.0, serving__prefill_time=12.0))
+    versions = watch(Plant(rail_too))
+    assert all(found[-1].strength != "shown" for found in versions.values())
+
+
+DECODE = {"serving__itl": 3.0, "serving__decode_time": 3.0}
+QUEUE = {"serving__ttft": 8.0, "serving__queue_time": 80.0}
+BUSY = {"host__cpu__utilization": 3.2, "host__cpu__run_queue": 4.0}
+NOTICE = event(985, "notice", Entity.of(node="n"), "gone in 120 s")
+XID_79 = event(1000, "xid", gpu(0), "XID 79", "critical", code="79", group="hardware")
+SIGNATURES = {
+    Cause.POWER_BRAKE: (both(bent(990, gpu__clock__sm=0.4), bent(1010, **SLOW)), {}),
+    Cause.TRAFFIC_SURGE: (both(bent(980, serving__requests__arrived=2.0), bent(1010, **SLOW)), {}),
+    Cause.LONG_PROMPTS: (bent(1000, serving__prompt_tokens__per_request=3.0, **SLOW), {}),
+    Cause.LONG_OUTPUTS: (bent(1000, serving__generation_tokens__per_request=2.5, **QUEUE), {}),
+    Cause.PREFIX_CACHE: (bent(1000, serving__prefix_cache__hit_ratio=0.05, **SLOW), {}),
+    Cause.CPU_STARVATION: (both(bent(985, **BUSY), bent(1000, **DECODE)), {}),
+    Cause.NVLINK: (both(bent(990, gpu__nvlink__active=0.5), bent(1000, **DECODE)), {}),
+    Cause.GUARDRAIL_SLOW: (bent(1000, guardrail__latency=40.0), {}),
+    Cause.GUARDRAIL_HITS: (bent(1000, guardrail__hits=30.0), {}),
+    Cause.SPOT_NOTICE: (bent(1010, **SLOW), NOTICE),
+    Cause.XID: (bent(1010, **SLOW), XID_79),
+}
+
+
+@pytest.mark.parametrize("cause", SIGNATURES)
+def test_each_cause_is_found_by_its_signature(cause):
+    bend, events = SIGNATURES[cause]
+    if cause is Cause.POWER_BRAKE:
+        bend = both(bend, lambda at, s, who: 0.9 if at >= 990 and who == "GPU-0/hw_power_brake" else 1.0)
+    versions = watch(Plant(bend, events=events))
+    assert [found[-1].cause for found in versions.values()] == [cause]
+
+
+def test_an_application_xid_is_no_cause():
+    applied = event(1000, "xid", gpu(0), "XID 31", "critical", code="31", group="application")
+    found = only(watch(Plant(bent(1010, **SLOW), events=applied)))
+    assert found.cause is Cause.UNKNOWN
+
+
+def test_a_frozen_engine_is_trouble_without_a_latency():
+    frozen = event(1000, "frozen", engine(0), "chat-0 is frozen", "critical")
+    found = only(watch(Plant(bent(1000, 1200, serving__engine__frozen=1.1), events=frozen)))
+    assert (found.cause, found.strength) == (Cause.FROZEN_ENGINE, "shown")
+    assert found.end is not None
+    assert found.end - START < 1260
+
+
+def test_a_slow_replica_is_seen_beside_its_peer():
+    def bend(at, signal, who):
+        return 2.5 if at >= 1000 and who == "chat-1" and signal in ("serving.itl", "serving.decode_time") else 1.0
+
+    found = only(watch(Plant(bend, engines=2)))
+    assert (found.cause, found.place) == (Cause.SLOW_REPLICA, engine(1))
+    assert found.strength in ("likely", "possible")
+
+
+def test_a_start_in_the_middle_says_so_and_is_never_shown():
+    versions = watch(Plant(both(THERMAL, bent(0, serving__ttft=10.0))), 1400, start=1100)
+    for found in versions.values():
+        assert all(version.strength in ("possible", "unknown") for version in found)
+        assert found[-1].verdict.blind[0].startswith("no baseline (")
+    assert versions
+
+
+def test_a_lost_source_is_an_incident_and_ends_with_its_return():
+    found = only(watch(Plant(down={"nvml": (600, 900)})))
+    assert (found.cause, found.strength, found.symptom.signal) == (Cause.SOURCE_LOST, "shown", "source.up")
+    assert abs(found.end - START - 900) <= 10
+
+
+def test_later_symptoms_join_and_an_incident_ends_when_they_do():
+    bend = both(bent(1000, 1300, **SLOW), bent(1060, 1200, serving__itl=3.0))
+    found = only(watch(Plant(bend)))
+    assert abs(found.end - START - 1300) <= 60
+    versions = watch(Plant(both(bend, bent(1420, 1500, **SLOW))), 1700)
+    assert len(versions) == 1  # within five minutes it is the same one
+
+
+def test_a_dismissed_incident_must_rise_further_to_be_told_again():
+    plant, watching, names = Plant(both(bent(600, 800, **SLOW), bent(1800, 2000, **SLOW))), Watch(), []
+    for tick in plant.ticks(2400):
+        for version in watching.take(tick):
+            if version.id not in names:
+                names.append(version.id)
+                assert watching.dismiss(version.id)
+    assert len(names) == 1
+    assert not watching.dismiss("i-nobody")
+
+
+@settings(max_examples=15, derandomize=True, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([*SLOW, *DECODE, *BUSY, "gpu__clock__sm", "serving__requests__arrived"]),
+        st.floats(0.0, 1e6),
+    ),
+    st.floats(0.0, 0.9),
+    st.integers(0, 5),
+)
+def test_it_never_raises_and_never_shows_a_flag_that_was_not_set(factors, missing, seed):
+    for found in watch(Plant(bent(400, **factors), missing=missing, seed=seed), 700).values():
+        for version in found:
+            assert version.cause not in (Cause.THERMAL_THROTTLE, Cause.POWER_BRAKE, Cause.XID, Cause.ECC, Cause.NVLINK)
+            assert decode(encode(version)).cause is version.cause
+
+
+def test_rules_speak_of_signals_that_exist():
+    for rule in rules():
+        for test in (*rule.required, *rule.supports, *rule.against):
+            assert all(name in signals() for name in test.signal.split("|") if name)
+        assert rule.required
+    assert all(name in signals() for name in symptoms())
+
+
+async def test_a_watched_feed_tells_what_a_recording_left_open():
+    left = incident(START - 30)
+    ticks = [Tick(START, START, reset=True, incidents=(left,)), *Plant().ticks(50)]
+    feed = WatchingFeed(FakeFeed(ticks))
+    first = await anext(feed.ticks())
+    assert first.incidents == (left, replace(left, end=START, revised=START))
+    assert not feed.keep(Mark(START, START, "load test", kind="dismissed", about="i-1"))
