@@ -42,7 +42,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     symptom: Symptom | None = None
     node: str = "standard"
     light: str = "pair"
-    """A node of two or three GPUs on which it shows as well: for recordings and tests."""
+    """A node of two or three GPUs, where one can play it, for recordings and tests: what it does is the same."""
 
     minutes: float = 40.0
     hour: float = 10.0
