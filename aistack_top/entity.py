@@ -15,6 +15,7 @@ KEYS = (
     "model",
     "version",
     "prompt",
+    "job",
     "tenant",
     "rail",
     "reason",
@@ -25,7 +26,8 @@ KEYS = (
 
 ``gpu`` is a UUID and ``mig`` an instance of it, never an index: indices change with a reboot. ``device`` is a
 disk, a mount point or a network interface of the node. ``engine`` is the source's name, with ``/rank`` for
-data-parallel ranks. ``tenant`` is a pseudonym unless configured otherwise.
+data-parallel ranks. ``job`` is a training job, a pipeline or an experiment, with ``/run`` for one run of it.
+``tenant`` is a pseudonym unless configured otherwise.
 """
 
 

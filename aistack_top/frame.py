@@ -57,11 +57,15 @@ class Frame:
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""
         lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") else LOOKBACK_S
-        sample = self.timeline.sample((signal, entity, stat), self.at, lookback)
-        if sample is None:
-            return None
+        key = (signal, entity, stat)
+        sample = self.timeline.sample(key, self.at, lookback)
         source = self.source_of(signal, entity)
         interval = next((h.interval_s for _, h in self.health if h.source == source), lookback / 3)
+        if sample is None and interval > lookback / 3:
+            # a source that is asked once a minute has told its number until it is asked again
+            sample = self.timeline.sample(key, self.at, 3 * interval)
+        if sample is None:
+            return None
         age = max(self.at - sample.at, 0.0)
         return Reading(signal, entity, stat, sample, age, age > max(3 * interval, 3.0), source)
 

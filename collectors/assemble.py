@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,9 +13,19 @@ import msgspec
 from aistack_top.clock import Clock
 from aistack_top.plain import plain
 from collectors.base import Collector
-from collectors.config import AnySource, Config, ConfigError, HostSource, LangfuseSource, NvmlSource, VllmSource
+from collectors.config import (
+    AnySource,
+    Config,
+    ConfigError,
+    HostSource,
+    LangfuseSource,
+    MlflowSource,
+    NvmlSource,
+    Secret,
+    VllmSource,
+)
 from collectors.place import salt
-from collectors.registry import KINDS, Tools, build, named, source_of
+from collectors.registry import KINDS, Tools, build, recogniser, source_of
 from collectors.scheduler import LiveFeed
 
 if TYPE_CHECKING:
@@ -47,7 +58,20 @@ def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]
     if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
         url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
         found.append(LangfuseSource(url=url))
+    if MlflowSource not in kinds and _is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
+        found.append(mlflow(tracking, environ))
     return found
+
+
+def mlflow(url: str, environ: Mapping[str, str]) -> MlflowSource:
+    """Return the MLflow server that the environment names, by MLflow's own variables."""
+    token, password = "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD"
+    return MlflowSource(
+        url=url,
+        token=Secret(env=token) if environ.get(token) else None,
+        username=environ.get("MLFLOW_TRACKING_USERNAME", ""),
+        password=Secret(env=password) if environ.get(password) else None,
+    )
 
 
 def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | None, node: str) -> LiveFeed:
@@ -87,13 +111,14 @@ def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollect
 
     kinds, traits = [], []
     for kind in KINDS:
-        if (local := kind.local) is None:
+        local, known = kind.local, recogniser(kind)
+        if local is None or known is None:
             continue
 
         def make(url: str, of: type[AnySource] = kind.config) -> Collector:
-            return build(msgspec.convert({"url": url}, of), tools)
+            return _built(of, url, tools)
 
-        kinds.append(Known(kind.name, local.path, named(local.fingerprint), make))
+        kinds.append(Known(kind.name, local.path, known, make))
         traits.append(Trait(kind.name, re.compile(local.process) if local.process else None, local.ports))
     look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).look
     taken = place_of(getattr(source, "url", "") for source in config.source)
@@ -110,7 +135,13 @@ def _is_address(url: str) -> bool:
 
 def _recognised(source: AnySource, tools: Tools) -> Collector:
     from collectors.endpoint import EndpointCollector, Make, Recognise
-    from collectors.serving import vllm
 
-    kinds: list[tuple[Recognise, Make]] = [(vllm.fingerprint, lambda: build(source, tools))]
+    url = getattr(source, "url", "")
+    kinds: list[tuple[Recognise, Make]] = [
+        (known, partial(_built, kind.config, url, tools)) for kind in KINDS if (known := recogniser(kind)) is not None
+    ]
     return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
+
+
+def _built(kind: type[AnySource], url: str, tools: Tools) -> Collector:
+    return build(msgspec.convert({"url": url}, kind), tools)

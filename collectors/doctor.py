@@ -33,6 +33,12 @@ MENDS: Mapping[tuple[str, str], str] = {
     ("nvml", "misconfigured"): "pip install nvidia-ml-py",
     ("langfuse", "unauthorized"): "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY of this project, and its address",
     ("langfuse", "misconfigured"): "set LANGFUSE_BASE_URL, or url = in the configuration, to the Langfuse address",
+    ("mlflow", "unauthorized"): "set token, or username and password, of its [[source]]",
+    (
+        "mlflow",
+        "misconfigured",
+    ): "set MLFLOW_TRACKING_URI, or url = in the configuration, to the MLflow server's address",
+    ("ray", "misconfigured"): "name the port of --metrics-export-port; http://HEAD:8265/api/prometheus/sd lists it",
     ("discovery", "slow"): "name the servers as [[source]], and set discovery = false under [console]",
 }
 """By kind and status; `COMMON` holds what is so for every kind."""

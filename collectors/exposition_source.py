@@ -74,7 +74,7 @@ class Scraper:
         answer = await get(self._client, self._url, headers=self._headers, deadline_s=self._source.deadline_s)
         check(answer, self._table)
         page = await parse_aside(answer.body, self._wanted, self._memo)
-        if not page.values and page.bad and not _identified(answer.body, self._table):
+        if not page.values and page.bad and not identified(answer.body, self._table):
             raise SourceError("misconfigured", f"no line of the page is one of {self._table.title}'s metrics")
         return Scrape(page, answer.took_s)
 
@@ -156,7 +156,7 @@ def check(answer: Answer, table: Table) -> None:
         raise SourceError("misconfigured", f"answers with {plain(answer.content_type, 60)}, not metrics in text")
     if not start:
         raise SourceError("misconfigured", "answers with an empty page")
-    if not _identified(answer.body, table):
+    if not identified(answer.body, table):
         told = f"the page holds no metrics of {table.title}"
         raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
 
@@ -166,7 +166,8 @@ def reason(notes: Sequence[str]) -> str:
     return plain("; ".join(note for note in notes if note), REASON_LIMIT)
 
 
-def _identified(body: bytes, table: Table) -> bool:
+def identified(body: bytes, table: Table) -> bool:
+    """Whether a page holds what a table's source is known by."""
     for start in table.identity:
         prefix = start.encode()
         if body.startswith(prefix) or b"\n" + prefix in body or b"# TYPE " + prefix in body:

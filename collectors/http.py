@@ -1,4 +1,4 @@
-"""One bounded GET: what every HTTP source shares.
+"""One bounded GET, or a search that only reads: what every HTTP source shares.
 
 Answers are read up to a limit and a deadline, so that a server that sends 100 MB, or one byte a minute, costs us
 neither memory nor time. What went wrong becomes a `SourceError` in words.
@@ -7,7 +7,9 @@ neither memory nor time. What went wrong becomes a `SourceError` in words.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -15,6 +17,10 @@ from collectors.base import SourceError
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
+
+
+SEARCHES = ("/mlflow/experiments/search", "/mlflow/runs/search")
+"""Ends of the only addresses that are ever asked by POST: they read and change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,36 @@ async def get(
         SourceError: no connection, no TLS, no answer before the deadline, or an answer larger than ``largest``.
 
     """
+    return await _whole(client.stream("GET", url, params=params, headers=headers), deadline_s, largest)
+
+
+async def search(
+    client: httpx.AsyncClient,
+    url: str,
+    query: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    deadline_s: float = 5.0,
+    largest: int = LARGEST,
+) -> Answer:
+    """POST a JSON query that only reads; see `get`.
+
+    Raises:
+        SourceError: as `get`.
+        ValueError: the address is none of `SEARCHES`: this program never writes.
+
+    """
+    if not urlsplit(url).path.endswith(SEARCHES):
+        raise ValueError(f"not a search that only reads: {url}")
+    told = {"content-type": "application/json", **(headers or {})}
+    return await _whole(client.stream("POST", url, content=query, headers=told), deadline_s, largest)
+
+
+async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadline_s: float, largest: int) -> Answer:
     began = time.perf_counter()
     body = bytearray()
     try:
-        async with (
-            asyncio.timeout(deadline_s),
-            client.stream("GET", url, params=params, headers=headers) as response,
-        ):
+        async with asyncio.timeout(deadline_s), streaming as response:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > largest:

@@ -13,7 +13,16 @@ from urllib.parse import urlsplit
 from aistack_top.clock import Clock
 from aistack_top.signals import Layer
 from collectors.base import Collector, Source
-from collectors.config import AnySource, HostSource, LangfuseSource, NvmlSource, VllmSource
+from collectors.config import (
+    AnySource,
+    HostSource,
+    LangfuseSource,
+    MilvusSource,
+    MlflowSource,
+    NvmlSource,
+    RaySource,
+    VllmSource,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -23,17 +32,24 @@ if TYPE_CHECKING:
 class Local:
     r"""How a server of a kind is found on this node.
 
-    ``fingerprint`` names the function that knows its metrics page, ``MODULE:FUNCTION`` from bytes to bool; ``ports``
-    are those it has unless told otherwise; ``process`` is a pattern of its command line, words parted by ``\0``.
+    ``fingerprint`` names the function that knows its metrics page, ``MODULE:FUNCTION`` from bytes to bool; without
+    one its table's identity tells. ``ports`` are those it has unless told otherwise; ``process`` is a pattern of its
+    command line, words parted by ``\0``.
     """
 
-    fingerprint: str
+    fingerprint: str = ""
     ports: tuple[int, ...] = ()
     process: str = ""
     path: str = "/metrics"
 
 
+PAGE = "collectors.page:build"
+"""Builds the collector of a kind that needs no module: its table ``collectors/LAYER/NAME.toml`` says everything."""
+
 VLLM = Local("collectors.serving.vllm:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
+
+RAY = Local(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
+MILVUS = Local(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,9 @@ KINDS: tuple[Kind, ...] = (
         "vLLM 0.6 to 0.33: /metrics, /load, /version",
         VLLM,
     ),
+    Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
+    Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
+    Kind("mlflow", "pipelines", MlflowSource, "collectors.pipelines.mlflow:build", "MLflow: runs, training, registry"),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
 )
 
@@ -79,9 +98,23 @@ def build(config: AnySource, tools: Tools) -> Collector:
     Raises:
         ConfigError: a secret that it needs is not to be found.
     """
-    kind = next(kind for kind in KINDS if kind.config is type(config))
+    kind = kind_of(config)
     maker: Callable[[Any, Tools], Collector] = named(kind.build)
     return maker(config, tools)
+
+
+def kind_of(config: AnySource) -> Kind:
+    """Return the kind of a configured source."""
+    return next(kind for kind in KINDS if kind.config is type(config))
+
+
+def recogniser(kind: Kind) -> Callable[[bytes], bool] | None:
+    """Return what tells a kind's metrics page from others; None for a kind that has none of its own."""
+    if kind.local is None:
+        return None
+    own = kind.local.fingerprint
+    known: Callable[[bytes], bool] = named(own) if own else named("collectors.page:recogniser")(kind.layer, kind.name)
+    return known
 
 
 def named(place: str) -> Any:  # noqa: ANN401 - whatever the registry's line says stands there
@@ -100,7 +133,7 @@ def source_name(kind: str, url: str) -> str:
 
 def source_of(config: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
     """Return the `Source` of a configured source, with its kind's layer and its own name and pace."""
-    kind = next(kind for kind in KINDS if kind.config is type(config))
+    kind = kind_of(config)
     url = getattr(config, "url", "")
     name = config.name or source_name(kind.name, url)
     return Source(name, kind.name, kind.layer, config.interval, deadline_s, _without_login(url), most_busy)

@@ -48,6 +48,18 @@ def test_a_number_says_its_age_and_source_and_when_it_is_stale():
     assert state.frame().read("gpu.temperature", GPU) is None
 
 
+def test_the_number_of_a_source_that_is_asked_rarely_stands_until_it_is_asked_again():
+    state = State()
+    said = ReadingsBuilder()
+    said.add("training.loss", SERVICE, 2.0)
+    seldom = Batch(START, START, Health("ray", "ray", "training", "ok", interval_s=50.0), said.build())
+    state.take(tick(START, seldom))
+    for at, told in ((START + 50, (2.0, False)), (START + 149, (2.0, False)), (START + 200, None)):
+        state.take(tick(at))
+        shown = state.frame().read("training.loss")
+        assert (shown and (shown.sample.value, shown.stale)) == told
+
+
 def test_the_primary_source_wins_and_the_other_fills_its_gap():
     state = State()
 

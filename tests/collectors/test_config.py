@@ -8,6 +8,7 @@ from collectors.config import (
     ConfigError,
     HostSource,
     LangfuseSource,
+    MlflowSource,
     NvmlSource,
     Secret,
     VllmSource,
@@ -118,6 +119,19 @@ def test_the_command_line_switches_everything_else_off():
         LangfuseSource(url="http://lf:3000"),
     ]
     assert sources(config, [], {}) == [NvmlSource(), HostSource(), VllmSource(url="http://a:1")]
+
+
+def test_mlflow_is_taken_from_its_own_variables():
+    environ = {
+        "MLFLOW_TRACKING_URI": "http://ml:5000",
+        "MLFLOW_TRACKING_USERNAME": "u",
+        "MLFLOW_TRACKING_PASSWORD": "p",
+    }
+    asked = MlflowSource(url="http://ml:5000", username="u", password=Secret(env="MLFLOW_TRACKING_PASSWORD"))
+    assert sources(Config(), [], environ)[2:] == [asked]
+    assert sources(Config(source=(MlflowSource(url="http://b"),)), [], environ)[0:2] == [NvmlSource(), HostSource()]
+    assert len(sources(Config(source=(MlflowSource(url="http://b"),)), [], environ)) == 3
+    assert len(sources(Config(), [], {"MLFLOW_TRACKING_URI": "./mlruns"})) == 2, "a folder of runs is no server"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://h:1", "http://", "http://h:port", "http://[::1"])

@@ -11,7 +11,7 @@ from collectors.config import Config, Console, VllmSource
 from collectors.discovery import AGAIN_S, FORGET_S, DiscoveryCollector, Known, Roll, place_of
 from collectors.local_servers import Candidate, Sight, Unreached
 from collectors.procfs import Process
-from collectors.registry import KINDS, named, source_name
+from collectors.registry import KINDS, recogniser, source_name
 from collectors.scheduler import LiveFeed
 from collectors.serving import vllm
 
@@ -179,7 +179,7 @@ async def test_a_collector_joins_and_leaves_a_running_feed():
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.local], ids=lambda kind: kind.name)
 def test_every_kind_that_is_found_on_a_node_can_be_told_and_built_from_an_address(kind):
-    assert named(kind.local.fingerprint)(b"") is False
+    assert recogniser(kind)(b"") is False
     assert "url" in kind.config.__struct_fields__
 
 

@@ -81,9 +81,9 @@ async def test_a_gap_stays_a_gap_in_the_history():
 async def test_a_layer_without_a_source_says_what_would_fill_it():
     async with shown() as (app, _):
         painted = text(app)
-        assert "no source: Ray, Slurm" in painted
+        assert "no source: Ray, MLflow" in painted
         assert "no source: Milvus" in painted
-        assert "no source: MLflow, ZenML" in painted
+        assert "no source: MLflow" in painted
 
 
 async def test_without_prices_spend_is_not_set_and_never_zero():

@@ -1,0 +1,46 @@
+"""Collects from a source that is a metrics page, out of recorded pages, under virtual time."""
+
+import gzip
+from pathlib import Path
+
+import httpx
+
+from aistack_top.clock import VirtualClock
+from aistack_top.entity import Entity
+from aistack_top.tick import Batch
+from collectors.page import build
+from collectors.registry import KINDS, Tools
+
+CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"
+START = 1_000_000.0
+
+
+def page(name: str) -> bytes:
+    """Return a recorded page by its path below ``fixtures/captures``."""
+    path = CAPTURES / name
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+async def collected(kind: str, pages: list[bytes], step: float = 5.0, **config: object) -> list[Batch]:
+    """Return what the collector of a kind makes of pages that are ``step`` seconds apart."""
+    left = list(pages)
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/plain; version=0.0.4"}, content=left.pop(0))
+
+    made = next(known for known in KINDS if known.name == kind).config
+    clock, batches = VirtualClock(START), []
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        tools = Tools(clock, client, b"salt", "node")
+        collector = build(made(url="http://server:1", name="s", **config), tools)
+        with clock.participant():
+            for number in range(len(pages)):
+                await clock.sleep_until(START + number * step)
+                batches.append(await collector.collect())
+    return batches
+
+
+def of(batch: Batch, signal: str, **keys: str):
+    """Return what a batch says of a signal, of the source itself or with further keys."""
+    entity = Entity.of(source="s", **keys)
+    return next((value for name, who, value in batch.readings if (name, who) == (signal, entity)), None)
