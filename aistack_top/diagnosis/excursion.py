@@ -23,10 +23,11 @@ HELD_BACK = 12
 FEWEST = 36
 """Three minutes of baseline; with fewer only absolute floors speak."""
 
-NEEDED, NEEDED_FAR, NEEDED_STRONG = 12, 6, 3
-"""Grid samples in a row: a minute for what is just outside, less for what is a third over the limit, or twice."""
+NEEDED, NEEDED_FAR, NEEDED_STRONG = 18, 9, 4
+"""Grid samples in a row: 90 s for what is just outside, half of it from one and a half times the limit, 20 s from two
+and a half times. A burst of fifteen seconds lifts a quantile over 60 s for over a minute, and is no incident."""
 
-FAR, STRONG = log(1.3), log(2.0)
+FAR, STRONG = log(1.5), log(2.5)
 CALM_S = 60.0
 SILENT_S = 300.0
 """A symptom that says nothing for so long has ended, as far as anybody can tell."""
@@ -46,6 +47,9 @@ class Limits:
     ratio: float = 1.5
     floor: float = 0.1
     over_past: float = 1.25
+    patience: float = 1.0
+    """Factor on how long it must last; a mean over many is steadier than a high quantile."""
+
     absolute: float | None = None
 
 
@@ -117,7 +121,7 @@ class SymptomWatch:
         self._out = self._out + 1 if out else 0
         over = level - limit
         needed = NEEDED_STRONG if over > STRONG else NEEDED_FAR if over > FAR else NEEDED
-        if self._out >= needed and value > exp(limit):
+        if self._out >= needed * self.limits.patience and value > exp(limit):
             return self._open(at, smooth)
         if not out:
             self._learn(level)

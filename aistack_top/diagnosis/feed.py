@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Bounds, Feed, Keeper
-from aistack_top.tick import Mark, Tick
+from aistack_top.plain import plain
+from aistack_top.tick import Batch, Health, Mark, Tick
 
 if TYPE_CHECKING:
     from aistack_top.diagnosis.watch import Watch
@@ -21,6 +22,7 @@ class WatchingFeed:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._made: Watch | None = None
+        self._fault = ""
 
     @property
     def _watch(self) -> "Watch":
@@ -41,7 +43,14 @@ class WatchingFeed:
 
     def watched(self, tick: Tick) -> Tick:
         """Return a tick with what is found in it; for a past that does not come through the feed, too."""
-        found = (*_left_open(tick), *self._watch.take(tick))
+        if self._fault:
+            return tick
+        try:
+            found = (*_left_open(tick), *self._watch.take(tick))
+        except Exception as error:  # a mistake in a verdict must not cost the numbers: it is said, and they go on
+            self._fault = f"diagnosis stopped: {plain(f'{type(error).__name__}: {error}')}"
+            health = Health("diagnosis", "diagnosis", "tracing", "down", self._fault)
+            return replace(tick, batches=(*tick.batches, Batch(tick.at, tick.seen, health)))
         return replace(tick, incidents=(*tick.incidents, *found)) if found else tick
 
     def seek(self, at: float) -> None:

@@ -28,6 +28,7 @@ class Opinion:
     """What is thought of an incident at a moment."""
 
     strength: Strength
+    score: float
     layer: str
     cause: Cause
     candidates: tuple[Candidate, ...]
@@ -44,7 +45,8 @@ class _Ranked:
 
 def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baseline_s: float) -> Opinion:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
-    apt = [rule for rule in rules() if not rule.symptom or re.fullmatch(rule.symptom, symptom.signal)]
+    out = {symptom.signal, *(excursion.key[0] for excursion in scene.excursions)}
+    apt = [rule for rule in rules() if not rule.symptom or any(re.fullmatch(rule.symptom, name) for name in out)]
     readings = [reading for rule in apt for reading in read(rule, scene)]
     ranked = sorted(
         (_Ranked(_score(r, scene), r) for r in readings if r.established), key=lambda one: one.score, reverse=True
@@ -56,11 +58,11 @@ def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baselin
     ruled_out = _ruled_out(readings, best)
     if best is None:
         verdict = words.unknown(scene, symptom, moved, ruled_out, blind)
-        return Opinion("unknown", "", Cause.UNKNOWN, moved, ruled_out, blind, verdict)
+        return Opinion("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict)
     rule = best.reading.rule
     strength, because = _strength(best, ranked, scene, baseline_s)
     verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
-    return Opinion(strength, rule.layer, rule.slug, moved, ruled_out, blind, verdict)
+    return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict)
 
 
 def _score(reading: Reading, scene: Scene) -> float:

@@ -20,6 +20,8 @@ FEWEST = 8
 MOST_CALLS = 2_000
 NEW_SHARE, OLD_SHARE = 0.2, 0.05
 SLOWER = 1.5
+ROLLED_S = 180.0
+"""A version that slows things down has been in use for a while by the time that it shows."""
 
 _TRAITS = ("version", "prompt_version", "model", "tenant", "route")
 _WORDS = {
@@ -51,8 +53,7 @@ def compare(state: State, onset: float, until: float, models: set[str]) -> Calls
             continue
         contrasts.append(Contrast(name, "", old, new, unit))
         if old > 0 and (new >= 1.4 * old or new <= old / 1.4):
-            times = f"{new / old:.1f}x" if new > old else f"1/{old / new:.1f} of"
-            findings.append(f"{word} {show(old, unit)} -> {show(new, unit)} ({times} the usual)")
+            findings.append(f"{word} {show(old, unit)} -> {show(new, unit)} ({new / old:.2g}x the usual)")
     errors = [sum(call.failed for call in calls) / len(calls) for calls in (before, during)]
     contrasts.append(Contrast("errors", "", errors[0], errors[1], "1"))
     if errors[1] >= errors[0] + 0.05:
@@ -65,6 +66,7 @@ def compare(state: State, onset: float, until: float, models: set[str]) -> Calls
 def new_versions(state: State, onset: float, until: float, models: set[str]) -> list[Event]:
     """Return an event for each version of a model or prompt that came into use shortly before or with the onset."""
     before, during = _windows(state, onset, until, models)
+    before = [call for call in before if call.end <= onset - ROLLED_S] or before
     found: list[Event] = []
     if len(before) < FEWEST or len(during) < FEWEST:
         return found

@@ -31,7 +31,8 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``on`` names other subjects than the rule's own. ``at_least`` and ``at_most`` are levels since the onset, ``rose``
     and ``fell`` ratios to the usual, ``level`` the ratio it stayed below, ``by`` the least difference in the unit;
     ``first``: it moved before the symptom or with it. ``beside`` compares with the median of the peers. ``steady``: it
-    hardly moved since the onset. ``within_s`` is how long before the onset an event still counts.
+    hardly moved since the onset. ``total``: of all replicas together. ``bad``: a bad event only.
+    ``within_s`` is how long before the onset an event still counts.
     """
 
     signal: str = ""
@@ -46,6 +47,8 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: float | None = None
     beside: float | None = None
     steady: bool = False
+    total: bool = False
+    bad: bool = False
     first: bool = False
     event: str = ""
     key: str = ""
@@ -93,6 +96,7 @@ class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     over_past: float = 1.3
     absolute: float | None = None
+    patience: float = 1.0
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +195,8 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
             return Finding(None)
         text = f"{share:.0%} of the added time is {test.part.replace('|', ' and ')}"
         return Finding(share >= test.share, test.says or text, score=share)
+    if test.total:
+        return _total(test, scene)
     findings = [_series(test, shift, scene) for shift in _shifts(test, subject, scene)]
     held = [finding for finding in findings if finding.holds]
     if held:
@@ -264,6 +270,17 @@ def _beside(factor: float, shift: Shift, scene: Scene) -> bool | None:
     return shift.middle >= usual * factor and shift.middle - usual >= floor
 
 
+def _total(test: Test, scene: Scene) -> Finding:
+    """Whether a signal of all replicas together rose so many times: what one of them loses the others must take."""
+    engines = (*scene.engines, *scene.peers)
+    before, now = scene.sum_of(test.signal, engines)
+    if before is None or now is None or test.rose is None:
+        return Finding(None)
+    signal = signals()[test.signal]
+    text = f"{signal.title} of all replicas {show(before, signal.unit)} -> {show(now, signal.unit)}"
+    return Finding(now >= before * test.rose and now - before >= signal.floor, text, None, 0.8)
+
+
 def _peers(entity: Entity, scene: Scene) -> list[Entity]:
     if entity.get("gpu"):
         rest = entity.without("gpu")
@@ -282,6 +299,8 @@ def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
         if not re.fullmatch(test.event, event.kind) or not any(_about(one, event.entity) for one in subjects):
             continue
         detail = dict(event.detail)
+        if test.bad and event.severity == "info":
+            continue
         if test.key and not re.fullmatch(test.key, detail.get("key", "")):
             continue
         if any(not re.fullmatch(pattern, detail.get(name, "")) for name, pattern in test.where.items()):
@@ -297,10 +316,12 @@ def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
 
 
 def _about(subject: Entity, entity: Entity) -> bool:
-    # "chat" speaks for its ranks "chat/0", "chat/1"; the service for everybody
+    # "chat" speaks for its ranks "chat/0", "chat/1"; a source for the engine it reads; the service for everybody
     if subject.covers(entity):
         return True
     name, theirs = subject.get("engine"), entity.get("engine")
+    if name and entity.get("source") == name.partition("/")[0]:
+        return True
     return bool(name and theirs and name.rpartition("/")[0] == theirs)
 
 

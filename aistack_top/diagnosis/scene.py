@@ -10,7 +10,7 @@ from functools import cached_property
 
 from aistack_top.diagnosis.excursion import Excursion
 from aistack_top.diagnosis.payers import new_versions
-from aistack_top.diagnosis.shift import Shift, measure
+from aistack_top.diagnosis.shift import BEFORE_S, SINCE_S, Shift, measure, present
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.links import engines_serving, gpus_of
 from aistack_top.signals import Signal, signals
@@ -68,10 +68,7 @@ class Scene:
     @cached_property
     def engines(self) -> list[Entity]:
         """The engines that it is about."""
-        name = self.place.get("engine")
-        if name:
-            return [Entity.of(engine=name)]
-        out = {e.key[1].get("engine"): None for e in self.excursions}
+        out = {self.place.get("engine"): None, **{e.key[1].get("engine"): None for e in self.excursions}}
         found = [Entity.of(engine=name) for name in out if name]
         if found:
             return found
@@ -151,6 +148,24 @@ class Scene:
             if engine is None and model is not None and self.models and model not in self.models:
                 continue
             yield key
+
+    def sum_of(self, signal: str, engines: Iterable[Entity]) -> tuple[float | None, float | None]:
+        """Return the sum of a signal over engines, before and since; one that says nothing any more adds nothing."""
+        before = now = 0.0
+        known = False
+        timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S)
+        for engine in engines:
+            key = (signal, engine, "value")
+            shift = self.shift(key)
+            if shift is None or shift.usual is None:
+                if shift is None and not present(timeline.window(key, self.onset - BEFORE_S, self.onset)):
+                    continue
+                return None, None
+            known = True
+            before += shift.usual
+            recent = present(timeline.window(key, max(self.onset, end - 60.0), end + timeline.step_s))
+            now += sum(recent) / len(recent) if recent else 0.0
+        return (before, now) if known else (None, None)
 
     def lead(self, shift: Shift) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""

@@ -21,6 +21,9 @@ ALARM_S = 300.0
 SETTLED_S = 15.0
 """An event's own signal may come a scrape after it."""
 
+KEPT = 0.8
+"""A verdict gives way to one with at least this share of its score: what is seen late is mostly effect, not cause."""
+
 GREW = 1.25
 _PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.latency")
 
@@ -137,7 +140,9 @@ class Trouble:
         main = self.main()
         key: SeriesKey | None = main.key if main is not None else None
         baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
-        self.opinion = judge(scene, self.symptom(state), key, baseline)
+        opinion = judge(scene, self.symptom(state), key, baseline)
+        if self.opinion is None or opinion.score >= KEPT * self.opinion.score:
+            self.opinion = opinion
         self._calls = payers(scene)
         self._moments = moments(scene)
 

@@ -225,7 +225,7 @@ def coarse(history: History) -> History:
 
 def _limits(rule: SymptomRule) -> Limits:
     floor = signals()[rule.signal].floor if rule.floor is None else rule.floor
-    return Limits(rule.ratio, floor, rule.over_past, rule.absolute)
+    return Limits(rule.ratio, floor, rule.over_past, rule.patience, rule.absolute)
 
 
 def _is_alarm(event: Event) -> bool:

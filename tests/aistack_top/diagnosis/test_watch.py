@@ -7,11 +7,14 @@ from hypothesis import strategies as st
 from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis.document import decode, encode
 from aistack_top.diagnosis.feed import WatchingFeed
+from aistack_top.diagnosis.model import Contrast
+from aistack_top.diagnosis.payers import compare
 from aistack_top.diagnosis.rules import rules, symptoms
 from aistack_top.diagnosis.watch import Watch
 from aistack_top.entity import Entity
 from aistack_top.signals import signals
-from aistack_top.tick import Event, Mark, Tick
+from aistack_top.state import State
+from aistack_top.tick import Call, Event, Mark, Tick
 from tests.aistack_top.diagnosis.made import incident
 from tests.aistack_top.diagnosis.plant import START, Plant, bent, both, engine, gpu, only, watch
 from tests.fakes.feed import FakeFeed
@@ -194,3 +197,42 @@ async def test_a_watched_feed_tells_what_a_recording_left_open():
     first = await anext(feed.ticks())
     assert first.incidents == (left, replace(left, end=START, revised=START))
     assert not feed.keep(Mark(START, START, "load test", kind="dismissed", about="i-1"))
+
+
+async def test_a_mistake_in_the_watch_costs_no_numbers(monkeypatch):
+    def broken(self, tick):
+        raise ZeroDivisionError("no calls")
+
+    monkeypatch.setattr(Watch, "take", broken)
+    ticks = list(Plant().ticks(20))
+    told = [tick async for tick in take(WatchingFeed(FakeFeed(ticks)), 4)]
+    assert told[0].batches[:-1] == ticks[0].batches
+    assert told[0].batches[-1].health.reason == "diagnosis stopped: ZeroDivisionError: no calls"
+    assert told[1:] == ticks[1:]
+
+
+async def take(feed, count):
+    async for tick in feed.ticks():
+        yield tick
+        count -= 1
+        if not count:
+            return
+
+
+def test_the_calls_that_paid_are_set_against_those_before():
+    def call(number, version, took, tokens, cached):
+        end = START + number * 5.0
+        model = ("m", version, "p", "1")
+        return Call(
+            f"c{number}", f"t{number}", "", "generation", "g", end - took, end, end, end, *model, tokens, 100, cached
+        )
+
+    old = [call(n, "1.8.0", 2.0, 1000, 500) for n in range(100)]
+    new = [call(100 + n, "1.9.0", 9.0, 6000, 0) if n % 2 else call(100 + n, "1.8.0", 2.0, 1000, 500) for n in range(60)]
+    state = State()
+    state.calls.take([*old, *new])
+    found = compare(state, START + 499, START + 900, {"m"})
+    assert (found.before, found.during) == (100, 60)
+    assert found.findings[0] == "only version 1.9.0 is slow; its prompts are 6.0x longer"
+    assert Contrast("version", "1.9.0", 0.0, 0.5, "1") in found.contrasts
+    assert compare(state, START + 499, START + 510, {"m"}) is None
