@@ -31,9 +31,12 @@ class Facts:
         return events
 
     def join(self, links: Iterable[Link]) -> None:
-        """Take links; a newer proof for the same pair replaces the older."""
+        """Take links; a newer proof for the same pair replaces the older, and one without a proof ends the link."""
         for link in links:
-            self._links[(link.parent, link.child)] = link
+            if link.proof:
+                self._links[(link.parent, link.child)] = link
+            else:
+                self._links.pop((link.parent, link.child), None)
 
     def get(self, entity: Entity, key: str) -> str | None:
         """Return what is known, or None."""

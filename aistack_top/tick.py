@@ -130,7 +130,8 @@ class Fact:
 class Link:
     """``parent`` (an engine) uses ``child`` (a GPU), and how we know.
 
-    ``proof`` is one of ``pid``, ``container``, ``pod``, ``configuration``; without a proof there is no link.
+    ``proof`` is one of ``pid``, ``container``, ``pod``, ``configuration``. An empty one says that the link has ended;
+    without a proof there is no link.
     """
 
     parent: Entity

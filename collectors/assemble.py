@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from aistack_top.clock import Clock
+from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from collectors.base import Collector
 from collectors.config import (
@@ -99,9 +100,35 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
     if problems:
         raise ConfigError(problems)
     live = LiveFeed(collectors, clock, title=node)
+    live.collectors.extend(_links(config, live, clock, node))
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live
+
+
+def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Collector]:
+    """Return the collector of engine-to-GPU links, if there are GPUs; it also links engines that join later."""
+    from collectors.compute.nvml import NvmlCollector
+
+    gpus = next((one for one in live.collectors if isinstance(one, NvmlCollector)), None)
+    if gpus is None:
+        return []
+    from collectors.identity import LinkCollector
+    from collectors.proof import EngineAddress
+
+    configured = {
+        source_of(one).name: list(one.gpus) for one in config.source if isinstance(one, VllmSource) and one.gpus
+    }
+
+    def engines() -> list[EngineAddress]:
+        read = [one.source for one in live.collectors if one.source.kind == "vllm"]
+        return [EngineAddress(Entity.of(engine=source.name), source.address) for source in read]
+
+    def by_name() -> dict[str, Entity]:
+        told = {gpu.get("mig") or gpu.get("gpu") or "": gpu for gpu in gpus.processes()}
+        return told | {str(index): gpu for index, gpu in gpus.indices().items()}
+
+    return [LinkCollector(clock, gpus.processes, engines, configured=configured, gpu_index=by_name, node=node)]
 
 
 def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollector":

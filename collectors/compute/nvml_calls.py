@@ -135,6 +135,8 @@ class Asker:
             self._never.add(key)
         except self.nvml.NVMLError as error:
             self._file(key, what, error.value, str(error))
+        except UnicodeDecodeError:  # pynvml decodes some names as UTF-8, and a driver may hold other bytes
+            self._never.add(key)
         return None
 
     def number(self, what: str, function: str, *args: object, scale: float = 1.0) -> float | None:

@@ -192,6 +192,8 @@ class FakeNvml:
 
     def _answer(self, values, key):
         told = values.get(key, {"code": 3})
+        if isinstance(told, Exception):
+            raise told
         if isinstance(told, dict) and "code" in told:
             raise error(told["code"])
         if isinstance(told, dict):
