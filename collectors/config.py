@@ -96,6 +96,12 @@ class MilvusSource(PageSource, frozen=True, tag="milvus"):
     """A Milvus server, or one role of a cluster, by its metrics port."""
 
 
+class DcgmSource(PageSource, frozen=True, tag="dcgm"):
+    """A dcgm-exporter. It collects every 30 s unless told otherwise, and repeats itself in between."""
+
+    interval: Positive = 10.0
+
+
 class MlflowSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="mlflow"):
     """An MLflow tracking server: runs and the model registry. Parameters, tags and artifacts are not kept."""
 
@@ -120,12 +126,13 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     environment: str = ""
 
 
-AnyPage = RaySource | MilvusSource
+AnyPage = RaySource | MilvusSource | DcgmSource
 AnySource = NvmlSource | HostSource | VllmSource | AnyPage | MlflowSource | LangfuseSource
 
 KINDS: dict[str, type[AnySource]] = {
     "nvml": NvmlSource,
     "host": HostSource,
+    "dcgm": DcgmSource,
     "vllm": VllmSource,
     "ray": RaySource,
     "milvus": MilvusSource,

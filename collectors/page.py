@@ -9,7 +9,7 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from collectors.exposition_source import ExpositionCollector, identified
+from collectors.exposition_source import Add, ExpositionCollector, identified
 from collectors.exposition_table import Table, load
 from collectors.keys import headers
 
@@ -24,8 +24,10 @@ def table(layer: str, name: str) -> Table:
     return load(files(f"collectors.{layer}").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def build(config: "AnyPage", tools: "Tools") -> ExpositionCollector:
+def build(config: "AnyPage", tools: "Tools", add: Add | None = None) -> ExpositionCollector:
     """Return the collector of a configured page. Its address may be the server's or the page's own.
+
+    ``add`` reads what the table cannot say.
 
     Raises:
         ConfigError: a secret is not to be found.
@@ -37,7 +39,9 @@ def build(config: "AnyPage", tools: "Tools") -> ExpositionCollector:
     url = config.url.rstrip("/")
     page = url if url.endswith("/metrics") else f"{url}/metrics"
     keys = headers(source.name, config.token)
-    return ExpositionCollector(source, tools.client, tools.clock, table(kind.layer, kind.name), page, headers=keys)
+    return ExpositionCollector(
+        source, tools.client, tools.clock, table(kind.layer, kind.name), page, headers=keys, add=add
+    )
 
 
 def recogniser(layer: str, name: str) -> Callable[[bytes], bool]:

@@ -15,6 +15,7 @@ from aistack_top.signals import Layer
 from collectors.base import Collector, Source
 from collectors.config import (
     AnySource,
+    DcgmSource,
     HostSource,
     LangfuseSource,
     MilvusSource,
@@ -48,6 +49,7 @@ PAGE = "collectors.page:build"
 
 VLLM = Local("collectors.serving.vllm:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
 
+DCGM = Local("collectors.compute.dcgm:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
 RAY = Local(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
 MILVUS = Local(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
 
@@ -67,6 +69,7 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
     Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
+    Kind("dcgm", "compute", DcgmSource, "collectors.compute.dcgm:build", "dcgm-exporter: GPUs of any node", DCGM),
     Kind(
         "vllm",
         "serving",

@@ -132,7 +132,9 @@ async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
     )
 
     class Reads:
-        source = doctor.source_of(doctor.KINDS[2].config(url="http://127.0.0.1:1"))
+        source = doctor.source_of(
+            next(kind for kind in doctor.KINDS if kind.name == "vllm").config(url="http://127.0.0.1:1")
+        )
 
     async def run(look):
         return look()

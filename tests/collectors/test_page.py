@@ -9,6 +9,8 @@ from collectors.registry import recogniser as of_kind
 from tests.fakes.pages import CAPTURES, collected, page
 
 PAGES = [
+    ("dcgm", "simhall-dcgm-healthy.prom"),
+    ("dcgm", "simhall-dcgm-gpu-missing.prom"),
     ("ray", "ray-2.60.0/idle__metrics_agent.prom.gz"),
     ("ray", "ray-2.60.0/during__metrics_agent.prom.gz"),
     ("ray", "ray-2.60.0/during__metrics_target2.prom"),

@@ -8,8 +8,7 @@ import httpx
 from aistack_top.clock import VirtualClock
 from aistack_top.entity import Entity
 from aistack_top.tick import Batch
-from collectors.page import build
-from collectors.registry import KINDS, Tools
+from collectors.registry import KINDS, Tools, build
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"
 START = 1_000_000.0
