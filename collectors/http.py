@@ -19,6 +19,9 @@ LARGEST = 16 * 1024 * 1024
 """Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
 
 
+TOOK_S = "took_s"
+"""Where a transport without a network says how long an answer took, by the time that its servers live in."""
+
 SEARCHES = ("/mlflow/experiments/search", "/mlflow/runs/search")
 """Ends of the only addresses that are ever asked by POST: they read and change nothing."""
 
@@ -88,7 +91,8 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
                 body += chunk
                 if len(body) > largest:
                     raise SourceError("misconfigured", f"the answer is larger than {largest // 2**20} MB; not read")
-            return Answer(response.status_code, response.headers, bytes(body), time.perf_counter() - began)
+            took_s = response.extensions.get(TOOK_S, time.perf_counter() - began)
+            return Answer(response.status_code, response.headers, bytes(body), took_s)
     except (TimeoutError, httpx.TimeoutException):
         raise SourceError("slow", f"no complete answer within {deadline_s:g} s") from None
     except httpx.HTTPError as error:

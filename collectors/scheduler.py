@@ -105,7 +105,8 @@ class LiveFeed:
 
     def _tick(self) -> Tick:
         now = self._clock.now()
-        batches, self._batches = self._batches, []
+        # some come from threads, in any order: the same seed must give the same ticks
+        batches, self._batches = sorted(self._batches, key=lambda one: (one.seen, one.health.source)), []
         stepped = self._clock.stepped_s()
         if abs(stepped - self._stepped) > STEP_S:
             batches.append(_clock_batch(now, stepped - self._stepped))

@@ -20,6 +20,8 @@ Undo = Callable[[], None]
 LINK_ERRORS_PER_S = 40.0
 """Replays a second on a failing link. Assumed; a healthy link counts none."""
 
+OFF_THE_BUS = 79
+"""The XID of a GPU that the driver cannot reach any more (NVIDIA's XID catalog)."""
 
 MOST_TAKEN = 0.9
 """Share of a GPU that a stranger gets at the most, whatever the severity."""
@@ -139,7 +141,11 @@ class Xid(BaseFault, frozen=True, tag="xid"):
 
     def begin(self, node: Node) -> Undo:
         """See `BaseFault.begin`."""
-        node.gpus[self.gpu].xids.append((node.now, self.code))
+        gpu = node.gpus[self.gpu]
+        gpu.xids.append((node.now, self.code))
+        if self.code == OFF_THE_BUS:
+            gpu.lost = True
+            node.agenda.at(node.now + self.repair_s, lambda _: setattr(gpu, "lost", False))
         if self.fatal:
             for engine in node.on_gpu(self.gpu):
                 node.restart(engine, self.repair_s)

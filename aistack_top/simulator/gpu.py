@@ -96,6 +96,10 @@ class Gpu:
         self.rows_corrected = self.rows_uncorrected = 0
         self.remap_pending = self.remap_failed = False
         self.xids: list[tuple[float, int]] = []
+        self.lost = False
+        self.active_s = (0.0, 0.0, 0.0)
+        """Seconds of busy multiprocessors, of busy tensor pipes and of busy memory since the start."""
+
         self._speed = self._heat_speed = 1.0
         self._hot = False
 
@@ -120,6 +124,8 @@ class Gpu:
         tensor = min(1.0, load.tensor + 0.5 * self.other_sm)
         dram = min(1.0, load.dram + self.other_dram)
         self.load = Load(busy, tensor, dram, load.nvlink_bytes / dt, load.pcie_bytes / dt)
+        sm, tensor_s, dram_s = self.active_s
+        self.active_s = (sm + busy * dt, tensor_s + tensor * dt, dram_s + dram * dt)
         self.utilization = min(1.0, busy * 1.05)
         self.reasons = self._settle(dt, busy, tensor, dram)
         for reason in VIOLATIONS:

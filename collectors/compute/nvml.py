@@ -15,7 +15,7 @@ The driver can hang for as long as a GPU does, so nothing here waits for it long
 privilege is needed but for what the driver refuses, which the health record names.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -55,6 +55,7 @@ class NvmlCollector:
         *,
         node: str = "this node",
         proc_root: Path = Path("/proc"),
+        start: Callable[[Callable[[], None]], None] = start_thread,
     ) -> None:
         self._source = source
         self._clock = clock
@@ -65,7 +66,7 @@ class NvmlCollector:
         self._caller = DaemonCaller("nvml")
         self._keeper = HealthKeeper(source)
         self._book = FactBook()
-        self._owners: Aside[tuple[list[Fact], int]] = Aside(start_thread, OWNERS_S)
+        self._owners: Aside[tuple[list[Fact], int]] = Aside(start, OWNERS_S)
         self._owned: tuple[list[Fact], int] = ([], 0)
         self._sample: NodeSample | None = None
 

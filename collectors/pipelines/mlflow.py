@@ -10,7 +10,6 @@
 The two searches are POST requests that only read; `collectors.http.search` lets nothing else through.
 """
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -91,7 +90,7 @@ class MlflowCollector:
 
     async def collect(self) -> Batch:
         """See `collectors.base.Collector.collect`."""
-        began = time.perf_counter()
+        began = self._clock.monotonic()
         try:
             await self._experiments()
             running = await self._search("attributes.status = 'RUNNING'", MOST_RUNNING)
@@ -108,7 +107,7 @@ class MlflowCollector:
         found, facts = await self._models(now)
         events += found
         self._registry.read(readings, now)
-        took = time.perf_counter() - began
+        took = self._clock.monotonic() - began
         health = self._keeper.good(now, took, reason=reason(list(self._notes.values())))
         return Batch(now, now, health, readings.build(), tuple(events), facts=tuple(facts))
 

@@ -1,0 +1,9 @@
+"""What the simulated servers answer: the real formats, from the model's state and nothing else.
+
+| module | stands for |
+|---|---|
+| `world` | the node under a clock: it lives up to now whenever somebody looks |
+| `text` | Prometheus text, as the Python client writes it |
+| `vllm` | a vLLM 0.33 server: metrics, load, version, models |
+| `app` | all HTTP servers of the node behind one ASGI application |
+"""

@@ -1,0 +1,81 @@
+"""Prometheus text, in the form and order in which the Python client library writes it."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import inf
+
+from aistack_top.simulator.histogram import Histogram
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = tuple[tuple[str, str], ...]
+"""Names and values, in the order of the names."""
+
+
+def labels(**named: str) -> Labels:
+    """Return labels in the order of their names, as the client writes them."""
+    return tuple(sorted(named.items()))
+
+
+class Page:
+    """A page being written: families, each with its samples."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def family(self, name: str, kind: str, says: str) -> None:
+        """Begin a family; ``kind`` is the type and ``says`` the help text."""
+        self._lines.append(f"# HELP {name} {says}\n# TYPE {name} {kind}")
+
+    def sample(self, name: str, of: Labels, value: float) -> None:
+        """Write one sample."""
+        self._lines.append(f"{_head(name, of)} {float(value)!r}")
+
+    def samples(self, name: str, kind: str, says: str, values: Mapping[Labels, float]) -> None:
+        """Write a family with all its samples; one without samples is left out."""
+        if values:
+            self.family(name, kind, says)
+            for of, value in values.items():
+                self.sample(name, of, value)
+
+    def counter(self, name: str, says: str, values: Mapping[Labels, float], created: float) -> None:
+        """Write a counter, ``name`` without ``_total``, and since when it counts."""
+        self.samples(f"{name}_total", "counter", says, values)
+        self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
+
+    def histogram(self, name: str, says: str, values: Mapping[Labels, Histogram], created: float) -> None:
+        """Write a histogram, and since when it counts."""
+        self.family(name, "histogram", says)
+        lines = self._lines
+        for of, one in values.items():
+            total = 0
+            for head, count in zip(_bucket_heads(name, of, one.edges), one.counts, strict=True):
+                total += count
+                lines.append(f"{head} {total}.0")
+            lines.append(f"{_head(f'{name}_count', of)} {total}.0\n{_head(f'{name}_sum', of)} {float(one.total)!r}")
+        self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
+
+    def encode(self) -> bytes:
+        """Return the page."""
+        return ("\n".join(self._lines) + "\n").encode()
+
+
+def escaped(value: str) -> str:
+    """Return a label's value as it stands between quotes."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+@lru_cache(maxsize=8192)
+def _head(name: str, of: Labels) -> str:
+    if not of:
+        return name
+    pairs = ",".join(f'{key}="{escaped(value)}"' for key, value in of)
+    return f"{name}{{{pairs}}}"
+
+
+@lru_cache(maxsize=1024)
+def _bucket_heads(name: str, of: Labels, edges: tuple[float, ...]) -> tuple[str, ...]:
+    known = dict(of)
+    return tuple(
+        _head(f"{name}_bucket", labels(**known, le="+Inf" if edge == inf else repr(edge))) for edge in (*edges, inf)
+    )

@@ -1,0 +1,149 @@
+"""The collectors of production in front of a simulated node: in this process, without a socket.
+
+What a collector is given is what it is given on a real machine: an HTTP client, an NVML module, the folders of the
+kernel's files. Only what stands behind them is made of numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import httpx
+import msgspec
+
+from aistack_top.clock import Clock
+from aistack_top.entity import Entity
+from aistack_top.simulator.faces.app import Servers
+from aistack_top.simulator.faces.gpus import states
+from aistack_top.simulator.faces.nvml import SimulatedNvml
+from aistack_top.simulator.faces.proc import HostFiles
+from aistack_top.simulator.faces.world import World
+from aistack_top.simulator.node import Node
+from aistack_top.tick import Batch
+from collectors.base import Collector, Source
+from collectors.compute.host import HostCollector
+from collectors.compute.nvml import NvmlCollector
+from collectors.config import AnySource, HostSource, NvmlSource, VllmSource
+from collectors.http import TOOK_S
+from collectors.identity import LinkCollector
+from collectors.proof import EngineAddress, Found
+from collectors.registry import Tools, build, source_of
+from collectors.scheduler import LiveFeed
+
+SALT = bytes(32)
+"""Of the pseudonyms of people who do not exist: the same in every recording."""
+
+ADDRESS = "http://simulated"
+NODE = "simulated"
+
+ANSWER_S = 0.012
+"""What an answer takes in virtual time, at an undisturbed host: 16 ms is the median of a real vLLM's metrics page."""
+
+
+class SimulatedTransport(httpx.AsyncBaseTransport):
+    """Gives an HTTP client the servers of a simulated node; nobody listens where a server's process is gone."""
+
+    def __init__(self, servers: Servers, took_s: Callable[[], float]) -> None:
+        self._servers, self._took_s = servers, took_s
+        self._inner = httpx.ASGITransport(app=servers.app)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See `httpx.AsyncBaseTransport.handle_async_request`."""
+        if self._servers.refuses(request.url.path.split("/")[1]):
+            raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
+        response = await self._inner.handle_async_request(request)
+        response.extensions[TOOK_S] = self._took_s()
+        return response
+
+
+class BeforeEach:
+    """A collector before each of whose runs something is done. See `collectors.base.Collector`."""
+
+    def __init__(self, inner: Collector, act: Callable[[], None]) -> None:
+        self._inner, self._act = inner, act
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.base.Collector.source`."""
+        return self._inner.source
+
+    async def collect(self) -> Batch:
+        """See `collectors.base.Collector.collect`."""
+        self._act()
+        return await self._inner.collect()
+
+    async def aclose(self) -> None:
+        """See `collectors.base.Collector.aclose`."""
+        await self._inner.aclose()
+
+
+def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None) -> LiveFeed:
+    """Return the feed of a simulated node that lives by a clock.
+
+    ``folder`` is where the kernel's files of its host are written; ``step_s`` the interval of every source, where it
+    is not to be the source's own.
+    """
+    world = World(node, clock.now)
+    transport = SimulatedTransport(Servers(world), lambda: ANSWER_S * node.host.slowdown)
+    tools = Tools(clock, httpx.AsyncClient(transport=transport), SALT, NODE)
+    served = sources(node, ADDRESS, step_s)
+    files = HostFiles(folder)
+    gpus = gpu_collector(SimulatedNvml(lambda: states(world.look()), clock.now), clock, files.proc, step_s)
+    host = BeforeEach(host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look()))
+    links = link_collector(gpus, served, clock, files.proc)
+    return LiveFeed([gpus, host, links, *(build(source, tools) for source in served)], clock, title=NODE)
+
+
+def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySource]:
+    """Return the servers of a simulated node as a configuration would have them, at ``ADDRESS/NAME``."""
+    gpus: dict[str, tuple[int, ...]] = {}
+    for engine in node.engines:
+        gpus[engine.config.name] = (*gpus.get(engine.config.name, ()), *engine.config.gpus)
+    found = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
+    return [_paced(source, step_s) for source in found]
+
+
+def gpu_collector(nvml: ModuleType, clock: Clock, proc: Path, step_s: float | None = None) -> NvmlCollector:
+    """Return the collector of the GPUs behind an NVML-shaped object."""
+    source = source_of(_paced(NvmlSource(), step_s))
+    return NvmlCollector(source, clock, module=nvml, node=NODE, proc_root=proc, start=_at_once)
+
+
+def host_collector(
+    gpus: NvmlCollector, clock: Clock, proc: Path, sys: Path, step_s: float | None = None
+) -> HostCollector:
+    """Return the collector of the host whose kernel's files stand in two folders."""
+    source = source_of(_paced(HostSource(), step_s))
+    return HostCollector(source, clock, NODE, proc_root=proc, sys_root=sys, gpu_pids=gpus.pids, start=_at_once)
+
+
+def link_collector(gpus: NvmlCollector, served: Sequence[AnySource], clock: Clock, proc: Path) -> LinkCollector:
+    """Return the collector of the links from engines to GPUs, which the sources name."""
+    on = {source.name: source.gpus for source in served if isinstance(source, VllmSource)}
+    engines = [EngineAddress(Entity.of(engine=name), "") for name in on]
+
+    async def at_once(look: Callable[[], Found]) -> Found:
+        return look()
+
+    def by_index() -> dict[str, Entity]:
+        return {str(index): gpu for index, gpu in gpus.indices().items()}
+
+    return LinkCollector(
+        clock,
+        gpus.processes,
+        lambda: engines,
+        configured=on,
+        gpu_index=by_index,
+        proc_root=proc,
+        node=NODE,
+        run=at_once,
+        resolve=lambda _: (),
+    )
+
+
+def _paced(source: AnySource, step_s: float | None) -> AnySource:
+    return source if step_s is None else msgspec.structs.replace(source, interval=step_s)
+
+
+def _at_once(work: Callable[[], None]) -> None:
+    work()
