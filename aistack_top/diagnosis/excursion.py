@@ -23,8 +23,8 @@ HELD_BACK = 12
 FEWEST = 36
 """Three minutes of baseline; with fewer only absolute floors speak."""
 
-NEEDED, NEEDED_FAR, NEEDED_STRONG = 18, 9, 4
-"""Grid samples in a row: 90 s for what is just outside, half of it from one and a half times the limit, 20 s from two
+NEEDED, NEEDED_FAR, NEEDED_STRONG = 18, 12, 4
+"""Grid samples in a row: 90 s for what is just outside, a minute from one and a half times the limit, 20 s from two
 and a half times. A burst of fifteen seconds lifts a quantile over 60 s for over a minute, and is no incident."""
 
 FAR, STRONG = log(1.5), log(2.5)

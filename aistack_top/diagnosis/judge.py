@@ -53,7 +53,7 @@ def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baselin
     )
     ranked = [one for one in ranked if symptom_key is not None or one.reading.rule.alone]
     blind = words.blind_spots(scene, baseline_s)
-    moved = candidates(scene, symptom_key, [one.reading for one in ranked])
+    moved = candidates(scene, symptom_key, _best_of_each(ranked))
     best = ranked[0] if ranked and ranked[0].score >= NOTHING else None
     ruled_out = _ruled_out(readings, best)
     if best is None:
@@ -63,6 +63,14 @@ def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baselin
     strength, because = _strength(best, ranked, scene, baseline_s)
     verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
     return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict)
+
+
+def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
+    best: dict[Cause, _Ranked] = {}
+    for one in ranked:
+        if one.score >= NOTHING / 2:
+            best.setdefault(one.reading.rule.slug, one)
+    return list(best.values())[:MOST_CANDIDATES]
 
 
 def _score(reading: Reading, scene: Scene) -> float:
@@ -111,13 +119,10 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
     return max(limits, key=lambda limit: order.index(limit[0]))
 
 
-def candidates(scene: Scene, symptom: SeriesKey | None, readings: list[Reading]) -> tuple[Candidate, ...]:
-    """Return the series that moved, best first: class x shift x novelty x coherence x lead."""
-    causes: dict[SeriesKey, Cause] = {}
-    for reading in readings:
-        for finding in reading.required:
-            if finding.key is not None:
-                causes.setdefault(finding.key, reading.rule.slug)
+def candidates(scene: Scene, symptom: SeriesKey | None, ranked: list[_Ranked]) -> tuple[Candidate, ...]:
+    """Return the causes that fit, best first, then what else moved: class x shift x novelty x coherence x lead."""
+    found = [_evidence(one, scene) for one in ranked]
+    told = {(one.signal, one.entity) for one in found}
     rough: list[tuple[float, Shift]] = []
     for key in scene.series():
         shift = scene.shift(key)
@@ -125,7 +130,7 @@ def candidates(scene: Scene, symptom: SeriesKey | None, readings: list[Reading])
             weight = CLASS_WEIGHT[signals()[key[0]].kind]
             rough.append((weight * shift.score * (0.3 + 0.7 * shift.novelty), shift))
     rough.sort(key=lambda pair: pair[0], reverse=True)
-    found = []
+    moved: list[Candidate] = []
     for score, shift in rough[: 3 * MOST_CANDIDATES]:
         agreed = coherence(scene.state.timeline, shift.key, symptom, scene.onset, scene.until) if symptom else 1.0
         lead = scene.lead(shift)
@@ -134,9 +139,21 @@ def candidates(scene: Scene, symptom: SeriesKey | None, readings: list[Reading])
         signal, entity, _ = shift.key
         text = sentence(shift, scene, lead)
         layer = signals()[signal].layer
-        found.append(Candidate(signal, entity, layer, min(total, 1.0), lead, text, causes.get(shift.key)))
-    found.sort(key=lambda one: one.score, reverse=True)
-    return tuple(found[:MOST_CANDIDATES])
+        if (signal, entity) not in told:
+            moved.append(Candidate(signal, entity, layer, min(total, 1.0), lead, text))
+    moved.sort(key=lambda one: one.score, reverse=True)
+    return (*found, *moved[:MOST_CANDIDATES])
+
+
+def _evidence(ranked: _Ranked, scene: Scene) -> Candidate:
+    """Return what a rule stands on as a candidate: the required series, or the event, that says most."""
+    reading = ranked.reading
+    best = max(reading.required, key=lambda finding: (finding.key is not None, finding.score))
+    signal = best.key[0] if best.key is not None else (best.event.kind if best.event is not None else "")
+    entity = best.key[1] if best.key is not None else (best.event.entity if best.event is not None else reading.subject)
+    return Candidate(
+        signal, entity, reading.rule.layer, min(ranked.score, 1.0), best.lead_s, best.text, reading.rule.slug
+    )
 
 
 def moments(scene: Scene) -> tuple[Moment, ...]:

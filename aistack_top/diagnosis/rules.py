@@ -69,7 +69,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     slug: Cause
     layer: Layer
-    about: Literal["engine", "gpu", "peer", "rail", "service"]
+    about: Literal["engine", "gpu", "other_gpu", "peer", "rail", "service"]
     words: str
     next_step: str
     required: tuple[Test, ...]
@@ -307,8 +307,9 @@ def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
             continue
         if test.lower and not _is_lower(detail):
             continue
-        lead = scene.onset - event.at
-        if test.first and lead < -scene.uncertainty(("", event.entity, "")):
+        # versions are known by calls that have ended: no order can be read off them
+        lead = None if event.kind.startswith("calls.") else scene.onset - event.at
+        if test.first and lead is not None and lead < -scene.uncertainty(("", event.entity, "")):
             continue
         who = label(event.entity, scene.state.facts)
         return Finding(True, f"{who}: {event.text}, {_order(lead)}", None, 1.0, lead, event)

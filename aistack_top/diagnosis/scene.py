@@ -45,6 +45,7 @@ _PARTS = (
     ("guardrail", "calls.guardrail.latency", "rail"),
     ("guardrail", "guardrail.latency", "rail"),
     ("retrieval", "calls.retrieval.latency", "service"),
+    ("retrieval", "data.search.latency", "service"),
 )
 
 
@@ -104,6 +105,15 @@ class Scene:
             return list(dict.fromkeys(Entity.of(gpu=name) for e in known if (name := e.get("gpu"))))
         return list(dict.fromkeys(gpu for engine in self.engines for gpu in gpus_of(engine, self.state.facts)))
 
+    @cached_property
+    def other_gpus(self) -> list[Entity]:
+        """GPUs that are proven to be no engine's; none where links are not known at all."""
+        if not self.linked:
+            return []
+        known = self.state.timeline.entities("gpu.utilization")
+        gpus = {Entity.of(gpu=name): None for entity in known if (name := entity.get("gpu"))}
+        return [gpu for gpu in gpus if not self.state.facts.parents(gpu)]
+
     def subjects(self, about: str) -> list[Entity]:
         """Return whom a rule about engines, GPUs, rails ... can be about here."""
         if about == "engine":
@@ -112,6 +122,8 @@ class Scene:
             return self.gpus
         if about == "peer":
             return self.peers
+        if about == "other_gpu":
+            return self.other_gpus
         if about == "rail":
             rails = (*self._having("guardrail.latency"), *self._having("calls.guardrail.latency"))
             rails = (*rails, *self._having("guardrail.hits"))
@@ -196,9 +208,9 @@ class Scene:
         """The parts of a request's time that are known, each the worst of its engines or rails."""
         found: dict[str, Part] = {}
         for name, signal, about in _PARTS:
-            if name in found and about != "rail":
+            if name in found and about == "engine":
                 continue
-            for subject in self.subjects(about):
+            for subject in self.subjects(about) if about != "service" else self._having(signal):
                 shift = self.shift((signal, subject, "mean"))
                 if shift is None or shift.usual is None:
                     continue
