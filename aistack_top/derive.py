@@ -67,6 +67,11 @@ class CallBook:
         """Return a call by its id."""
         return self._by_id.get(name)
 
+    @property
+    def oldest(self) -> float | None:
+        """The end of the oldest call that is still known; None without any."""
+        return self._ends[0][0] if self._ends else None
+
     def __len__(self) -> int:
         return len(self._ends)
 

@@ -11,12 +11,19 @@ from aistack_top.derive import CallBook
 from aistack_top.diagnosis.model import Incident
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.facts import Facts
+from aistack_top.signals import Signal
 from aistack_top.tick import Call, Event, Health, Mark
 from aistack_top.timeline import Fold, Sample, Timeline
 
 LOOKBACK_S = 30.0
 CALLS_LOOKBACK_S = 120.0
 """Traces come late and in polls of up to half a minute, so the newest number about calls is older."""
+
+SPEND_BY_CALLS = frozenset({"spend.managed.rate", "spend.share.rate", "spend.unattributed.rate"})
+"""Dollars that are derived from calls, and as late as they are."""
+
+PARTIAL_BELOW = 0.999
+"""A sum over less than this of its time is said to be partial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Frame:
 
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""
-        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") else LOOKBACK_S
+        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") or signal in SPEND_BY_CALLS else LOOKBACK_S
         key = (signal, entity, stat)
         sample = self.timeline.sample(key, self.at, lookback)
         source = self.source_of(signal, entity)
@@ -68,6 +75,11 @@ class Frame:
             return None
         age = max(self.at - sample.at, 0.0)
         return Reading(signal, entity, stat, sample, age, age > max(3 * interval, 3.0), source)
+
+    def partial(self, signal: Signal, entity: Entity = SERVICE) -> bool:
+        """Whether a sum leaves out a part of the time it is about, such as what was before the first sight."""
+        covered = self.read(signal.covered, entity) if signal.covered else None
+        return covered is not None and covered.sample.number < PARTIAL_BELOW
 
     def entities(self, signal: str, within: Entity | None = None) -> list[Entity]:
         """Return whom a signal is about."""

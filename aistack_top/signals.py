@@ -50,6 +50,7 @@ class Signal:
     help: str
     recorded: Recorded = "sample"
     otel: str = ""
+    covered: str = ""
 
 
 @cache

@@ -21,6 +21,8 @@ from aistack_top.tick import STATS, Bound, Health
 SCHEMA = "aistack-top/snapshot/1"
 EVENTS_S = 3600.0
 HEALTHY = ("ok", "slow")
+NOT_ASKED = ("prices",)
+"""Kinds of source that answer whatever is reachable: they say nothing about what the user asked for."""
 
 
 def document(frame: Frame, node: str) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def text(frame: Frame, node: str) -> str:
     known: dict[str, list[str]] = {layer: [] for layer in LAYERS}
     for signal, entity, parts in _groups(frame):
         whose = "" if entity is SERVICE else f" [{label(entity, frame.facts)}]"
-        known[signal.layer].append(f"  {signal.title}{whose}: {_spoken(signal, parts)}")
+        partial = " (partial)" if frame.partial(signal, entity) else ""
+        known[signal.layer].append(f"  {signal.title}{whose}: {_spoken(signal, parts)}{partial}")
     for number, layer in enumerate(LAYERS, 1):
         lines += ["", f"{number} {layer}"]
         lines += known[layer] or ["  nothing known: no source tells anything about this layer"]
@@ -76,7 +79,8 @@ def text(frame: Frame, node: str) -> str:
 def exit_code(frame: Frame) -> int:
     """Return 3 when none of the sources could be reached, 1 when one fails or an incident is open, else 0."""
     records = [health for _, health in frame.health]
-    if not any(health.status in HEALTHY or health.status == "stale" for health in records):
+    asked = [health for health in records if health.kind not in NOT_ASKED]
+    if not any(health.status in HEALTHY or health.status == "stale" for health in asked):
         return 3
     critical = any(event.severity == "critical" for event in frame.events(frame.at - EVENTS_S))
     trouble = critical or any(incident.open for incident in frame.incidents)

@@ -12,6 +12,7 @@ from aistack_top.diagnosis.book import IncidentBook
 from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
+from aistack_top.spend.signals import SpendSignals
 from aistack_top.tick import Batch, Event, Health, Mark, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
@@ -73,9 +74,9 @@ class HealthLog:
 
 
 class State:
-    """Takes ticks, gives frames."""
+    """Takes ticks, gives frames. One whose dollars nobody reads is told so: ``spend`` costs a look at every GPU."""
 
-    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True) -> None:
+    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True, spend: bool = True) -> None:
         self.timeline = Timeline(span_s, step_s)
         self.facts = Facts()
         self.calls = CallBook()
@@ -85,6 +86,7 @@ class State:
         self.marks: list[Mark] = []
         self.now = 0.0
         self._derived = CallSignals(self.calls, again)
+        self._spend = SpendSignals(self.timeline, self.facts, self.calls) if spend else None
         self._owners: dict[tuple[str, Entity], _Owner] = {}
 
     def take(self, tick: Tick) -> None:
@@ -95,11 +97,16 @@ class State:
             self.timeline.lay(tick.history)
             for key in tick.history.columns:
                 self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
+            if self._spend is not None:
+                self._spend.begin(tick.history.start)
             self._take_all(tick.history.batches)
         self._take_all(tick.batches)
         self.incidents.take(tick.incidents)
         self.note(*tick.marks)
         self.now = max(self.now, tick.at)
+        if self._spend is not None:
+            for at, readings in self._spend.until(self.now):
+                self.timeline.add(at, readings)
 
     def frame(self, cursor: float | None = None) -> Frame:
         """Return what is to be seen at a time; None is now."""
@@ -136,6 +143,8 @@ class State:
             fresh += self.calls.take(batch.calls)
         for at, readings in self._derived.take(batches, fresh):
             self.timeline.add(at, readings)
+        if self._spend is not None:
+            self._spend.learn(batches, fresh)
 
     def _take_batch(self, batch: Batch) -> None:
         health = batch.health
@@ -184,5 +193,7 @@ class State:
         self.incidents.clear()
         self.marks.clear()
         self._derived.clear()
+        if self._spend is not None:
+            self._spend = SpendSignals(self.timeline, self.facts, self.calls)
         self._owners.clear()
         self.now = 0.0

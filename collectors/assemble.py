@@ -83,6 +83,8 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
     """
     import httpx
 
+    from collectors.spend.prices import PriceCollector
+
     client = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
         headers={"user-agent": "aistack-top"},
@@ -101,6 +103,7 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
         raise ConfigError(problems)
     live = LiveFeed(collectors, clock, title=node)
     live.collectors.extend(_links(config, live, clock, node))
+    live.collectors.append(PriceCollector(config.spend, clock))
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live

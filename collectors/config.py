@@ -4,6 +4,7 @@
 |---|---|
 | ``[console]`` | node name, layout, low bandwidth, pseudonyms, discovery |
 | ``[recording]`` | the ring of the last hours: on or off, hours, megabytes |
+| ``[spend]`` | what this node costs; nothing set is "$/h not set" |
 | ``[[source]]`` | one system to read; ``kind`` decides which further keys there are |
 
 Secrets are never written here: a key that holds one takes ``{ env = "NAME" }`` or ``{ file = "PATH" }``.
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+
+from collectors.spend.settings import Spend
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -166,6 +169,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     console: Console = Console()
     recording: Recording = Recording()
+    spend: Spend = Spend()
     source: tuple[AnySource, ...] = ()
 
 
@@ -206,7 +210,7 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Config(), [f"{name}: not valid TOML: {error}"]
-    tables = {"console": Console, "recording": Recording}
+    tables = {"console": Console, "recording": Recording, "spend": Spend}
     known = (*tables, "source")
     problems = [_unknown(name, text, key, known, 0) for key in raw if key not in known]
     good: dict[str, object] = {}
@@ -263,7 +267,13 @@ def _convert(name: str, text: str, table: object, kind: type, line: int, problem
     for key, field in fields.items():
         if field.required and key not in known:
             problems.append(f"{name}:{line}: {key} is missing")
-    return None if len(problems) > before else msgspec.convert(known, kind)
+    if len(problems) > before:
+        return None
+    try:
+        return msgspec.convert(known, kind)
+    except msgspec.ValidationError as error:  # each key is right, and together they are not
+        problems.append(f"{name}:{line}: {error}")
+        return None
 
 
 def _unknown(name: str, text: str, key: str, known: tuple[str, ...], line: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from aistack_top.plain import plain
+from aistack_top.spend.prices import NOT_SET
 from aistack_top.stamps import rfc3339
 from aistack_top.tick import Health
 from collectors.capabilities import CAPABILITIES, Place
@@ -19,6 +20,7 @@ from collectors.compute.host_cgroup import read_file
 from collectors.config import AnySource, Config, ConfigError, LangfuseSource, Secret, examine
 from collectors.discovery import DiscoveryCollector
 from collectors.registry import KINDS, source_of
+from collectors.spend.prices import SET_IT
 
 SCHEMA = "aistack-top/doctor/1"
 LONGEST = 400
@@ -39,6 +41,7 @@ MENDS: Mapping[tuple[str, str], str] = {
         "misconfigured",
     ): "set MLFLOW_TRACKING_URI, or url = in the configuration, to the MLflow server's address",
     ("ray", "misconfigured"): "name the port of --metrics-export-port; http://HEAD:8265/api/prometheus/sd lists it",
+    ("prices", "misconfigured"): "correct what is named of [spend]; the other prices stand",
     ("discovery", "slow"): "name the servers as [[source]], and set discovery = false under [console]",
 }
 """By kind and status; `COMMON` holds what is so for every kind."""
@@ -130,13 +133,16 @@ def sources(records: Sequence[Health], asked: frozenset[str], sys_root: Path = P
     """Return how each source is. One that nobody ``asked`` for by name and that is not here is missing, not failed."""
     checks = []
     for health in records:
-        if health.status in ("ok", "slow"):
+        if health.kind == "prices" and health.reason.startswith(NOT_SET):
+            said = f"{NOT_SET}: no dollars are shown for this node"
+            checks.append(Check("sources", health.source, "missing", said, SET_IT))
+        elif health.status in ("ok", "slow"):
             checks.append(Check("sources", health.source, "ok", plain(health.reason, LONGEST) or "read"))
-            continue
-        absent = health.kind == "nvml" and health.source not in asked and not has_gpu(sys_root)
-        mend = MENDS.get((health.kind, health.status)) or COMMON[health.status]
-        said = plain(f"{health.status}: {health.reason}", LONGEST)
-        checks.append(Check("sources", health.source, "missing" if absent else "failed", said, mend))
+        else:
+            absent = health.kind == "nvml" and health.source not in asked and not has_gpu(sys_root)
+            mend = MENDS.get((health.kind, health.status)) or COMMON[health.status]
+            said = plain(f"{health.status}: {health.reason}", LONGEST)
+            checks.append(Check("sources", health.source, "missing" if absent else "failed", said, mend))
     return checks
 
 

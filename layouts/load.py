@@ -29,6 +29,9 @@ Natural = Annotated[int, msgspec.Meta(ge=1)]
 LONGEST_LABEL = 13
 """Cells of a row's label. A longer one would push the number off a panel that is half of 80 columns wide."""
 
+PARTIAL = " partial"
+"""Stands after the label of a sum that does not cover all of its time."""
+
 
 class LayoutError(Exception):
     """A layout cannot be used; ``problems`` are sentences, each with file and line."""
@@ -251,7 +254,7 @@ def _wrong_row(row: Row, path: Place) -> Iterator[Problem]:
     signal = signals().get(row.signal)
     if signal is None:
         return
-    if len(row.title) > LONGEST_LABEL:
+    if len(row.title + (PARTIAL if signal.covered else "")) > LONGEST_LABEL:
         yield (*path, "label"), f"{row.title!r} is longer than {LONGEST_LABEL} characters; give it a shorter label"
     if row.over == "worst" and signal.hurts == "both":
         yield (*path, "over"), f"{row.signal} has no worst: it can hurt in both directions; use sum, mean or each"

@@ -3,25 +3,33 @@
 import msgspec
 
 from aistack_top.signals import LAYERS
-from collectors.registry import KINDS, Kind
+from collectors.registry import KINDS
+from collectors.spend.settings import Spend
 
 
 def run() -> int:
     """Print the list and return the exit code."""
     for number, layer in enumerate(LAYERS, 1):
         kinds = [kind for kind in KINDS if kind.layer == layer]
-        print(f"{number} {layer}" + ("" if kinds else ": nothing yet"))
+        print(f"{number} {layer}" + ("" if kinds or layer == "spend" else ": nothing yet"))
         for kind in kinds:
             print(f"  {kind.name:10} {kind.reads}")
-            print(f"  {'':10} keys: {', '.join(_keys(kind))}")
+            print(f"  {'':10} keys: {', '.join(_keys(kind.config))}")
+        if layer == "spend":
+            print(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
+            print(f"  {'':10} keys: {', '.join(_keys(Spend))}")
     return 0
 
 
-def _keys(kind: Kind) -> list[str]:
+def _keys(table: type[msgspec.Struct]) -> list[str]:
     return [
-        field.name if field.required else f"{field.name} = {_shown(field.default)}"
-        for field in msgspec.structs.fields(kind.config)
+        field.name if field.required else f"{field.name} = {_shown(_default(field))}"
+        for field in msgspec.structs.fields(table)
     ]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _shown(default: object) -> str:

@@ -15,7 +15,7 @@ from aistack_top.plain import plain
 from aistack_top.signals import Signal, signals
 from aistack_top.tick import Bound
 from aistack_top.timeline import Fold
-from layouts.load import Column, Row
+from layouts.load import PARTIAL, Column, Row
 from tui.view import View, merge
 
 QUANTILES = ("p50", "p95", "p99")
@@ -85,7 +85,7 @@ def figures(row: Row, view: View) -> list[Figure]:
     numbers_ = _best_known(known.values())
     if row.over in ("sum", "mean"):
         return [_together(row, signal, numbers_, about)]
-    return [_worst(row, signal, numbers_, about, frame.facts)]
+    return [_worst(row, signal, numbers_, about, frame)]
 
 
 def wanted(entities: Iterable[Entity], without: Mapping[str, tuple[str, ...]]) -> list[Entity]:
@@ -155,14 +155,15 @@ def _extreme(signal: Signal, known: list[Number]) -> Number:
     return choose(known, key=lambda number: number.size)
 
 
-def _worst(row: Row, signal: Signal, known: list[Number], about: list[Entity], facts: Facts) -> Figure:
+def _worst(row: Row, signal: Signal, known: list[Number], about: list[Entity], frame: Frame) -> Figure:
     number = _extreme(signal, known)
     calm = signal.kind == "flag" and tone(signal, number) != "alarm"
-    whose = [] if calm or row.over == "service" else _whose(number.reading.entity, facts)
+    whose = [] if calm or row.over == "service" else _whose(number.reading.entity, frame.facts)
     notes = (*_age(number), *whose, *_count(number))
     merged = "one" if len(about) == 1 else "min" if signal.hurts == "down" else "max"
     said = text(signal, number, row.part)
-    return Figure(row.title, said, tone(signal, number), notes, signal, row.part, tuple(about), merged)
+    title = row.title + (PARTIAL if frame.partial(signal, number.reading.entity) else "")
+    return Figure(title, said, tone(signal, number), notes, signal, row.part, tuple(about), merged)
 
 
 def _whose(entity: Entity, facts: Facts) -> list[str]:

@@ -67,11 +67,10 @@ def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int
     """Return one figure as a line exactly ``width`` wide; what does not fit whole is left out, the number last."""
     glyphs = drawing.glyphs
     said = glyphs.text(("! " if figure.tone == "alarm" else "") + figure.text)
-    head = (
-        cell(glyphs.text(figure.label), "label", label),
-        cell(said, figure.tone, max(min(NUMBER, width - label), 1), right=True),
-    )
-    room = width - label - NUMBER
+    # words in place of a number may take more than a number does
+    number = max(min(max(NUMBER, cell(said).width), width - label), 1)
+    head = (cell(glyphs.text(figure.label), "label", label), cell(said, figure.tone, number, right=True))
+    room = width - label - number
     stale = figure.tone == "stale"
     graph, notes = _share(room, drawing.histories and not (stale and room < NOTES + FEWEST_COLUMNS + 4))
     tail: list[Cell] = []
@@ -79,7 +78,7 @@ def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int
         tail.append(cell("  " + _notes(figure, notes - 2, glyphs), "stale" if stale else "dim", notes))
     if graph:
         tail += [Cell("  ", "text", 2), *_graph(figure, view, graph, glyphs)]
-    used = label + NUMBER + notes + (graph + 2 if graph else 0)
+    used = label + number + notes + (graph + 2 if graph else 0)
     return (*head, *tail, cell("", "text", max(width - used, 0)))
 
 

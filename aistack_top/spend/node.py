@@ -1,0 +1,235 @@
+"""What of this node matters for its cost, read from the timeline: the GPUs that are paid for, the engines' tokens."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aistack_top.entity import Entity
+from aistack_top.facts import Facts
+from aistack_top.links import MODEL_FACT
+from aistack_top.quantiles import WINDOW_S
+from aistack_top.spend.money import GAP_S, Flow, GpuUse
+from aistack_top.spend.prices import Prices, managed_in
+from aistack_top.spend.usage import Key
+from aistack_top.timeline import Timeline
+
+NAME_FACT = "name"
+"""The fact of a GPU that says what NVML calls it."""
+
+PROCESS_FACT = "pid"
+"""The fact of an engine that says which process of this machine it is."""
+
+HOST = "host.cpu.utilization"
+"""A node that tells this is up; it is there for containers without a GPU driver, too."""
+
+LORAS_FACT = "loras"
+"""The fact of an engine that names its adapters, which clients ask for as models; separated by commas."""
+
+PRESENCE = ("gpu.memory.used", "gpu.utilization", "gpu.temperature", "gpu.power.draw")
+"""A GPU that tells one of these is there; some GPUs do not tell all of them."""
+
+PROXY = "spend.proxy.rate"
+PROXY_LOOKBACK_S = 120.0
+"""A proxy's metrics are large and asked for seldom."""
+
+LOOKBACK_S = 30.0
+SILENT_S = 300.0
+"""An engine that told its tokens within this time and does not now makes their sum unknown; later it is gone."""
+
+OWN_ROUTES = ("hosted_vllm/", "vllm/")
+"""What a LiteLLM proxy writes before the name of a model on a server of one's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The tokens of one server over the last minute, a second; None for a server that went silent."""
+
+    name: str
+    model: str
+    input_s: float | None
+    output_s: float | None
+    gpus: frozenset[Entity]
+
+
+class Names:
+    """Which engines are this node's and which models they serve, under which names, as facts tell it at one moment.
+
+    This node's are those that the configuration names; else those that are proven to run here, by their process or
+    by a GPU; and where nothing proves any of them, all.
+    """
+
+    def __init__(self, facts: Facts, prices: Prices) -> None:
+        self.model_of: dict[str, str] = {}
+        self._here = frozenset(prices.engines) or _proven(facts)
+        self._local = {name.casefold() for name in prices.local_models}
+        for entity, key, value in facts.rows():
+            engine = entity.get("engine")
+            if engine is None or not self.here(engine):
+                continue
+            if key == MODEL_FACT:
+                self.model_of[engine] = value
+            if key == MODEL_FACT or key.startswith(MODEL_FACT + "_alias"):
+                self._local.add(value.casefold())
+            elif key == LORAS_FACT:
+                self._local.update(name.strip().casefold() for name in value.split(","))
+
+    def here(self, engine: str) -> bool:
+        """Whether an engine is taken to run on this node."""
+        return not self._here or engine in self._here
+
+    def local(self, model: str) -> bool:
+        """Whether calls of a model are served here: their GPUs are paid already. A call without a model is."""
+        name = model.casefold()
+        for route in OWN_ROUTES:
+            name = name.removeprefix(route)
+        return not name or name in self._local
+
+
+class Node:
+    """Reads the node's side of the timeline, moment by moment and in order."""
+
+    def __init__(self, timeline: Timeline, facts: Facts) -> None:
+        self._timeline = timeline
+        self._facts = facts
+        self._known: dict[Entity, None] = {}
+
+    def up(self, at: float) -> bool:
+        """Whether the node told anything of itself within `GAP_S`."""
+        return any(self._number(HOST, entity, at, GAP_S) is not None for entity in self._timeline.entities(HOST))
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether a GPU was ever seen."""
+        return bool(self._known)
+
+    def gpus(self, at: float, prices: Prices) -> dict[Entity, GpuUse] | None:
+        """Return the GPUs that are paid for; None while nothing tells of any GPU.
+
+        One that fell silent beside others that tell is lost, and still paid for. One of which is not known whether
+        it is allocated has no price.
+        """
+        alive = {gpu: None for signal in PRESENCE for gpu in self._gpus_telling(signal, at)}
+        self._known |= alive
+        if not alive:
+            return None
+        found = {}
+        for gpu in self._known:
+            allocated = prices.allocated == "all" or self._in_use(gpu, at)
+            if allocated is not False:
+                price = self._price(gpu, prices) if allocated else None
+                busy = self._number("gpu.utilization", gpu, at)
+                found[gpu] = GpuUse(price, busy, self._running(gpu, at))
+        return found
+
+    def engines(self, at: float, names: Names) -> list[Engine]:
+        """Return the servers that told their tokens within `SILENT_S`."""
+        groups: defaultdict[str, list[Entity]] = defaultdict(list)
+        for entity in self._timeline.entities("serving.generation_tokens.rate"):
+            engine = entity.get("engine")
+            if engine and len(entity.pairs) == 1:
+                groups[_server(engine)].append(entity)
+        found = []
+        for name, members in groups.items():
+            if not names.here(name):
+                continue
+            if any(self._number("serving.generation_tokens.rate", one, at, SILENT_S) is not None for one in members):
+                found.append(self._engine(name, members, at, names))
+        return found
+
+    def flows(self, engines: list[Engine]) -> dict[str, Flow] | None:
+        """Return the tokens a second of each model that is served; None if one server does not tell its own."""
+        flows: dict[str, Flow] = {}
+        for engine in engines:
+            if engine.input_s is None or engine.output_s is None:
+                return None
+            before = flows.get(engine.model, Flow(0.0, 0.0, None))
+            price = managed_in(self._facts, engine.model) if engine.model else None
+            flows[engine.model] = Flow(before.input_s + engine.input_s, before.output_s + engine.output_s, price)
+        return flows
+
+    def list_prices(self, gpus: Iterable[Entity], prices: Prices) -> dict[str, list[float | None]]:
+        """Return for each basis of the chosen list what the GPUs cost at it, if there is more than one."""
+        bases = dict.fromkeys(basis for row in prices.gpus.values() for basis in row)
+        if len(bases) < 2:
+            return {}
+        told = [self._facts.get(gpu, NAME_FACT) for gpu in gpus]
+        return {basis: [prices.gpu_hour(name, basis) for name in told] for basis in bases}
+
+    def proxy(self, at: float, names: Names) -> dict[Key, float] | None:
+        """Return what a proxy says that models not served here cost, USD an hour; None when none tells."""
+        found = {}
+        for entity in self._timeline.entities(PROXY):
+            usd_hour = self._number(PROXY, entity, at, PROXY_LOOKBACK_S)
+            if usd_hour is not None:
+                found[(entity.get("model") or "", "")] = max(usd_hour, 0.0)
+        return {key: usd for key, usd in found.items() if not key[0] or not names.local(key[0])} if found else None
+
+    def _price(self, gpu: Entity, prices: Prices) -> float | None:
+        if prices.node_hour is not None:
+            return prices.node_hour / len(self._known)
+        return prices.gpu_hour(self._facts.get(gpu, NAME_FACT))
+
+    def _gpus_telling(self, signal: str, at: float) -> list[Entity]:
+        return [
+            entity
+            for entity in self._timeline.entities(signal)
+            if len(entity.pairs) == 1 and entity.get("gpu") and self._number(signal, entity, at, GAP_S) is not None
+        ]
+
+    def _in_use(self, gpu: Entity, at: float) -> bool | None:
+        if self._facts.parents(gpu):
+            return True
+        processes = self._number("gpu.processes", gpu, at)
+        return None if processes is None else processes > 0
+
+    def _running(self, gpu: Entity, at: float) -> tuple[float | None, ...]:
+        told: list[float | None] = []
+        for link in self._facts.parents(gpu):
+            engine = link.parent.get("engine") or ""
+            ranks = [
+                one
+                for one in self._timeline.entities("serving.requests.running")
+                if len(one.pairs) == 1 and (one == link.parent or (one.get("engine") or "").startswith(engine + "/"))
+            ]
+            known = [self._number("serving.requests.running", one, at) for one in ranks]
+            told += [number for number in known if number is not None] or [None]
+        return tuple(told)
+
+    def _engine(self, name: str, members: list[Entity], at: float, names: Names) -> Engine:
+        output = {one: self._mean("serving.generation_tokens.rate", one, at) for one in members}
+        telling = [one for one, rate in output.items() if rate is not None]
+        ranks = [one for one in telling if "/" in (one.get("engine") or "")]
+        counted = ranks or telling
+        inputs = [self._mean("serving.prompt_tokens.rate", one, at) for one in counted]
+        whole = Entity.of(engine=name)
+        gpus = frozenset(link.child for one in {whole, *members} for link in self._facts.children(one))
+        return Engine(
+            name,
+            names.model_of.get(name, ""),
+            None if not counted or None in inputs else sum(rate for rate in inputs if rate is not None),
+            sum(output[one] or 0.0 for one in counted) if counted else None,
+            gpus,
+        )
+
+    def _number(self, signal: str, entity: Entity, at: float, lookback_s: float = LOOKBACK_S) -> float | None:
+        sample = self._timeline.sample((signal, entity, "value"), at, lookback_s)
+        return None if sample is None else sample.number
+
+    def _mean(self, signal: str, entity: Entity, at: float) -> float | None:
+        step = self._timeline.step_s
+        window = self._timeline.window((signal, entity, "value"), at - WINDOW_S + step, at + step)
+        known = [value for value in window if value == value]
+        return max(sum(known) / len(known), 0.0) if known else None
+
+
+def _proven(facts: Facts) -> frozenset[str]:
+    """Return the engines of which a process was found on this machine, or that are linked to one of its GPUs."""
+    found = [entity for entity, key, _ in facts.rows() if key == PROCESS_FACT]
+    found += [link.parent for link in facts.links()]
+    return frozenset(_server(entity.get("engine") or "") for entity in found if entity.get("engine"))
+
+
+def _server(engine: str) -> str:
+    """Return the name of the server that a data-parallel rank belongs to."""
+    name, _, rank = engine.rpartition("/")
+    return name if name and rank.isdigit() else engine

@@ -1,0 +1,358 @@
+"""The ``spend.*`` signals, on the five-second grid of the ``calls.*`` ones. Never recorded, always derived again.
+
+| entity | what of |
+|---|---|
+| service | all: the node, and the managed calls beside it |
+| gpu | one GPU's price, and what of it burns idle |
+| model, tenant | its share of the node by the tokens of its finished calls, and its managed calls |
+| reason | on demand, spot ...: the same GPUs at the chosen list's other prices |
+
+A grid point is done twice: for the node once its readings can be expected to be in, for the calls once theirs are,
+and again for the calls when a late one comes. So a replay that jumps there says the same as one that plays through.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aistack_top.derive import GRID_S, CallBook
+from aistack_top.entity import SERVICE, Entity
+from aistack_top.facts import Facts
+from aistack_top.spend.money import (
+    HOUR_S,
+    GpuUse,
+    Meter,
+    blended_per_token,
+    break_even_tokens_per_day,
+    managed_usd_hour,
+    midnight,
+    month_hours,
+    per_million_tokens,
+    split,
+    total,
+    zone,
+)
+from aistack_top.spend.node import Engine, Names, Node
+from aistack_top.spend.prices import Prices, prices_in
+from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage
+from aistack_top.tick import Batch, Call, Readings, ReadingsBuilder
+from aistack_top.timeline import Timeline
+
+ANSWERED_S = 5.0
+"""Readings of a moment are in by then: a source answers within this, or has missed its turn."""
+
+SETTLED_S = 15.0
+"""A node that showed no GPU for this long has none; before, its sources may only not have answered yet."""
+
+CALLS_LOOKBACK_S = 120.0
+"""Traces come late and in polls of up to half a minute; what was known longer ago is not taken for the present."""
+
+KEPT = 180
+"""Grid points that can be done again for late calls: 15 minutes."""
+
+MOST_TENANTS = 20
+OTHER_TENANTS = "other"
+NO_TENANT = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The node at a grid point: USD an hour, tokens a second, and today so far; what is not known is None.
+
+    ``silent``: an engine that generated a moment ago does not tell. ``proxy``: USD an hour of managed models by a
+    proxy's books. ``alone``: there is no node to pay for, only calls.
+    """
+
+    step: int
+    day_began: float | None
+    usd_hour: float | None
+    generated: float | None
+    silent: bool
+    proxy: Mapping[Key, float] | None
+    alone: bool
+    today_usd: float
+    covered_s: float
+
+    @property
+    def at(self) -> float:
+        """The point's time, in seconds since the epoch."""
+        return self.step * GRID_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Paid:
+    """What managed calls cost as far as is known: USD an hour at a step, and USD since midnight."""
+
+    step: int
+    day_began: float | None
+    usd_hour: float | None
+    today_usd: float
+
+
+class SpendSignals:
+    """Derives ``spend.*`` from what the timeline, the facts and the book of calls hold."""
+
+    def __init__(self, timeline: Timeline, facts: Facts, book: CallBook) -> None:
+        self._timeline = timeline
+        self._facts = facts
+        self._usage = CallUsage(book)
+        self._first: float | None = None
+        self._done = self._calls_done = 0
+        self._restart(0)
+
+    def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
+        """Take what a tick brought, once it is in the timeline and the book."""
+        self._usage.learn(batches, fresh)
+
+    def begin(self, start: float) -> None:
+        """Note that history has been laid in from a time on: what came before the first moment is derived too."""
+        if self._first is None or start < self._first:
+            self._first = start
+            self._restart(int(start // GRID_S))
+
+    def until(self, now: float) -> list[tuple[float, Readings]]:
+        """Return the readings of each grid point that has become due or is done again."""
+        if self._first is None:
+            self.begin(now)
+        reach = int(self._timeline.capacity * self._timeline.step_s // GRID_S)
+        due = int((now - ANSWERED_S) // GRID_S)
+        fresh = range(max(self._done, due - reach) + 1, due + 1)
+        if self._points and not fresh and not self._usage.changed:
+            return []
+        prices = prices_in(self._facts)
+        names = Names(self._facts, prices)
+        told = [self._redo(self._points[step], prices, names) for step in self._late()]
+        newest = self._calls_done
+        for step in fresh:
+            told.append(self._do_node(step, prices, names))
+            self._done = step
+            told += self._do_calls(prices, names)
+        since = self._calls_done if self._calls_done > newest else fresh.start - 1
+        told += [self._do_total(point, prices) for step, point in self._points.items() if step > since]
+        if not self._points:
+            told.append(self._foretell(now, prices, names))
+        return [(at, readings) for at, readings in told if len(readings)]
+
+    def _restart(self, step: int) -> None:
+        self._done = self._calls_done = step
+        self._points: dict[int, _Point] = {}
+        self._node = Node(self._timeline, self._facts)
+        self._meter, self._proxy_meter = Meter(), Meter()
+        self._paid = _Paid(step, None, None, 0.0)
+        self._pays_for_calls = False
+        self._usage.recount()
+
+    def _do_node(self, step: int, prices: Prices, names: Names) -> tuple[float, Readings]:
+        """Do a grid point for the node, and keep what its calls will need."""
+        at = step * GRID_S
+        out = ReadingsBuilder()
+        gpus, usd_hour, engines = self._tell_node(out, at, prices, names)
+        where = zone(prices.zone)
+        day_began = None if where is None else midnight(at, where)
+        proxy = self._node.proxy(at, names)
+        if proxy is not None:
+            self._usage.leave(step)
+        if day_began is not None:
+            self._meter.take(at, usd_hour, day_began)
+            self._proxy_meter.take(at, None if proxy is None else sum(proxy.values()), day_began)
+        self._points[step] = _Point(
+            step,
+            day_began,
+            usd_hour,
+            total(engine.output_s for engine in engines),
+            any(engine.output_s is None for engine in engines),
+            proxy,
+            self._only_calls(at, prices),
+            self._meter.usd + self._proxy_meter.usd,
+            max(self._meter.covered_s, self._proxy_meter.covered_s if gpus is None else 0.0),
+        )
+        for old in [kept for kept in self._points if kept <= step - KEPT]:
+            del self._points[old]
+        return at, out.build()
+
+    def _do_calls(self, prices: Prices, names: Names) -> list[tuple[float, Readings]]:
+        """Do the grid points whose calls have become known."""
+        ready = self._usage.last_step
+        steps = range(0) if ready is None else range(self._calls_done + 1, min(ready, self._done) + 1)
+        self._calls_done = max(self._calls_done, steps.stop - 1)
+        return [self._do_point(self._points[step], prices, names) for step in steps if step in self._points]
+
+    def _late(self) -> list[int]:
+        """Return the grid points that are done and have calls they did not have then."""
+        found = {step + n for step in self._usage.changed for n in range(STEPS) if step + n <= self._calls_done}
+        self._usage.changed.clear()
+        return sorted(step for step in found if step in self._points)
+
+    def _do_point(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
+        out = ReadingsBuilder()
+        usd_hour = _tell_calls(out, point, self._usage.window(point.step), names)
+        today = 0.0
+        if point.day_began is not None:
+            calls = self._usage.today(point.step, point.day_began)
+            today = sum(usd for model, usd in calls.items() if not names.local(model))
+        self._paid = _Paid(point.step, point.day_began, usd_hour, today)
+        self._pays_for_calls = self._pays_for_calls or today > 0 or bool(usd_hour)
+        self._tell_total(out, point, usd_hour, prices, today)
+        return point.at, out.build()
+
+    def _redo(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
+        out = ReadingsBuilder()
+        usd_hour = _tell_calls(out, point, self._usage.window(point.step), names)
+        self._tell_total(out, point, usd_hour, prices, None)
+        return point.at, out.build()
+
+    def _do_total(self, point: _Point, prices: Prices) -> tuple[float, Readings]:
+        """Do a point whose calls are not in yet, with the newest that is known about calls."""
+        out = ReadingsBuilder()
+        known = (point.step - self._paid.step) * GRID_S <= CALLS_LOOKBACK_S
+        beside = sum(point.proxy.values()) if point.proxy is not None else self._paid.usd_hour if known else None
+        today = self._paid.today_usd if self._paid.day_began == point.day_began else 0.0
+        self._tell_total(out, point, beside, prices, today)
+        return point.at, out.build()
+
+    def _foretell(self, now: float, prices: Prices, names: Names) -> tuple[float, Readings]:
+        """Tell the node before the first grid point is due, so that a short look is not left without a price."""
+        out = ReadingsBuilder()
+        _, usd_hour, _ = self._tell_node(out, now, prices, names)
+        where = zone(prices.zone)
+        out.add("spend.rate", SERVICE, usd_hour)
+        if usd_hour is not None and where is not None:
+            out.add("spend.month_projected", SERVICE, usd_hour * month_hours(now, where))
+        return now, out.build()
+
+    def _tell_node(
+        self, out: ReadingsBuilder, at: float, prices: Prices, names: Names
+    ) -> tuple[Mapping[Entity, GpuUse] | None, float | None, list[Engine]]:
+        gpus = self._node.gpus(at, prices)
+        up = gpus is not None or (prices.node_hour is not None and self._node.up(at))
+        usd_hour = _node_rate(gpus or {}, prices) if up else None
+        engines = self._node.engines(at, names)
+        if up and gpus is None:
+            out.add("spend.node.rate", SERVICE, usd_hour)
+            _tell_tokens(out, {}, usd_hour, engines)
+        if gpus is not None and prices.known:
+            _tell_gpus(out, gpus, usd_hour)
+            for basis, parts in self._node.list_prices(gpus, prices).items():
+                out.add("spend.list.rate", Entity.of(reason=basis), total(parts))
+            _tell_tokens(out, gpus, usd_hour, engines)
+        flows = self._node.flows(engines) or {}
+        for model, flow in flows.items():
+            if model and flow.price:
+                out.add("spend.managed_equivalent.rate", Entity.of(model=model), flow.managed_usd_hour)
+        known = list(flows.values())
+        if any(flow.price for flow in known):
+            out.add("spend.managed_equivalent.rate", SERVICE, managed_usd_hour(known))
+            even = break_even_tokens_per_day(usd_hour, blended_per_token(known))
+            out.add("spend.break_even_tokens_per_day", SERVICE, even)
+        return gpus, usd_hour, engines
+
+    def _tell_total(
+        self, out: ReadingsBuilder, point: _Point, beside: float | None, prices: Prices, calls_today: float | None
+    ) -> None:
+        """Tell the node and the managed calls together; nothing while a part that is paid for is not known."""
+        if point.usd_hour is None:
+            rate = beside if point.alone else None
+        else:
+            rate = None if beside is None and self._pays_for_calls else point.usd_hour + (beside or 0.0)
+        out.add("spend.rate", SERVICE, rate)
+        where = zone(prices.zone)
+        if point.day_began is None or where is None:
+            return
+        if rate is not None:
+            out.add("spend.month_projected", SERVICE, rate * month_hours(point.at, where))
+        begun = self._usage.begun
+        covered = point.covered_s
+        if point.alone and begun is not None:
+            covered = max(covered, point.at - max(begun, point.day_began))
+        if calls_today is not None and covered > 0:
+            out.add("spend.today", SERVICE, point.today_usd + calls_today)
+            out.add("spend.today.covered", SERVICE, min(covered / (point.at - point.day_began), 1.0))
+
+    def _only_calls(self, at: float, prices: Prices) -> bool:
+        """Whether there is no node to pay for: none is priced as a whole, and no GPU has shown itself."""
+        if prices.node_hour is not None or self._node.has_gpus or self._first is None:
+            return False
+        return at - self._first >= SETTLED_S
+
+
+def _node_rate(gpus: Mapping[Entity, GpuUse], prices: Prices) -> float | None:
+    """Return USD an hour of the node; None where a price, or whether a GPU is paid for, is not known."""
+    if not prices.known:
+        return None
+    if prices.node_hour is not None:
+        return prices.node_hour
+    return total(use.usd_hour for use in gpus.values()) if gpus else 0.0
+
+
+def _tell_gpus(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None) -> None:
+    for gpu, use in gpus.items():
+        out.add("spend.rate", gpu, use.usd_hour)
+        out.add("spend.idle.rate", gpu, use.idle_usd_hour)
+    out.add("spend.node.rate", SERVICE, usd_hour)
+    out.add("spend.idle.rate", SERVICE, total(use.idle_usd_hour for use in gpus.values()) if gpus else 0.0)
+
+
+def _tell_tokens(
+    out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None, engines: Iterable[Engine]
+) -> None:
+    """Tell what a million generated tokens cost: on the whole node, and by model where its GPUs are its own."""
+    users: defaultdict[Entity, set[str]] = defaultdict(set)
+    by_model: defaultdict[str, list[Engine]] = defaultdict(list)
+    for engine in engines:
+        by_model[engine.model].append(engine)
+        for gpu in engine.gpus:
+            users[gpu].add(engine.model)
+    generated = total(engine.output_s for members in by_model.values() for engine in members)
+    out.add("spend.per_million_tokens", SERVICE, per_million_tokens(usd_hour, generated))
+    for model, members in by_model.items():
+        used = {gpu for engine in members for gpu in engine.gpus}
+        alone = all(users[gpu] == {model} and gpu in gpus for gpu in used)
+        if model and alone and all(engine.gpus for engine in members):
+            cost = total(gpus[gpu].usd_hour for gpu in used)
+            tokens = total(engine.output_s for engine in members)
+            out.add("spend.per_million_tokens", Entity.of(model=model), per_million_tokens(cost, tokens))
+
+
+def _tell_calls(out: ReadingsBuilder, point: _Point, usage: tuple[Usage, float] | None, names: Names) -> float | None:
+    """Tell what models and tenants cost: their part of the node by finished calls, and their managed calls.
+
+    Returns USD an hour of all managed calls, None where nothing tells.
+    """
+    managed = point.proxy
+    parts: list[tuple[Key, float]] = []
+    if usage is not None:
+        found, covers = usage
+        if managed is None:
+            managed = {key: usd * HOUR_S / covers for key, usd in found.cost.items() if not names.local(key[0])}
+        if point.usd_hour is not None and not point.silent:
+            own = {key: n / covers for key, n in found.tokens.items() if key[0] and names.local(key[0])}
+            shares, rest = split(point.usd_hour, own, point.generated)
+            parts += shares.items()
+            out.add("spend.unattributed.rate", SERVICE, rest)
+    if managed is None:
+        return None
+    parts += managed.items()
+    models: defaultdict[str, float] = defaultdict(float)
+    tenants: defaultdict[str, float] = defaultdict(float)
+    for (model, tenant), usd in parts:
+        models[model] += usd
+        tenants[tenant or NO_TENANT] += usd
+    for model, usd in models.items():
+        if model:
+            out.add("spend.share.rate", Entity.of(model=model), usd)
+    # a proxy does not say whose calls it paid for, so no tenant's sum would be whole
+    for tenant, usd in {} if point.proxy is not None else _top(tenants).items():
+        out.add("spend.share.rate", Entity.of(tenant=tenant), usd)
+    usd_hour = sum(managed.values())
+    out.add("spend.managed.rate", SERVICE, usd_hour)
+    return usd_hour
+
+
+def _top(tenants: Mapping[str, float]) -> dict[str, float]:
+    """Return the tenants that cost most, and the rest as one."""
+    ranked = sorted(tenants.items(), key=lambda row: (-row[1], row[0]))
+    kept = dict(ranked[:MOST_TENANTS])
+    rest = sum(usd for _, usd in ranked[MOST_TENANTS:])
+    if rest:
+        kept[OTHER_TENANTS] = kept.get(OTHER_TENANTS, 0.0) + rest
+    return kept
