@@ -117,7 +117,7 @@ class LinkCollector:
             wanted = self._configured.get(name, ())
             chosen = [by_name[str(gpu)] for gpu in wanted if str(gpu) in by_name]
             missing = ", ".join(str(gpu) for gpu in wanted if str(gpu) not in by_name)
-            if missing:
+            if missing and by_name:  # before the driver's first answer nothing is known to be missing
                 notes.append(f"gpus of {name}: {missing} is no GPU of this node")
             if chosen and any(not any(same_gpu(gpu, other) for other in chosen) for gpu in proven):
                 notes.append(f"{name} also works on a GPU that its gpus = [...] does not name")

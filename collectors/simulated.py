@@ -6,6 +6,7 @@ kernel's files. Only what stands behind them is made of numbers.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
 import httpx
@@ -15,6 +16,7 @@ from aistack_top.clock import Clock
 from aistack_top.entity import Entity
 from aistack_top.simulator.faces.app import Servers
 from aistack_top.simulator.faces.gpus import states
+from aistack_top.simulator.faces.langfuse import PUBLIC_KEY, SECRET_KEY
 from aistack_top.simulator.faces.nvml import SimulatedNvml
 from aistack_top.simulator.faces.proc import HostFiles
 from aistack_top.simulator.faces.world import World
@@ -23,12 +25,23 @@ from aistack_top.tick import Batch
 from collectors.base import Collector, Source
 from collectors.compute.host import HostCollector
 from collectors.compute.nvml import NvmlCollector
-from collectors.config import AnySource, HostSource, NvmlSource, VllmSource
+from collectors.config import (
+    AnySource,
+    HostSource,
+    LangfuseSource,
+    MilvusSource,
+    MlflowSource,
+    NvmlSource,
+    RaySource,
+    VllmSource,
+)
 from collectors.http import TOOK_S
 from collectors.identity import LinkCollector
 from collectors.proof import EngineAddress, Found
 from collectors.registry import Tools, build, source_of
 from collectors.scheduler import LiveFeed
+from collectors.tracing.langfuse import DEADLINE_S, MOST_BUSY, LangfuseCollector
+from collectors.tracing.langfuse_settings import LangfuseSettings
 
 SALT = bytes(32)
 """Of the pseudonyms of people who do not exist: the same in every recording."""
@@ -91,16 +104,28 @@ def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None)
     gpus = gpu_collector(SimulatedNvml(lambda: states(world.look()), clock.now), clock, files.proc, step_s)
     host = BeforeEach(host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look()))
     links = link_collector(gpus, served, clock, files.proc)
-    return LiveFeed([gpus, host, links, *(build(source, tools) for source in served)], clock, title=NODE)
+    servers = [langfuse_collector(ADDRESS, tools, node.seed, step_s), *(build(source, tools) for source in served)]
+    return LiveFeed([gpus, host, links, *servers], clock, title=NODE)
 
 
 def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySource]:
-    """Return the servers of a simulated node as a configuration would have them, at ``ADDRESS/NAME``."""
+    """Return the servers of a simulated node but Langfuse as a configuration would have them, at ``ADDRESS/NAME``."""
     gpus: dict[str, tuple[int, ...]] = {}
     for engine in node.engines:
         gpus[engine.config.name] = (*gpus.get(engine.config.name, ()), *engine.config.gpus)
-    found = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
+    found: list[AnySource] = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
+    found.append(MilvusSource(url=f"{address}/milvus", name="milvus"))
+    if node.training:
+        found += [RaySource(url=f"{address}/ray", name="ray"), MlflowSource(url=f"{address}/mlflow", name="mlflow")]
     return [_paced(source, step_s) for source in found]
+
+
+def langfuse_collector(address: str, tools: Tools, seed: int, step_s: float | None = None) -> LangfuseCollector:
+    """Return the collector of the simulated Langfuse, whose keys are no secret."""
+    url = f"{address}/langfuse"
+    settings = LangfuseSettings(url, PUBLIC_KEY, SECRET_KEY, salt=tools.salt)
+    source = source_of(_paced(LangfuseSource(url=url), step_s), deadline_s=DEADLINE_S, most_busy=MOST_BUSY)
+    return LangfuseCollector(source, tools.client, tools.clock, settings, rng=Random(seed))
 
 
 def gpu_collector(nvml: ModuleType, clock: Clock, proc: Path, step_s: float | None = None) -> NvmlCollector:

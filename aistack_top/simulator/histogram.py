@@ -99,6 +99,9 @@ PARAM_N_EDGES = (1.0, 2.0, 5.0, 10.0, 20.0)
 SERVICE_TIME_EDGES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Seconds of a call to a service: the default edges of the Python client, prometheus_client.Histogram."""
 
+SEARCH_TIME_EDGES = tuple(2.0**power / 1000.0 for power in range(18))
+"""Seconds of a search: 1 ms and its doubles up to 131 s, as Milvus 2.3 counts in milliseconds."""
+
 
 def token_edges(max_model_len: int) -> tuple[float, ...]:
     """Return the edges for tokens of a request: 1, 2, 5, 10 ... up to the model's length, as vLLM builds them."""

@@ -1,6 +1,6 @@
 """The host and what else runs on the node: cores shared by engines, trainers and strangers; training jobs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 from random import Random
 
@@ -11,6 +11,10 @@ CORES_PER_ENGINE = 3.0
 """Cores a busy engine keeps: its core, an API server and workers. Assumed."""
 
 SYSTEM_CORES = 4.0
+
+REPORT_STEPS = 10
+CHECKPOINT_STEPS = 100
+"""How often a trainer logs and saves. Assumed; 10 is the default ``logging_steps`` of many recipes."""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,16 @@ class Host:
         self.busy_s += self.utilization * self.cores * dt
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a trainer logged last: step, seconds since the start, loss, tokens a second."""
+
+    step: int
+    at: float
+    loss: float
+    tokens_per_s: float
+
+
 @dataclass(slots=True)
 class TrainingJob:
     """A training run on some of the GPUs: steps, loss, tokens, and the cores its data loading takes.
@@ -61,18 +75,27 @@ class TrainingJob:
     steps: float = 0.0
     loss: float = 4.0
     tokens: float = 0.0
-    checkpoints: int = 0
+    checkpoints: list[float] = field(default_factory=list)
+    """When each was saved, in seconds since the start."""
+
+    report: Report | None = None
+    _lived: float = 0.0
 
     def advance(self, dt: float, host_slowdown: float) -> None:
         """Train for ``dt`` seconds."""
+        self._lived += dt
         if not self.running:
             return
         done = dt / (self.step_s * self.slowdown * (0.7 + 0.3 * host_slowdown))
-        if int((self.steps + done) / 500) > int(self.steps / 500):
-            self.checkpoints += 1
+        before = self.steps
         self.steps += done
         self.tokens += done * self.tokens_per_step
         self.loss = 1.7 + 2.6 * (self.steps + 50.0) ** -0.12 + self.rng.gauss(0.0, 0.01)
+        if self.steps // CHECKPOINT_STEPS > before // CHECKPOINT_STEPS:
+            self.checkpoints.append(self._lived)
+        if self.steps // REPORT_STEPS > before // REPORT_STEPS:
+            step = int(self.steps // REPORT_STEPS) * REPORT_STEPS
+            self.report = Report(step, self._lived, self.loss, done * self.tokens_per_step / dt)
 
     def load(self, dt: float) -> Load:
         """Return what it does to each of its GPUs."""

@@ -19,6 +19,7 @@ from aistack_top.simulator.engine import Engine, EngineConfig
 from aistack_top.simulator.gateway import Gateway
 from aistack_top.simulator.gpu import Gpu, Load
 from aistack_top.simulator.hardware import GPU_MODELS
+from aistack_top.simulator.histogram import SEARCH_TIME_EDGES, Histogram
 from aistack_top.simulator.host import Host, TrainingJob
 from aistack_top.simulator.request import Request
 from aistack_top.simulator.services import Rail, Service, VectorStore
@@ -201,6 +202,7 @@ class Node:
             return Rail(Service(name, config.rail_places, config.rail_s, 0.35, self.stream(f"rail/{name}")), hit_rate)
 
         search = Service("vectors", config.search_places, config.search_s, 0.45, self.stream("search"))
+        search.latency = Histogram(SEARCH_TIME_EDGES)
         return Gateway(
             self.agenda,
             self.engines,

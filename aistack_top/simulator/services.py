@@ -73,6 +73,7 @@ class VectorStore:
 
     search: Service
     rows: int = 4_200_000
+    inserted: int = 0
     inserts_per_s: float = 12.0
     rows_per_segment: int = 100_000
     segments: int = 42
@@ -83,6 +84,7 @@ class VectorStore:
     def advance(self, dt: float) -> None:
         """Take in what was written in the last ``dt`` seconds."""
         self.rows += int(self.inserts_per_s * dt)
+        self.inserted += int(self.inserts_per_s * dt)
         if not self.compacting:
             self.segments = max(self.segments, self.rows // self.rows_per_segment)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from aistack_top.clock import VirtualClock
 from aistack_top.entity import Entity
@@ -10,13 +11,17 @@ from aistack_top.simulator.scenario import scenarios
 from collectors import simulated
 
 STEP_S = 5.0
+SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "milvus")
 
 
 class Played:
-    """A scenario on two GPUs, played through the collectors to a second of its own."""
+    """A scenario on two GPUs, played through the collectors to a second of its own; ``at`` is when its fault begins."""
 
-    def __init__(self, folder: Path, name: str = "healthy_day", **more):
+    def __init__(self, folder: Path, name: str = "healthy_day", at: float | None = None, **more):
         scenario = scenarios()[name]
+        if at is not None:
+            faults = tuple(replace(fault, at=at, until=0.0) for fault in scenario.fault)
+            scenario = replace(scenario, fault=faults)
         self.node = scenario.start(node=more.pop("node", scenario.light), **more)
         self.clock = VirtualClock(self.node.epoch)
         self.feed = simulated.feed(self.node, self.clock, folder, step_s=STEP_S)
@@ -65,7 +70,7 @@ async def test_readings_are_what_the_model_says_of_itself(tmp_path):
     assert last["host.cpu.cores", of] == node.host.cores
     assert last["host.cpu.utilization", of] == pytest.approx(node.host.utilization, abs=0.1)
     health = {batch.health.source: (batch.health.status, batch.health.reason) for batch in played.batches}
-    assert health == dict.fromkeys(("nvml", "host", "links", "chat-0", "chat-1"), ("ok", ""))
+    assert health == dict.fromkeys(SOURCES, ("ok", ""))
 
 
 async def test_the_same_seed_gives_the_same_ticks_and_another_gives_others(tmp_path):
@@ -77,22 +82,73 @@ async def test_the_same_seed_gives_the_same_ticks_and_another_gives_others(tmp_p
 
 
 async def test_an_engine_that_dies_with_its_gpu_refuses_connections_and_comes_back(tmp_path):
-    played = await Played(tmp_path, "xid").to(1230.0)
+    played = await Played(tmp_path, "xid", at=60.0).to(395.0)
     health = {
         round(batch.at - played.node.epoch): batch.health.status
         for batch in played.batches
         if batch.health.source == "chat-0"
     }
-    assert health[895] == "ok"
-    assert health[905] == "down"
-    assert health[1225] == "ok"
+    assert health[55] == "ok"
+    assert health[65] == "down"
+    assert health[390] == "ok"
     kinds = [(at, kind) for at, kind, _ in played.events]
-    assert (900, "xid") in kinds
-    assert [at for at, kind in kinds if kind == "lost"] == [900, 1140]
-    assert [at for at, kind in kinds if kind == "restart"] == [1215]
+    assert (60, "xid") in kinds
+    assert [at for at, kind in kinds if kind == "lost"] == [60, 300]
+    assert [at for at, kind in kinds if kind == "restart"] == [375]
 
 
 async def test_links_say_which_gpus_an_engine_works_on(tmp_path):
     played = await Played(tmp_path, node="linked").to(20.0)
     links = {(link.parent, link.child) for batch in played.batches for link in batch.links}
     assert links == {(Entity.of(engine="chat-0"), Entity.of(gpu=gpu.uuid)) for gpu in played.node.gpus}
+
+
+async def test_calls_come_late_once_each_and_by_their_clients_clock(tmp_path):
+    played = await Played(tmp_path).to(120.0)
+    node = played.node
+    calls = [call for batch in played.batches for call in batch.calls]
+    assert len({call.id for call in calls}) == len(calls)
+    generations = {call.trace: call for call in calls if call.root}
+    known = {request.number: (seen, request) for seen, request in node.sink.since(-1.0)}
+    until = max(b.at for b in played.batches if b.health.source == "langfuse") - node.epoch
+    there = [request for seen, request in known.values() if seen <= until]
+    assert len(there) > 100
+    ends = sorted(one.end - node.epoch - node.sink.skew_s for one in generations.values())
+    assert ends == pytest.approx(sorted(request.ended for request in there), abs=0.002)
+    delays = [call.seen - call.end for call in generations.values()]
+    assert min(delays) > 0.0
+    assert max(delays) < 20.0
+    kinds = {call.kind for call in calls}
+    assert kinds == {"generation", "guardrail", "retrieval"}
+    assert {call.model for call in generations.values()} == {"chat-32b"}
+    assert all(call.ttft is None or 0.0 < call.ttft < call.latency for call in generations.values())
+    served = [call for call in generations.values() if call.level == "DEFAULT"]
+    assert all(call.output_tokens and call.input_tokens and call.cost is None for call in served)
+
+
+async def test_a_trace_store_that_is_down_refuses_and_has_lost_what_was_sent_meanwhile(tmp_path):
+    played = await Played(tmp_path, "langfuse_down", at=60.0).to(90.0)
+    health = {round(b.at - played.node.epoch): b.health.status for b in played.batches if b.health.source == "langfuse"}
+    assert {at: status for at, status in health.items() if status != "ok"}.keys() == {at for at in health if at >= 60}
+    assert {status for at, status in health.items() if at >= 60} == {"down"}
+    assert played.node.sink.lost > 0
+
+
+async def test_training_vector_store_and_pipelines_are_read_where_there_are_any(tmp_path):
+    played = await Played(tmp_path, node="trained").to(420.0)
+    node, last = played.node, played.last
+    values = {
+        (signal, entity.get("job") or entity.get("reason") or ""): value for (signal, entity), value in last.items()
+    }
+    (job,) = node.training
+    assert values["training.jobs.running", ""] == 1.0
+    assert values["training.gpus.used", ""] == 1.0
+    assert values["training.step", "finetune-qwen/train"] == job.report.step > 0
+    assert values["training.loss", "finetune-qwen/train"] == job.report.loss
+    assert values["data.segments", ""] == node.gateway.store.segments
+    assert values["data.vectors", ""] == pytest.approx(node.gateway.store.rows, abs=100)
+    assert values["data.search.latency", ""].count > 100
+    assert values["pipelines.runs.active", "finetune-qwen"] == 1.0
+    assert len(job.checkpoints) == 2
+    assert values["pipelines.run.failed", "finetune-qwen-eval"] == 0.0
+    assert values["pipelines.models", ""] == 2.0

@@ -14,11 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from aistack_top.simulator.faces import milvus, ray
+from aistack_top.simulator.faces.langfuse import Langfuse
+from aistack_top.simulator.faces.mlflow import Mlflow
 from aistack_top.simulator.faces.text import CONTENT_TYPE
 from aistack_top.simulator.faces.vllm import VERSION, VllmServer, adapters_of
 from aistack_top.simulator.faces.world import World
+from aistack_top.simulator.node import Node
 
 Answer = Callable[[Request], Response]
+
+AROUND = ("langfuse", "milvus", "ray", "mlflow")
+"""The servers around the engines, named as their kinds of source; the last two only where something is trained."""
 
 
 class Servers:
@@ -31,15 +38,23 @@ class Servers:
             name: VllmServer(engines, adapters_of(engines, node.config.tenant), node.epoch)
             for name, engines in world.servers().items()
         }
+        self._around = AROUND if node.training else AROUND[:2]
+        self._mlflow = Mlflow()
+        answers = {name: self._vllm(server) for name, server in self._engines.items()}
+        answers |= {"langfuse": Langfuse(world, node.seed).paths, "milvus": {"/metrics": self._page(milvus.metrics)}}
+        if node.training:
+            answers["ray"] = {"/metrics": self._page(ray.metrics)}
         routes = [Route("/", self._index)]
-        for name, server in self._engines.items():
-            routes += [_route(f"/{name}{path}", self._guarded(name, one)) for path, one in self._vllm(server).items()]
+        for name, paths in answers.items():
+            routes += [_route(f"/{name}{path}", self._guarded(name, one)) for path, one in paths.items()]
+        if node.training:
+            routes += self._tracking()
         self.app = Starlette(routes=routes)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The servers there are."""
-        return tuple(self._engines)
+        return (*self._engines, *self._around)
 
     def refuses(self, name: str) -> bool:
         """Whether nobody listens at a server's address now."""
@@ -60,13 +75,32 @@ class Servers:
             "/health": lambda _: Response(b""),
         }
 
-    def _guarded(self, name: str, answer: Answer) -> Answer:
-        def guarded(request: Request) -> Response:
-            if self.refuses(name):
-                return Response("nobody listens there\n", 502, media_type="text/plain")
-            return answer(request)
+    def _page(self, write: Callable[[Node], bytes]) -> Answer:
+        return lambda _: Response(write(self._world.look()), media_type=CONTENT_TYPE)
 
-        return guarded
+    def _tracking(self) -> list[Route]:
+        """Return MLflow's three searches; two of them are POST requests, as in MLflow, and change nothing."""
+        base, server = "/mlflow/api/2.0/mlflow", self._mlflow
+
+        async def runs(request: Request) -> Response:
+            if self.refuses("mlflow"):
+                return _nobody()
+            return _json(server.runs(self._world.look(), json.loads(await request.body() or b"{}")))
+
+        def experiments(_: Request) -> Response:
+            return _json(server.experiments(self._world.look()))
+
+        def models(_: Request) -> Response:
+            return _json(server.models(self._world.look()))
+
+        return [
+            Route(f"{base}/runs/search", runs, methods=["POST"]),
+            _route(f"{base}/experiments/search", self._guarded("mlflow", experiments), "POST"),
+            _route(f"{base}/registered-models/search", self._guarded("mlflow", models)),
+        ]
+
+    def _guarded(self, name: str, answer: Answer) -> Answer:
+        return lambda request: _nobody() if self.refuses(name) else answer(request)
 
     async def _index(self, _: Request) -> Response:
         return Response("".join(f"/{name}/\n" for name in self.names), media_type="text/plain")
@@ -74,14 +108,18 @@ class Servers:
 
 def kind_of(name: str) -> str:
     """Return the kind of source that a server's name belongs to: engines have names of their own."""
-    return name if name in ("langfuse", "ray", "milvus", "mlflow") else "vllm"
+    return name if name in AROUND else "vllm"
 
 
-def _route(path: str, answer: Answer) -> Route:
+def _route(path: str, answer: Answer, method: str = "GET") -> Route:
     async def endpoint(request: Request) -> Response:
         return answer(request)
 
-    return Route(path, endpoint)
+    return Route(path, endpoint, methods=[method])
+
+
+def _nobody() -> Response:
+    return Response("nobody listens there\n", 502, media_type="text/plain")
 
 
 def _json(told: object) -> Response:

@@ -18,10 +18,15 @@ def labels(**named: str) -> Labels:
 
 
 class Page:
-    """A page being written: families, each with its samples."""
+    """A page being written: families, each with its samples.
 
-    def __init__(self) -> None:
+    The Python client also says since when counters and histograms count; the Go client (``go``) does not, and writes
+    whole numbers without a point.
+    """
+
+    def __init__(self, *, go: bool = False) -> None:
         self._lines: list[str] = []
+        self._go = go
 
     def family(self, name: str, kind: str, says: str) -> None:
         """Begin a family; ``kind`` is the type and ``says`` the help text."""
@@ -29,7 +34,7 @@ class Page:
 
     def sample(self, name: str, of: Labels, value: float) -> None:
         """Write one sample."""
-        self._lines.append(f"{_head(name, of)} {float(value)!r}")
+        self._lines.append(f"{_head(name, of)} {_number(value, self._go)}")
 
     def samples(self, name: str, kind: str, says: str, values: Mapping[Labels, float]) -> None:
         """Write a family with all its samples; one without samples is left out."""
@@ -41,7 +46,8 @@ class Page:
     def counter(self, name: str, says: str, values: Mapping[Labels, float], created: float) -> None:
         """Write a counter, ``name`` without ``_total``, and since when it counts."""
         self.samples(f"{name}_total", "counter", says, values)
-        self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
+        if not self._go:
+            self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
 
     def histogram(self, name: str, says: str, values: Mapping[Labels, Histogram], created: float) -> None:
         """Write a histogram, and since when it counts."""
@@ -49,11 +55,13 @@ class Page:
         lines = self._lines
         for of, one in values.items():
             total = 0
-            for head, count in zip(_bucket_heads(name, of, one.edges), one.counts, strict=True):
+            for head, count in zip(_bucket_heads(name, of, one.edges, self._go), one.counts, strict=True):
                 total += count
-                lines.append(f"{head} {total}.0")
-            lines.append(f"{_head(f'{name}_count', of)} {total}.0\n{_head(f'{name}_sum', of)} {float(one.total)!r}")
-        self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
+                lines.append(f"{head} {total}" if self._go else f"{head} {total}.0")
+            self.sample(f"{name}_count", of, total)
+            self.sample(f"{name}_sum", of, one.total)
+        if not self._go:
+            self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
 
     def encode(self) -> bytes:
         """Return the page."""
@@ -74,8 +82,10 @@ def _head(name: str, of: Labels) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _bucket_heads(name: str, of: Labels, edges: tuple[float, ...]) -> tuple[str, ...]:
-    known = dict(of)
-    return tuple(
-        _head(f"{name}_bucket", labels(**known, le="+Inf" if edge == inf else repr(edge))) for edge in (*edges, inf)
-    )
+def _bucket_heads(name: str, of: Labels, edges: tuple[float, ...], go: bool) -> tuple[str, ...]:
+    told = ["+Inf" if edge == inf else _number(edge, go) for edge in (*edges, inf)]
+    return tuple(_head(f"{name}_bucket", labels(**dict(of), le=edge)) for edge in told)
+
+
+def _number(value: float, go: bool) -> str:
+    return f"{int(value)}" if go and value == int(value) else repr(float(value))
