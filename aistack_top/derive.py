@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.tenants import Roster, shown_as
 from aistack_top.tick import Batch, Call, Quantiles, Readings, ReadingsBuilder
 
 GRID_S = 5.0
@@ -84,13 +85,13 @@ class CallBook:
 
 
 class CallSignals:
-    """Derives ``calls.*`` for the service and for each model, on a grid of `GRID_S` seconds.
+    """Derives ``calls.*`` for the service, for each model and for the tenants of a roster, every `GRID_S` seconds.
 
     Without ``again`` a point is computed once: what looks at the newest points only has no use for better old ones.
     """
 
-    def __init__(self, book: CallBook, again: bool = True) -> None:
-        self._book, self._again = book, again
+    def __init__(self, book: CallBook, again: bool = True, tenants: Roster | None = None) -> None:
+        self._book, self._again, self._tenants = book, again, tenants
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
@@ -124,6 +125,8 @@ class CallSignals:
         self._until.clear()
         self._begun.clear()
         self._done = None
+        if self._tenants is not None:
+            self._tenants.clear()
 
     def _at(self, moment: float, first: float) -> Readings:
         known = self._book.between(moment - WIDEST_S, moment)
@@ -135,9 +138,20 @@ class CallSignals:
         builder = ReadingsBuilder()
         for entity, members in groups.items():
             _describe(builder, entity, members, moment, min(WINDOW_S, moment - first))
+            _describe_more(builder, entity, members, moment)
+        for tenant, members in self._by_tenant(calls, moment).items():
+            _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
         for (signal, entity), spans in _around(known).items():
             builder.add(signal, entity, _spread(spans, moment, "latency"))
         return builder.build()
+
+    def _by_tenant(self, calls: list[Call], moment: float) -> dict[str, list[Call]]:
+        """Return the calls of each tenant that is named, and of the others; nothing where no call names any."""
+        named = self._tenants.take(moment, calls) if self._tenants is not None else frozenset()
+        found: dict[str, list[Call]] = defaultdict(list)
+        for call in calls if named else ():
+            found[shown_as(call.tenant, named)].append(call)
+        return found
 
 
 def _around(calls: Iterable[Call]) -> dict[tuple[str, Entity], list[Call]]:
@@ -159,6 +173,7 @@ def _around(calls: Iterable[Call]) -> dict[tuple[str, Entity], list[Call]]:
 
 
 def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:
+    """Tell what is told of everybody; of tenants no more than this, since there can be many."""
     recent = [call for call in calls if call.end > moment - WINDOW_S]
     if window_s > 0:
         builder.add("calls.rate", entity, len(recent) / window_s)
@@ -174,11 +189,14 @@ def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], momen
     if recent:
         builder.add("calls.errors", entity, sum(call.failed for call in recent) / len(recent))
     builder.add("calls.latency", entity, _spread(calls, moment, "latency"))
+
+
+def _describe_more(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float) -> None:
     builder.add("calls.ttft", entity, _spread(calls, moment, "ttft"))
     builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, "input_tokens"))
     builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, "output_tokens"))
     if entity is SERVICE:
-        delays = [call.seen - call.end for call in recent]
+        delays = [call.seen - call.end for call in calls if call.end > moment - WINDOW_S]
         builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
 
 

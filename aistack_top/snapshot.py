@@ -16,6 +16,7 @@ from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import LAYERS, Signal, signals
 from aistack_top.stamps import rfc3339
+from aistack_top.tenants import finished_only
 from aistack_top.tick import STATS, Bound, Health
 
 SCHEMA = "aistack-top/snapshot/1"
@@ -64,6 +65,8 @@ def text(frame: Frame, node: str) -> str:
         whose = "" if entity is SERVICE else f" [{label(entity, frame.facts)}]"
         partial = " (partial)" if frame.partial(signal, entity) else ""
         known[signal.layer].append(f"  {signal.title}{whose}: {_spoken(signal, parts)}{partial}")
+    if any(entity.get("tenant") for entity in frame.entities("calls.rate")):
+        known["tracing"].append(f"  by tenant: {finished_only(frame)}")
     for number, layer in enumerate(LAYERS, 1):
         lines += ["", f"{number} {layer}"]
         lines += known[layer] or ["  nothing known: no source tells anything about this layer"]

@@ -13,6 +13,7 @@ from aistack_top.entity import Entity
 from aistack_top.facts import Facts
 from aistack_top.frame import Frame
 from aistack_top.spend.signals import SpendSignals
+from aistack_top.tenants import Roster
 from aistack_top.tick import Batch, Event, Health, Mark, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
@@ -74,9 +75,9 @@ class HealthLog:
 
 
 class State:
-    """Takes ticks, gives frames. One whose dollars nobody reads is told so: ``spend`` costs a look at every GPU."""
+    """Takes ticks, gives frames. Without ``shares`` it leaves out who has how much of it: dollars and tenants."""
 
-    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True, spend: bool = True) -> None:
+    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True, shares: bool = True) -> None:
         self.timeline = Timeline(span_s, step_s)
         self.facts = Facts()
         self.calls = CallBook()
@@ -85,8 +86,9 @@ class State:
         self.incidents = IncidentBook()
         self.marks: list[Mark] = []
         self.now = 0.0
-        self._derived = CallSignals(self.calls, again)
-        self._spend = SpendSignals(self.timeline, self.facts, self.calls) if spend else None
+        self._tenants = Roster() if shares else None
+        self._derived = CallSignals(self.calls, again, self._tenants)
+        self._spend = self._begin_spend()
         self._owners: dict[tuple[str, Entity], _Owner] = {}
 
     def take(self, tick: Tick) -> None:
@@ -193,7 +195,10 @@ class State:
         self.incidents.clear()
         self.marks.clear()
         self._derived.clear()
-        if self._spend is not None:
-            self._spend = SpendSignals(self.timeline, self.facts, self.calls)
+        self._spend = self._begin_spend()
         self._owners.clear()
         self.now = 0.0
+
+    def _begin_spend(self) -> SpendSignals | None:
+        tenants = self._tenants
+        return None if tenants is None else SpendSignals(self.timeline, self.facts, self.calls, tenants)

@@ -91,7 +91,7 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
         follow_redirects=True,
         max_redirects=3,
     )
-    tools = Tools(clock, client, salt(state), node)
+    tools = Tools(clock, client, salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
     for source in sources(config, endpoints, os.environ):

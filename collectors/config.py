@@ -127,6 +127,16 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     plan: Literal["self-hosted", "pro", "core", "hobby"] = "self-hosted"
     engine_key: str = ""
     environment: str = ""
+    tenant_from: Literal["user", "metadata", "tag"] = "user"
+    tenant_key: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a tenant that is to be found nowhere."""
+        if self.tenant_from != "user" and not self.tenant_key:
+            example = {"metadata": "user_api_key_alias", "tag": "team:"}[self.tenant_from]
+            raise ValueError(f"tenant_from = '{self.tenant_from}' needs its key; set tenant_key = '{example}'")
+        if self.tenant_from == "user" and self.tenant_key:
+            raise ValueError("tenant_key has no meaning alone; set tenant_from = 'metadata' or 'tag'")
 
 
 AnyPage = RaySource | MilvusSource | DcgmSource

@@ -87,12 +87,16 @@ KINDS: tuple[Kind, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What collectors are built with: one clock, one HTTP client for all, and the salt of the pseudonyms."""
+    """What collectors are built with: one clock, one HTTP client for all, and the salt of the pseudonyms.
+
+    Without ``pseudonyms`` tenants and sessions are shown and recorded by their names.
+    """
 
     clock: Clock
     client: "httpx.AsyncClient"
     salt: bytes
     node: str
+    pseudonyms: bool = True
 
 
 def build(config: AnySource, tools: Tools) -> Collector:

@@ -40,7 +40,7 @@ class Watch:
     """Finds incidents. Feed it every tick; ``most_steps`` bounds the grid steps of one call (None: no bound)."""
 
     def __init__(self, most_steps: int | None = None) -> None:
-        self.state = State(SPAN_S, STEP_S, again=False, spend=False)
+        self.state = State(SPAN_S, STEP_S, again=False, shares=False)
         self._most_steps = most_steps
         self._next: float | None = None
         self._reset()

@@ -35,6 +35,8 @@ from aistack_top.spend.money import (
 from aistack_top.spend.node import Engine, Names, Node
 from aistack_top.spend.prices import Prices, prices_in
 from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage
+from aistack_top.tenants import Names as Tenants
+from aistack_top.tenants import Roster, shown_as
 from aistack_top.tick import Batch, Call, Readings, ReadingsBuilder
 from aistack_top.timeline import Timeline
 
@@ -49,10 +51,6 @@ CALLS_LOOKBACK_S = 120.0
 
 KEPT = 180
 """Grid points that can be done again for late calls: 15 minutes."""
-
-MOST_TENANTS = 20
-OTHER_TENANTS = "other"
-NO_TENANT = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +90,8 @@ class _Paid:
 class SpendSignals:
     """Derives ``spend.*`` from what the timeline, the facts and the book of calls hold."""
 
-    def __init__(self, timeline: Timeline, facts: Facts, book: CallBook) -> None:
-        self._timeline = timeline
+    def __init__(self, timeline: Timeline, facts: Facts, book: CallBook, tenants: Roster) -> None:
+        self._timeline, self._tenants = timeline, tenants
         self._facts = facts
         self._usage = CallUsage(book)
         self._first: float | None = None
@@ -139,6 +137,7 @@ class SpendSignals:
         self._node = Node(self._timeline, self._facts)
         self._meter, self._proxy_meter = Meter(), Meter()
         self._paid = _Paid(step, None, None, 0.0)
+        self._shared: dict[Entity, int] = {}
         self._pays_for_calls = False
         self._usage.recount()
 
@@ -185,7 +184,7 @@ class SpendSignals:
 
     def _do_point(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
         out = ReadingsBuilder()
-        usd_hour = _tell_calls(out, point, self._usage.window(point.step), names)
+        usd_hour = self._tell_shares(out, point, names)
         today = 0.0
         if point.day_began is not None:
             calls = self._usage.today(point.step, point.day_began)
@@ -197,9 +196,24 @@ class SpendSignals:
 
     def _redo(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
         out = ReadingsBuilder()
-        usd_hour = _tell_calls(out, point, self._usage.window(point.step), names)
+        usd_hour = self._tell_shares(out, point, names)
         self._tell_total(out, point, usd_hour, prices, None)
         return point.at, out.build()
+
+    def _tell_shares(self, out: ReadingsBuilder, point: _Point, names: Names) -> float | None:
+        """Tell what models and tenants cost, 0 where that has ended; return what managed calls do."""
+        usage = self._usage.window(point.step)
+        usd_hour, shares = _tell_calls(out, point, usage, names, self._tenants.named(point.at))
+        ended = self._shared.keys() - shares.keys() if usage is not None or point.proxy is not None else ()
+        self._shared |= {who: max(point.step, self._shared.get(who, 0)) for who in shares}
+        for who in sorted(ended, key=str):
+            if (point.step - self._shared[who]) * GRID_S > CALLS_LOOKBACK_S:
+                del self._shared[who]
+            else:
+                shares[who] = 0.0
+        for who, usd in shares.items():
+            out.add("spend.share.rate", who, usd)
+        return usd_hour
 
     def _do_total(self, point: _Point, prices: Prices) -> tuple[float, Readings]:
         """Do a point whose calls are not in yet, with the newest that is known about calls."""
@@ -313,10 +327,13 @@ def _tell_tokens(
             out.add("spend.per_million_tokens", Entity.of(model=model), per_million_tokens(cost, tokens))
 
 
-def _tell_calls(out: ReadingsBuilder, point: _Point, usage: tuple[Usage, float] | None, names: Names) -> float | None:
-    """Tell what models and tenants cost: their part of the node by finished calls, and their managed calls.
+def _tell_calls(
+    out: ReadingsBuilder, point: _Point, usage: tuple[Usage, float] | None, names: Names, named: Tenants
+) -> tuple[float | None, dict[Entity, float]]:
+    """Tell what of the node nobody can be charged with, and what managed calls cost.
 
-    Returns USD an hour of all managed calls, None where nothing tells.
+    Returns USD an hour of all managed calls, None where nothing tells, and what each model and tenant costs: its part
+    of the node by finished calls, and its managed calls.
     """
     managed = point.proxy
     parts: list[tuple[Key, float]] = []
@@ -326,33 +343,21 @@ def _tell_calls(out: ReadingsBuilder, point: _Point, usage: tuple[Usage, float] 
             managed = {key: usd * HOUR_S / covers for key, usd in found.cost.items() if not names.local(key[0])}
         if point.usd_hour is not None and not point.silent:
             own = {key: n / covers for key, n in found.tokens.items() if key[0] and names.local(key[0])}
-            shares, rest = split(point.usd_hour, own, point.generated)
-            parts += shares.items()
+            owed, rest = split(point.usd_hour, own, point.generated)
+            parts += owed.items()
             out.add("spend.unattributed.rate", SERVICE, rest)
     if managed is None:
-        return None
+        return None, {}
     parts += managed.items()
     models: defaultdict[str, float] = defaultdict(float)
     tenants: defaultdict[str, float] = defaultdict(float)
     for (model, tenant), usd in parts:
         models[model] += usd
-        tenants[tenant or NO_TENANT] += usd
-    for model, usd in models.items():
-        if model:
-            out.add("spend.share.rate", Entity.of(model=model), usd)
+        tenants[shown_as(tenant, named)] += usd
+    shares = {Entity.of(model=model): usd for model, usd in models.items() if model}
     # a proxy does not say whose calls it paid for, so no tenant's sum would be whole
-    for tenant, usd in {} if point.proxy is not None else _top(tenants).items():
-        out.add("spend.share.rate", Entity.of(tenant=tenant), usd)
+    if named and point.proxy is None:
+        shares |= {Entity.of(tenant=tenant): usd for tenant, usd in tenants.items()}
     usd_hour = sum(managed.values())
     out.add("spend.managed.rate", SERVICE, usd_hour)
-    return usd_hour
-
-
-def _top(tenants: Mapping[str, float]) -> dict[str, float]:
-    """Return the tenants that cost most, and the rest as one."""
-    ranked = sorted(tenants.items(), key=lambda row: (-row[1], row[0]))
-    kept = dict(ranked[:MOST_TENANTS])
-    rest = sum(usd for _, usd in ranked[MOST_TENANTS:])
-    if rest:
-        kept[OTHER_TENANTS] = kept.get(OTHER_TENANTS, 0.0) + rest
-    return kept
+    return usd_hour, shares

@@ -224,6 +224,9 @@ def build(config: "LangfuseSource", tools: "Tools") -> LangfuseCollector:
         secret_key=config.secret_key.read("secret_key"),
         plan=config.plan,
         engine_key=config.engine_key or None,
+        tenant_from=config.tenant_from,
+        tenant_key=config.tenant_key,
+        pseudonyms=tools.pseudonyms,
         salt=tools.salt,
         environments=(config.environment,) if config.environment else (),
     )

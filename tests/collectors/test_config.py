@@ -74,6 +74,8 @@ def test_a_good_file_is_read_whole(tmp_path):
         ("console = 1", "expected a table"),
         ("= nonsense", "not valid TOML"),
         ("[[source]]\nkind = 'nvml'\ninterval = 0", "interval"),
+        ("[[source]]\nkind = 'langfuse'\ntenant_from = 'tag'", "needs its key; set tenant_key = 'team:'"),
+        ("[[source]]\nkind = 'langfuse'\ntenant_key = 'team:'", "set tenant_from = 'metadata' or 'tag'"),
     ],
 )
 def test_nonsense_is_refused_in_words(text, said):

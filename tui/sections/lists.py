@@ -8,6 +8,7 @@ from aistack_top.frame import Frame
 from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import signals
+from aistack_top.tenants import MOST_TENANTS, UNNAMED, finished_only
 from aistack_top.tick import Call
 from layouts.layers import Section
 from tui.sections.events import event_lines
@@ -23,7 +24,7 @@ from tui.widgets.lines import line_of
 LABEL = 26
 REACH_S = 24 * 3600.0
 MOST_EVENTS = 100
-MOST_SHARES = 20
+MOST_SHARES = MOST_TENANTS + len(UNNAMED)
 MOST_CALLS = 8
 BAR = 20
 
@@ -88,12 +89,13 @@ def share_rows(section: Section, scene: Scene) -> list[Row]:
         total = sum(sums.values())
         if total <= 0:
             continue
-        ranked = sorted(sums, key=lambda entity: (-sums[entity], str(entity)))
+        ranked = sorted((who for who in sums if sums[who]), key=lambda entity: (-sums[entity], str(entity)))
         found += [_share(entity, sums[entity], total, section.signal, scene) for entity in ranked[:MOST_SHARES]]
         if len(ranked) > MOST_SHARES:
             left = sum(sums[entity] for entity in ranked[MOST_SHARES:])
             found.append(note(f"{len(ranked) - MOST_SHARES} others: {_amount(left, section.signal)}"))
-    return [heading(section.title, scene), *found] if found else []
+    left_out = finished_only(scene.view.frame) if section.finished else ""
+    return [heading(section.title, scene, left_out), *found] if found else []
 
 
 def call_rows(section: Section, scene: Scene) -> list[Row]:

@@ -10,6 +10,7 @@ from aistack_top.frame import Frame
 from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import Signal, signals
+from aistack_top.tenants import UNNAMED, finished_only
 from layouts.layers import Section
 from layouts.load import Column
 from tui.filtering import Value, field_name
@@ -82,18 +83,21 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     """Return the section; nothing at all where nobody has any of its numbers."""
     frame = scene.view.frame
     members = _members(section, frame)
-    if not members:
-        return []
     columns = [_numbers(column, section.per, frame) for column in section.columns]
     columns = [column for column in columns if column.by_member]
+    if section.finished:  # whoever finished nothing lately is not missing
+        members = {who: one for who, one in members.items() if any(who in column.by_member for column in columns)}
+    if not members:
+        return []
     facts = _facts(section, members, frame)
     names = {who: label(entity, frame.facts) for who, entity in members.items()}
     shown = [who for who in members if not scene.wanted or scene.wanted.passes(_fields(who, names, columns, facts))]
     chosen = next((column for column in columns if column.column.label == scene.order.column), None)
     if chosen is not None:
         shown = _sorted(shown, chosen, scene)
-    left_out = f"{len(shown)} of {len(members)}" if len(shown) < len(members) else ""
-    top = heading(section.title, scene, left_out)
+    said = [f"{len(shown)} of {len(members)}"] if len(shown) < len(members) else []
+    said += [finished_only(frame)] if section.finished else []
+    top = heading(section.title, scene, ", ".join(said))
     if not shown:
         return [top, note("no line passes the filter")]
     width = max(NAME, 1 + max(len(section.per), *(min(len(names[who]), 26) for who in shown)))
@@ -220,9 +224,10 @@ def _members(section: Section, frame: Frame) -> dict[str, Entity]:
             if value is not None and value not in found:
                 found[value] = Entity.of(**{section.per: value})
 
-    def place(who: str) -> tuple[int, str]:
+    def place(who: str) -> tuple[bool, int, str]:
         index = frame.facts.get(found[who], "index") or (who if who.isdigit() else None)
-        return (int(index) if index and index.isdigit() else 1 << 30, who)
+        unnamed = section.per == "tenant" and who in UNNAMED
+        return (unnamed, int(index) if index and index.isdigit() else 1 << 30, who)
 
     return {who: found[who] for who in sorted(found, key=place)}
 

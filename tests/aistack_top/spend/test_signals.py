@@ -166,6 +166,20 @@ def test_models_and_tenants_share_the_node_by_their_tokens_and_the_rest_is_nobod
     assert value(state, "spend.unattributed.rate") == pytest.approx(node * 0.8, rel=0.03)
 
 
+def test_who_stops_calling_has_no_share_any_more():
+    state = begun()
+
+    def calls(at):
+        who = "a" if at < START + 100 else "b"
+        return calls_batch(at, call(at, at - 1, model=f"gpt-{who}", tenant=who, cost=0.01))
+
+    play(state, 200, gpu_batch, engine_batch, calls)
+    for key in ("model", "tenant"):
+        told = [e for e in state.frame().entities("spend.share.rate") if e.get(key)]
+        shares = {e.get(key)[-1]: value(state, "spend.share.rate", e) for e in told}
+        assert shares == {"a": 0.0, "b": pytest.approx(7.2)}
+
+
 def test_managed_calls_come_on_top_and_those_served_here_do_not():
     state = begun()
     makers = [gpu_batch, engine_batch]
@@ -237,7 +251,7 @@ def test_a_replay_that_jumps_says_the_same_as_one_that_plays():
 
 
 def test_a_watch_for_incidents_spends_nothing_on_dollars():
-    state = State(spend=False)
+    state = State(shares=False)
     state.take(Tick(START, START, (prices_batch(), names_batch())))
     play(state, 60, gpu_batch, engine_batch)
     assert not [key for key in state.timeline if key[0].startswith("spend.")]

@@ -244,6 +244,22 @@ async def test_the_registry_builds_it(monkeypatch):
     assert any(call.engine == "vllm-3" for call in batch.calls)
 
 
+async def test_a_tenant_is_what_the_configuration_says(monkeypatch, whole_run):
+    monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", KEYS[0])
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", KEYS[1])
+    rows = json.loads((V4 / "obs-v2-generations-1000.json").read_bytes())["data"]
+    _, batches = whole_run
+    pseudonyms = Counter(call.tenant for call in calls_of(batches) if call.kind == "generation")
+    assert sorted(pseudonyms.values()) == sorted(Counter(row["userId"] for row in rows).values())
+    assert len(pseudonyms) == 25
+    assert not {row["userId"] for row in rows} & set(pseudonyms)
+
+    play = playback("v4", "2026-11-23T16:58:00Z")
+    config = LangfuseSource(url="http://langfuse.test", tenant_from="tag", tenant_key="tier-")
+    by_tier = build(config, Tools(play.clock, play.client(), b"", "node", pseudonyms=False))
+    assert {call.tenant for call in (await by_tier.collect()).calls if call.kind == "generation"} == {"a", "b"}
+
+
 async def test_the_playback_refuses_what_the_server_refused():
     play = playback("v4", "2026-11-23T16:58:00Z")
     client = play.client()
