@@ -15,6 +15,7 @@ from aistack_top.frame import Reading as Shown
 from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import LAYERS, Signal, signals
+from aistack_top.spend.prices import NOT_SET, prices_in
 from aistack_top.stamps import rfc3339
 from aistack_top.tenants import finished_only
 from aistack_top.tick import STATS, Bound, Health
@@ -67,6 +68,8 @@ def text(frame: Frame, node: str) -> str:
         known[signal.layer].append(f"  {signal.title}{whose}: {_spoken(signal, parts)}{partial}")
     if any(entity.get("tenant") for entity in frame.entities("calls.rate")):
         known["tracing"].append(f"  by tenant: {finished_only(frame)}")
+    if frame.read("spend.rate") is None:
+        known["spend"].insert(0, "  spend: not known now" if prices_in(frame.facts).known else f"  spend: {NOT_SET}")
     for number, layer in enumerate(LAYERS, 1):
         lines += ["", f"{number} {layer}"]
         lines += known[layer] or ["  nothing known: no source tells anything about this layer"]

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from aistack_top.spend.prices import TokenPrice, TokenRow, read_token_rows
+from collectors.spend.genai import EXTRA, installed, prices_of, title
 
 TABLE = Path(__file__).parent.parent / "aistack_top" / "spend" / "token_prices.toml"
 
@@ -95,20 +96,13 @@ def from_genai_prices() -> tuple[Lookup, str]:
     Raises:
         ImportError: it is not installed.
     """
-    from importlib.metadata import version
-
-    from genai_prices.data import providers
-
-    known = {(provider.id, model.id): model for provider in providers for model in provider.models}
+    if not installed():
+        raise ImportError(f"genai-prices is not installed: {EXTRA}")
 
     def lookup(row: TokenRow) -> TokenPrice | None:
-        model = known.get((row.provider, row.model))
-        if model is None:
-            return None
-        price = model.get_prices(datetime.now(UTC))
-        return _price(row, [getattr(price, "input_mtok", None), getattr(price, "output_mtok", None)], str_ok=True)
+        return prices_of([row.id])[0].get(row.id)
 
-    return lookup, f"genai-prices {version('genai-prices')}"
+    return lookup, title()
 
 
 def head(text: str) -> str:
@@ -126,10 +120,9 @@ def written(row: TokenRow) -> str:
     )
 
 
-def _price(row: TokenRow, told: list[object], *, str_ok: bool = False) -> TokenPrice | None:
-    values = [float(str(one)) if str_ok and one is not None else one for one in told]
+def _price(row: TokenRow, told: list[object]) -> TokenPrice | None:
     try:
-        return msgspec.convert({"input": values[0], "output": values[1]}, TokenPrice)
+        return msgspec.convert({"input": told[0], "output": told[1]}, TokenPrice)
     except msgspec.ValidationError as error:
         print(f"{row.id}: the source says no price: {error}", file=sys.stderr)
         return None

@@ -1,6 +1,6 @@
 """What this node and managed tokens cost, as configured: said as facts, so that a recording carries it.
 
-Asks nobody. A price file that cannot be used is told in the health record; the other prices stand.
+Asks nobody over the network. A price file that cannot be used is told in the health record; the other prices stand.
 """
 
 import os
@@ -24,9 +24,14 @@ from aistack_top.spend.prices import (
 )
 from aistack_top.tick import Batch
 from collectors.base import HealthKeeper, Source, SourceError
+from collectors.spend.genai import prices_of
 from collectors.spend.settings import Spend
+from collectors.threads import DaemonCaller
 
 INTERVAL_S = 60.0
+LOOKUP_DEADLINE_S = 20.0
+"""genai-prices takes half a second to import, and some more on a busy node."""
+
 LARGEST = 1_000_000
 """Bytes of a price file; the largest useful one has some thousand rows."""
 
@@ -43,13 +48,15 @@ class PriceCollector:
         self._clock = clock
         self._keeper = HealthKeeper(self._source)
         self._prices = settings(config, local_zone(os.environ))
-        self._problem = ""
+        self._problems: list[str] = []
         try:
-            managed = managed_prices(config)
+            rows = (*token_rows(), *own_rows(config.token_prices))
         except PriceError as error:
-            self._problem = plain(str(error), 300)
-            managed = managed_prices(config, own_file=False)
-        self._facts = facts_of(self._prices, managed)
+            rows = token_rows()
+            self._problems += error.problems
+        self._managed, self._lost = managed_prices(config, rows)
+        self._dated = dates(rows)
+        self._caller = DaemonCaller("prices")
 
     @property
     def source(self) -> Source:
@@ -58,17 +65,34 @@ class PriceCollector:
 
     async def collect(self) -> Batch:
         """See `collectors.base.Collector.collect`."""
+        if self._lost:
+            await self._look_further()
         now = self._clock.now()
         said = self._prices.sentence()
         if not self._prices.known:
             said += f": {SET_IT}"
+        said += f"; {self._dated}"
         health = self._keeper.good(now, 0.0, reason=said)
-        if self._problem:
-            health = self._keeper.bad(now, SourceError("misconfigured", self._problem))
-        return Batch(now, now, health, facts=self._facts)
+        if self._problems:
+            health = self._keeper.bad(now, SourceError("misconfigured", plain("; ".join(self._problems), 300)))
+        return Batch(now, now, health, facts=facts_of(self._prices, self._managed))
 
     async def aclose(self) -> None:
-        """See `collectors.base.Collector.aclose`; there is nothing to let go of."""
+        """See `collectors.base.Collector.aclose`."""
+        self._caller.close()
+
+    async def _look_further(self) -> None:
+        """Ask genai-prices, once, for rows that no table here has."""
+        lost, self._lost = self._lost, {}
+        try:
+            found, problems = await self._caller.call(
+                lambda: prices_of(dict.fromkeys(lost.values())), LOOKUP_DEADLINE_S
+            )
+        except (ImportError, AttributeError, TypeError, TimeoutError) as error:  # another version of it, or half of one
+            self._problems.append(f"genai-prices cannot be used: {error}")
+        else:
+            self._problems += problems
+            self._managed |= {model: found[row] for model, row in lost.items() if row in found}
 
 
 def settings(config: Spend, own_zone: str) -> Prices:
@@ -96,27 +120,28 @@ def settings(config: Spend, own_zone: str) -> Prices:
     )
 
 
-def managed_prices(config: Spend, *, own_file: bool = True) -> dict[str, TokenPrice]:
+def managed_prices(config: Spend, rows: tuple[TokenRow, ...]) -> tuple[dict[str, TokenPrice], dict[str, str]]:
     """Return the managed price of each model that people host themselves, by the name it is served under.
 
-    The configuration goes before the user's own file, and that before the project's table.
-
-    Raises:
-        PriceError: the user's file cannot be used, or a row that is named is nowhere.
+    The configuration goes before the rows, and a later row before an earlier one. Also returns which model is told to
+    cost what a row says that is not among them.
     """
-    rows: tuple[TokenRow, ...] = token_rows()
-    if config.token_prices and own_file:
-        rows += _own_rows(Path(config.token_prices).expanduser())
     prices = {served: row.price for row in rows for served in row.serves}
     by_id = {row.id: row.price for row in rows}
-    lost = [told for told in config.managed.values() if isinstance(told, str) and told not in by_id]
-    if lost and own_file:
-        raise PriceError([f"no row {row!r} in the table of token prices" for row in lost])
+    lost = {}
     for model, told in config.managed.items():
         price = by_id.get(told) if isinstance(told, str) else told
         if price is not None:
             prices[model] = price
-    return prices
+        elif isinstance(told, str):
+            lost[model] = told
+    return prices, lost
+
+
+def dates(rows: tuple[TokenRow, ...]) -> str:
+    """Return as of when the prices of tokens are right, in words."""
+    known = sorted({row.date.isoformat() for row in rows})
+    return f"token prices as of {known[0]}" + (f" to {known[-1]}" if len(known) > 1 else "")
 
 
 def local_zone(environ: Mapping[str, str], link: Path = LOCAL_TIME) -> str:
@@ -127,7 +152,15 @@ def local_zone(environ: Mapping[str, str], link: Path = LOCAL_TIME) -> str:
     return named if named and zone(named) is not None else "UTC"
 
 
-def _own_rows(path: Path) -> tuple[TokenRow, ...]:
+def own_rows(file: str) -> tuple[TokenRow, ...]:
+    """Return the rows of the user's own file of token prices; none where none is named.
+
+    Raises:
+        PriceError: it cannot be used.
+    """
+    if not file:
+        return ()
+    path = Path(file).expanduser()
     try:
         if path.stat().st_size > LARGEST:
             raise PriceError([f"{path}: larger than {LARGEST // 10**6} MB; not read"])

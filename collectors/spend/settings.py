@@ -8,6 +8,7 @@ import msgspec
 
 from aistack_top.spend.money import zone
 from aistack_top.spend.prices import ANY_GPU, Basis, Dollars, PriceError, TokenPrice, from_list, token_rows
+from collectors.spend.genai import EXTRA, installed
 
 
 class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +45,9 @@ class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names that calls use for models served here, where the engines use other names."""
 
     managed: dict[str, str | TokenPrice] = {}
-    """By name of a model served here: a row of the token table (``provider/model``), or its own price."""
+    """By name of a model served here: a row of the token table (``provider/model``), or its own price.
+
+    With the extra ``prices`` also a row of genai-prices."""
 
     token_prices: str = ""
     """A file with more rows for the token table, in the form of ``token_prices.toml``."""
@@ -78,7 +81,7 @@ def _check_list(name: str, basis: Basis) -> None:
 def _check_rows(managed: dict[str, str | TokenPrice]) -> None:
     known = [row.id for row in token_rows()]
     for model, row in managed.items():
-        if isinstance(row, str) and row not in known:
+        if isinstance(row, str) and row not in known and not installed():
             near = difflib.get_close_matches(row, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}; more with: {EXTRA}"
             raise ValueError(f"managed: no such row for {model!r}: {row!r}{hint}")

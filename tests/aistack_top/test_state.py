@@ -199,6 +199,7 @@ def test_a_snapshot_as_text_names_every_layer_and_hides_no_control_character():
     assert "GPU temperature [gpu 0]: 61 °C" in said
     assert "TTFT [vllm-8000]: p50 20.0 s, p95 39.0 s, 87 in 48.0 s" in said
     assert "7 governance" in said
+    assert "8 spend\n  spend: $/h not set" in said
     assert "\x1b" not in said
 
 

@@ -1,16 +1,21 @@
 """The configured prices, told as facts; what is wrong with them is said and nothing else stops."""
 
 import datetime
+import sys
+from decimal import Decimal
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from aistack_top.clock import VirtualClock
 from aistack_top.facts import Facts
-from aistack_top.spend.prices import ANY_GPU, TokenPrice, managed_in, prices_in
+from aistack_top.spend.prices import ANY_GPU, TokenPrice, managed_in, prices_in, token_rows
 from collectors import doctor
 from collectors.config import examine
-from collectors.spend.prices import SET_IT, PriceCollector, local_zone, managed_prices, settings
+from collectors.spend import genai
+from collectors.spend import settings as spend_settings
+from collectors.spend.prices import SET_IT, PriceCollector, local_zone, managed_prices, own_rows, settings
 from collectors.spend.settings import Spend
 
 OWN = '[[row]]\nprovider = "mine"\nmodel = "big"\ninput = 1.0\noutput = 2.0\ndate = 2026-01-01\nsource = "bill"\n'
@@ -27,7 +32,7 @@ async def told(config):
 async def test_nothing_set_says_what_to_set_and_prices_nothing():
     health, facts = await told(Spend())
     assert health.status == "ok"
-    assert health.reason == f"$/h not set: {SET_IT}"
+    assert health.reason == f"$/h not set: {SET_IT}; token prices as of 2026-11-24"
     assert not prices_in(facts).known
     assert managed_in(facts, LLAMA) == TokenPrice(0.18, 0.18)
     (check,) = doctor.sources([health], frozenset())
@@ -37,7 +42,10 @@ async def test_nothing_set_says_what_to_set_and_prices_nothing():
 async def test_a_price_is_told_with_all_that_belongs_to_it():
     config = Spend(gpu_hour=2.5, basis="spot", provider="ACME", date=datetime.date(2026, 11, 1), time_zone="Asia/Tokyo")
     health, facts = await told(config)
-    assert health.reason == "$2.50/h a GPU, spot, as of 2026-11-01, ACME, days end in Asia/Tokyo"
+    assert (
+        health.reason
+        == "$2.50/h a GPU, spot, as of 2026-11-01, ACME, days end in Asia/Tokyo; token prices as of 2026-11-24"
+    )
     assert prices_in(facts).gpus == {ANY_GPU: {"spot": 2.5}}
 
 
@@ -52,9 +60,11 @@ def test_a_list_is_used_only_if_it_is_named_and_with_its_own_date():
 async def test_a_file_of_prices_comes_after_the_configuration_and_before_the_table(tmp_path):
     own = tmp_path / "prices.toml"
     own.write_text(OWN + f'serves = ["{LLAMA}", "mine"]\n')
-    found = managed_prices(Spend(token_prices=str(own), managed={"tuned": "mine/big", "mine": TokenPrice(0.0, 0.5)}))
+    config = Spend(token_prices=str(own), managed={"tuned": "mine/big", "mine": TokenPrice(0.0, 0.5), "lost": "x/y"})
+    found, lost = managed_prices(config, (*token_rows(), *own_rows(str(own))))
     assert found[LLAMA] == found["tuned"] == TokenPrice(1.0, 2.0)
     assert found["mine"] == TokenPrice(0.0, 0.5)
+    assert lost == {"lost": "x/y"}
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,52 @@ async def test_a_file_with_nonsense_is_said_in_words_and_the_other_prices_stand(
     assert (check.outcome, check.mend) == ("failed", "correct what is named of [spend]; the other prices stand")
 
 
+def genai_prices(monkeypatch):
+    """A module of that name in the form of 0.2.3, which is an extra and may not be here."""
+
+    def model(name, **prices):
+        return SimpleNamespace(id=name, get_prices=lambda _: SimpleNamespace(**prices))
+
+    models = [
+        model("flat", input_mtok=Decimal("0.59"), output_mtok=Decimal("0.79")),
+        model("tiers", input_mtok=SimpleNamespace(base=Decimal(3), tiers=[]), output_mtok=Decimal(15)),
+        model("speech", input_mtok=None, output_mtok=None),
+    ]
+    data = ModuleType("genai_prices.data")
+    data.providers = [SimpleNamespace(id="groq", models=models)]
+    monkeypatch.setitem(sys.modules, "genai_prices", ModuleType("genai_prices"))
+    monkeypatch.setitem(sys.modules, "genai_prices.data", data)
+    monkeypatch.setattr(genai, "installed", lambda: True)
+    monkeypatch.setattr(genai, "title", lambda: "genai-prices 0.2.3")
+    monkeypatch.setattr(spend_settings, "installed", lambda: True)
+
+
+async def test_the_extra_prices_rows_that_the_table_has_not_and_says_which_it_has_not_either(monkeypatch):
+    genai_prices(monkeypatch)
+    rows = {"a": "groq/flat", "b": "groq/tiers", "c": "groq/speech", "d": "groq/nobody"}
+    health, facts = await told(Spend(node_hour=6.0, managed=rows))
+    assert [managed_in(facts, model) for model in "abcd"] == [TokenPrice(0.59, 0.79), TokenPrice(3, 15), None, None]
+    assert health.status == "misconfigured"
+    assert health.reason == (
+        "genai-prices 0.2.3 has no price a token for 'groq/speech'; "
+        "no row 'groq/nobody' in the table of token prices, nor in genai-prices 0.2.3"
+    )
+
+
+async def test_another_version_of_the_extra_costs_its_rows_only(monkeypatch):
+    genai_prices(monkeypatch)
+    sys.modules["genai_prices.data"].providers = None
+    health, facts = await told(Spend(node_hour=6.0, managed={"a": "groq/flat"}))
+    assert "genai-prices cannot be used" in health.reason
+    assert prices_in(facts).node_hour == 6.0
+
+
+def test_the_real_extra_agrees_with_the_table():
+    pytest.importorskip("genai_prices")
+    flagship = "together/meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
+    assert genai.prices_of([flagship]) == ({flagship: TokenPrice(3.5, 3.5)}, [])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -106,7 +162,8 @@ async def test_a_file_with_nonsense_is_said_in_words_and_the_other_prices_stand(
         ),
     ],
 )
-def test_a_mistake_under_spend_is_said_with_its_line_and_the_rest_is_used(text, said):
+def test_a_mistake_under_spend_is_said_with_its_line_and_the_rest_is_used(monkeypatch, text, said):
+    monkeypatch.setattr(spend_settings, "installed", lambda: False)
     config, problems = examine(f'[spend]\n{text}\n[console]\nnode = "n"\n', "c")
     assert problems == [said]
     assert (config.spend, config.console.node) == (Spend(), "n")
