@@ -107,7 +107,8 @@ class EngineReader:
             self.frozen = frozen
             text = f"{name} is frozen" if frozen else f"{name} is no longer frozen"
             severity: Any = "critical" if frozen else "info"
-            events.append(Event(at, at, "serving", "frozen", severity, about, text, name))
+            began = self.still[1] if frozen else at
+            events.append(Event(began, at, "serving", "frozen", severity, about, text, name))
         links = tuple(Link(about, Entity.of(gpu=gpu.uuid), "pid") for gpu in engine.gpus)
         health = Health(name, "vllm", "serving", "ok", took_s=0.016, interval_s=2.0)
         return Batch(at, at, health, builder.build(), tuple(events), facts=self.facts(about, at), links=links)

@@ -35,6 +35,10 @@ SILENT_S = 300.0
 LOOK_BACK = 72
 TINY = 1e-6
 
+EARLY, EARLY_RATIO, EARLY_FLOORS, EARLY_NEEDED, EARLY_HELD = 6, log(4.0), 4.0, 6, 3
+"""Before there is a baseline: over four times all that was seen in at least 30 s, by four floors, for 30 s. The newest
+15 s are held back: a median climbs in steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -98,12 +102,15 @@ class SymptomWatch:
     @property
     def baseline_s(self) -> float:
         """Seconds of usual life that are known."""
-        return len(self._past) * STEP_S
+        return len(self._past if len(self._past) >= FEWEST else self._seen()) * STEP_S
 
     @property
     def usual(self) -> float | None:
-        """The usual value, None while it is unknown."""
-        return exp(self._middle) if len(self._past) >= FEWEST else None
+        """The usual value, None while it is unknown; of less than three minutes it is only what was seen so far."""
+        if len(self._past) >= FEWEST:
+            return exp(self._middle)
+        seen = sorted(self._seen())
+        return exp(median(seen)) if len(seen) >= EARLY else None
 
     def step(self, at: float, value: float) -> Excursion | None:
         """Take a sample; return the excursion when it opens or closes, else None. NaN is a gap and changes nothing."""
@@ -121,6 +128,8 @@ class SymptomWatch:
         self._out = self._out + 1 if out else 0
         over = level - limit
         needed = NEEDED_STRONG if over > STRONG else NEEDED_FAR if over > FAR else NEEDED
+        if len(self._past) < FEWEST and self._early() == limit:
+            needed = EARLY_NEEDED
         if self._out >= needed * self.limits.patience and value > exp(limit):
             return self._open(at, smooth)
         if not out:
@@ -160,8 +169,18 @@ class SymptomWatch:
     def _threshold(self) -> float:
         if len(self._past) < FEWEST:
             absolute = self.limits.absolute
-            return inf if absolute is None else log(absolute * self.raised)
+            return min(inf if absolute is None else log(absolute * self.raised), self._early())
         return max(self._limit, self.season) + log(self.raised)
+
+    def _seen(self) -> list[float]:
+        return [*self._past, *self._waiting]
+
+    def _early(self) -> float:
+        seen = self._seen()[:-EARLY_HELD]
+        if len(seen) < EARLY:
+            return inf
+        usual = exp(median(sorted(seen)))
+        return max(max(seen) + EARLY_RATIO, log(usual + EARLY_FLOORS * self.limits.floor)) + log(self.raised)
 
     def _open(self, at: float, smooth: float) -> Excursion:
         usual = self.usual
@@ -175,7 +194,8 @@ class SymptomWatch:
             onset = moment
         self.excursion = Excursion(self.key, onset, at, usual, level, self.baseline_s, last=at)
         self._calm = 0
-        self._waiting.clear()  # the climb belongs to the trouble
+        if len(self._past) >= FEWEST:
+            self._waiting.clear()  # the climb belongs to the trouble
         return self.excursion
 
     def _while_open(self, at: float, smooth: float, level: float, limit: float) -> Excursion | None:

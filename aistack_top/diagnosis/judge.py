@@ -7,7 +7,7 @@ from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis import words
 from aistack_top.diagnosis.model import CallsEvidence, Candidate, Moment, RuledOut, Strength, Symptom, Verdict
 from aistack_top.diagnosis.payers import compare
-from aistack_top.diagnosis.rules import Reading, read, rules, sentence
+from aistack_top.diagnosis.rules import Reading, Rule, read, rules, sentence
 from aistack_top.diagnosis.scene import Scene
 from aistack_top.diagnosis.shift import Shift, coherence
 from aistack_top.signals import signals
@@ -43,13 +43,22 @@ class _Ranked:
     reading: Reading
 
 
-def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baseline_s: float) -> Opinion:
+def judge(
+    scene: Scene,
+    symptom: Symptom,
+    symptom_key: SeriesKey | None,
+    baseline_s: float,
+    calls: CallsEvidence | None = None,
+) -> Opinion:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
     out = {symptom.signal, *(excursion.key[0] for excursion in scene.excursions)}
     apt = [rule for rule in rules() if not rule.symptom or any(re.fullmatch(rule.symptom, name) for name in out)]
     readings = [reading for rule in apt for reading in read(rule, scene)]
+    # with hardly a baseline, what stands at a limit says more than what seems to have risen
+    short = baseline_s < SHORT_BASELINE_S
     ranked = sorted(
-        (_Ranked(_score(r, scene), r) for r in readings if r.established), key=lambda one: one.score, reverse=True
+        (_Ranked(_score(r, scene), r) for r in readings if r.established),
+        key=lambda one: (short and _is_relative(one.reading.rule), -one.score),
     )
     ranked = [one for one in ranked if symptom_key is not None or one.reading.rule.alone]
     blind = words.blind_spots(scene, baseline_s)
@@ -57,7 +66,7 @@ def judge(scene: Scene, symptom: Symptom, symptom_key: SeriesKey | None, baselin
     best = ranked[0] if ranked and ranked[0].score >= NOTHING else None
     ruled_out = _ruled_out(readings, best)
     if best is None:
-        verdict = words.unknown(scene, symptom, moved, ruled_out, blind)
+        verdict = words.unknown(scene, symptom, moved, ruled_out, blind, calls)
         return Opinion("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict)
     rule = best.reading.rule
     strength, because = _strength(best, ranked, scene, baseline_s)
@@ -71,6 +80,10 @@ def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
         if one.score >= NOTHING / 2:
             best.setdefault(one.reading.rule.slug, one)
     return list(best.values())[:MOST_CANDIDATES]
+
+
+def _is_relative(rule: Rule) -> bool:
+    return any(test.rose is not None or test.fell is not None for test in rule.required)
 
 
 def _score(reading: Reading, scene: Scene) -> float:

@@ -23,7 +23,7 @@ SLOWER = 1.5
 ROLLED_S = 180.0
 """A version that slows things down has been in use for a while by the time that it shows."""
 
-_TRAITS = ("version", "prompt_version", "model", "tenant", "route")
+_TRAITS = ("model", "version", "prompt_version", "tenant", "route")
 _WORDS = {
     "version": "version",
     "prompt_version": "prompt version",
@@ -48,18 +48,22 @@ def compare(state: State, onset: float, until: float, models: set[str]) -> Calls
     contrasts: list[Contrast] = []
     findings: list[str] = []
     for name, word, unit in _SIZES:
-        old, new = _middle(before, name), _middle(during, name)
-        if old is None or new is None:
+        usual, now = _middle(before, name), _middle(during, name)
+        if usual is None or now is None:
             continue
-        contrasts.append(Contrast(name, "", old, new, unit))
-        if old > 0 and (new >= 1.4 * old or new <= old / 1.4):
-            findings.append(f"{word} {show(old, unit)} -> {show(new, unit)} ({new / old:.2g}x the usual)")
+        contrasts.append(Contrast(name, "", usual, now, unit))
+        if usual > 0 and (now >= 1.4 * usual or now <= usual / 1.4):
+            findings.append(f"{word} {show(usual, unit)} -> {show(now, unit)} ({now / usual:.2g}x the usual)")
     errors = [sum(call.failed for call in calls) / len(calls) for calls in (before, during)]
     contrasts.append(Contrast("errors", "", errors[0], errors[1], "1"))
     if errors[1] >= errors[0] + 0.05:
         findings.append(f"errors {show(errors[0], '1')} -> {show(errors[1], '1')}")
+    old, new = before, during
     for trait in _TRAITS:
-        _compare_trait(trait, before, during, contrasts, findings)
+        slow = _compare_trait(trait, old, new, contrasts, findings)
+        theirs = [[call for call in calls if getattr(call, trait) == slow] for calls in (old, new)]
+        if slow is not None and min(map(len, theirs)) >= FEWEST:
+            old, new = theirs  # what else sets those calls apart is asked among themselves
     return CallsEvidence(len(before), len(during), tuple(findings), tuple(contrasts))
 
 
@@ -93,7 +97,7 @@ def _windows(state: State, onset: float, until: float, models: set[str]) -> tupl
 
 def _compare_trait(
     trait: str, before: Sequence[Call], during: Sequence[Call], contrasts: list[Contrast], findings: list[str]
-) -> None:
+) -> str | None:
     old, new = _shares(before, trait), _shares(during, trait)
     word = _WORDS[trait]
     slow: list[str] = []
@@ -112,8 +116,11 @@ def _compare_trait(
             judged += 1
             if late >= SLOWER * usual:
                 slow.append(value)
-    if len(slow) == 1 and judged > 1:
-        findings.insert(0, f"only {word} {plain(slow[0], 60)} is slow" + _why_slow(trait, slow[0], during))
+    if len(slow) != 1 or judged < 2:
+        return None
+    place = sum(finding.startswith("only ") for finding in findings)
+    findings.insert(place, f"only {word} {plain(slow[0], 60)} is slow" + _why_slow(trait, slow[0], during))
+    return slow[0]
 
 
 def _why_slow(trait: str, value: str, during: Sequence[Call]) -> str:

@@ -157,7 +157,8 @@ class Scene:
             if gpu is not None and Entity.of(gpu=gpu) not in gpus:
                 continue
             model = entity.get("model")
-            if engine is None and model is not None and self.models and model not in self.models:
+            about = self.models or {self.place.get("model")} - {None}
+            if engine is None and model is not None and about and model not in about:
                 continue
             yield key
 
@@ -233,12 +234,11 @@ class Scene:
                 found["queue"] = waited
 
     def share(self, names: Iterable[str]) -> float | None:
-        """Return which share of the rise stands in some parts; None where no part is known or none grew."""
-        parts = self.parts
+        """Return which share of the rise stands in some parts; None where none of them is known or nothing grew."""
+        parts, wanted = self.parts, set(names)
         total = sum(part.rise for part in parts)
-        if total <= 0.0:
+        if total <= 0.0 or not any(part.name in wanted for part in parts):
             return None
-        wanted = set(names)
         return sum(part.rise for part in parts if part.name in wanted) / total
 
 

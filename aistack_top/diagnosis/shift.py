@@ -12,6 +12,9 @@ BEFORE_S = 1800.0
 LEFT_OUT_S = 60.0
 """The last minute before the onset is no baseline: what leads is already moving in it."""
 
+LEFT_OUT_SHORT_S = 10.0
+"""Where so little is known that nothing would be left, it is taken: no verdict on it says more than possible."""
+
 LOOKED_BACK_S = 180.0
 SINCE_S = 300.0
 """What happens later than this after the onset is the trouble feeding itself."""
@@ -59,6 +62,8 @@ def measure(timeline: Timeline, key: SeriesKey, signal: Signal, onset: float, un
     if not since:
         return None
     before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_S))
+    if len(before) < FEWEST:
+        before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_SHORT_S))
     if len(before) > MOST_BEFORE:
         before = before[:: -(-len(before) // MOST_BEFORE)]
     since.sort()

@@ -1,9 +1,10 @@
 """One incident while it lives: what it is made of, when it is looked at anew, and its versions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from aistack_top.diagnosis.excursion import Excursion
+from aistack_top.diagnosis.gone import is_back
 from aistack_top.diagnosis.judge import Opinion, judge, moments, payers
 from aistack_top.diagnosis.model import CallsEvidence, Incident, Moment, Symptom
 from aistack_top.diagnosis.scene import Scene
@@ -25,7 +26,7 @@ KEPT = 0.8
 """A verdict gives way to one with at least this share of its score: what is seen late is mostly effect, not cause."""
 
 GREW = 1.25
-_PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.latency")
+_PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.ttft", "calls.latency")
 
 
 @dataclass
@@ -37,6 +38,9 @@ class Trouble:
     detected: float
     excursions: list[Excursion]
     event: Event | None = None
+    gone: list[str] = field(default_factory=list)
+    """Sources of engines that answered nothing any more."""
+
     end: float | None = None
     dismissed: bool = False
     opinion: Opinion | None = None
@@ -71,6 +75,8 @@ class Trouble:
         """Take another event."""
         self._wake(event.seen)
         self.event = self.event or event
+        if event.kind == "gone":
+            self.gone.append(event.source)
         self.onset = min(self.onset, event.at)
 
     def step(self, state: State, at: float, seen: float, touched: bool) -> Incident | None:
@@ -107,6 +113,8 @@ class Trouble:
         if main is not None:
             signal, entity, stat = main.key
             return Symptom(signal, entity, main.usual, main.peak, main.ratio, stat)
+        if self.gone:
+            return Symptom("source.up", Entity.of(source=self.gone[-1]), 1.0, 0.0, None)
         event = self.event
         signal = _SIGNAL_OF.get(event.kind if event else "", "serving.engine.frozen")
         about = event.entity if event else self.place
@@ -122,6 +130,10 @@ class Trouble:
     def _ended(self, state: State, at: float) -> float | None:
         if any(excursion.end is None for excursion in self.excursions):
             return None
+        if self.gone:
+            if not all(is_back(state, source) for source in self.gone):
+                return None
+            return max([at, *(excursion.end or at for excursion in self.excursions)])
         if self.event is not None and at - self.event.at < SETTLED_S:
             return None
         if self.event is not None and self.event.kind == "frozen":
@@ -140,10 +152,12 @@ class Trouble:
         main = self.main()
         key: SeriesKey | None = main.key if main is not None else None
         baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
-        opinion = judge(scene, self.symptom(state), key, baseline)
+        self._calls = payers(scene)
+        opinion = judge(scene, self.symptom(state), key, baseline, self._calls)
         if self.opinion is None or opinion.score >= KEPT * self.opinion.score:
             self.opinion = opinion
-        self._calls = payers(scene)
+        else:
+            self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))
         self._moments = moments(scene)
 
     def _version(self, state: State, seen: float) -> Incident | None:

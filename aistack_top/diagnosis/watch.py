@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import nan
 
 from aistack_top.diagnosis.excursion import Excursion, Limits, SymptomWatch
+from aistack_top.diagnosis.gone import GoneEngines
 from aistack_top.diagnosis.lost import LostSources
 from aistack_top.diagnosis.model import Incident
 from aistack_top.diagnosis.rules import SymptomRule, symptoms
@@ -82,6 +83,7 @@ class Watch:
         self._slots: dict[SeriesKey, int] = {}
         self._troubles: list[Trouble] = []
         self._lost = LostSources()
+        self._gone = GoneEngines()
         self._next = None
         self._events_until = 0.0
         self._errors: dict[Entity, float] = {}
@@ -166,7 +168,7 @@ class Watch:
         """Return what happened since the last step that is trouble in itself."""
         fresh = [e for e in self.state.events if self._events_until < e.seen <= at + STEP_S and e.at > at - 300.0]
         self._events_until = at + STEP_S
-        found = [e for e in fresh if _is_alarm(e)]
+        found = [e for e in fresh if _is_alarm(e)] + self._gone.step(self.state, at)
         for entity in self.state.timeline.entities("gpu.ecc.uncorrected"):
             sample = self.state.timeline.sample(("gpu.ecc.uncorrected", entity, "value"), at, 30.0)
             if sample is not None:
@@ -185,10 +187,12 @@ class Watch:
             place = owners[0] if owners else event.entity
         for trouble in self._troubles:
             near = trouble.is_open and (trouble.place == place or abs(trouble.onset - event.at) <= TOGETHER_S)
-            if near or (trouble.is_open and event.entity in gpus_of(trouble.place, self.state.facts)):
+            again = trouble.end is not None and trouble.place == place and event.at - trouble.end <= JOIN_S
+            if near or again or (trouble.is_open and event.entity in gpus_of(trouble.place, self.state.facts)):
                 trouble.alarm(event)
                 return trouble
-        trouble = Trouble(place, event.at, max(event.seen, event.at), [], event)
+        trouble = Trouble(place, event.at, max(event.seen, event.at), [])
+        trouble.alarm(event)
         self._troubles.append(trouble)
         return trouble
 

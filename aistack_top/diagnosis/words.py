@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from aistack_top.diagnosis.model import WORDS, Candidate, RuledOut, Strength, Symptom, Verdict
+from aistack_top.diagnosis.model import WORDS, CallsEvidence, Candidate, RuledOut, Strength, Symptom, Verdict
 from aistack_top.diagnosis.rules import Reading
 from aistack_top.diagnosis.scene import Scene
 from aistack_top.labels import label
 from aistack_top.numbers import age, show
+from aistack_top.plain import plain
 from aistack_top.signals import LAYERS, signals
 
 BAD = ("stale", "down", "unauthorized", "misconfigured")
@@ -43,10 +44,13 @@ def unknown(
     moved: tuple[Candidate, ...],
     ruled_out: tuple[RuledOut, ...],
     blind: tuple[str, ...],
+    calls: CallsEvidence | None,
 ) -> Verdict:
     """Return the lines of a verdict without a cause: what moved with it, and what could not be seen."""
     why = "cause not seen: no recorded signal explains this"
-    if moved and moved[0].score >= 0.1:
+    if calls is not None and calls.findings and calls.findings[0].startswith("only "):
+        why = f"cause not seen; {calls.findings[0]}"
+    elif moved and moved[0].score >= 0.1:
         why = f"cause not seen; moved with it: {moved[0].evidence}"
     against = [f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out]
     step = "look at the layers without data first" if blind else "compare the calls of before and since"
@@ -55,6 +59,10 @@ def unknown(
 
 def what(scene: Scene, symptom: Symptom) -> str:
     """Return the first line: the symptom, how far from its usual, since when, and what did not move."""
+    began = datetime.fromtimestamp(scene.onset).astimezone()
+    since = f"since {began:%H:%M:%S} ({age(max(scene.until - scene.onset, 0.0))})"
+    if symptom.signal == "source.up":
+        return f"{plain(symptom.entity.get('source') or 'a source')} does not answer any more; trouble {since}."
     signal = signals().get(symptom.signal)
     title, unit = (signal.title, signal.unit) if signal else (symptom.signal, "")
     who = label(symptom.entity, scene.state.facts)
@@ -62,8 +70,7 @@ def what(scene: Scene, symptom: Symptom) -> str:
     text = f"{title}{stat} {show(symptom.peak, unit)}"
     if symptom.ratio is not None and symptom.usual is not None:
         text += f", {symptom.ratio:.1f}x its usual {show(symptom.usual, unit)}"
-    began = datetime.fromtimestamp(scene.onset).astimezone()
-    text += f", since {began:%H:%M:%S} ({age(max(scene.until - scene.onset, 0.0))}) [{who}]"
+    text += f", {since} [{who}]"
     same = _unchanged(scene, symptom)
     return f"{text}. {', '.join(same)} unchanged." if same else f"{text}."
 

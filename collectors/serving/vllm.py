@@ -203,14 +203,15 @@ class VllmCollector:
         readings.add("serving.engine.frozen", self._engine, float(frozen))
         text = f"frozen: the API server holds {short(held)} requests and the engine works on none of them"
         if frozen and since is None:
-            events.append(self._event(now, "critical", f"{self._source.name} is {text}"))
+            began = now if self._frozen.since is None else self._frozen.since
+            events.append(self._event(began, now, "critical", f"{self._source.name} is {text}"))
         elif since is not None and not frozen:
             lasted = f"{self._source.name} is no longer frozen, after {now - since:.0f} s"
-            events.append(self._event(now, "info", lasted))
+            events.append(self._event(now, now, "info", lasted))
         return text if frozen else ""
 
-    def _event(self, now: float, severity: Severity, text: str) -> Event:
-        return Event(now, now, self._source.layer, "frozen", severity, self._engine, text, self._source.name)
+    def _event(self, at: float, now: float, severity: Severity, text: str) -> Event:
+        return Event(at, now, self._source.layer, "frozen", severity, self._engine, text, self._source.name)
 
 
 class _Arrivals:

@@ -236,3 +236,21 @@ def test_the_calls_that_paid_are_set_against_those_before():
     assert found.findings[0] == "only version 1.9.0 is slow; its prompts are 6.0x longer"
     assert Contrast("version", "1.9.0", 0.0, 0.5, "1") in found.contrasts
     assert compare(state, START + 499, START + 510, {"m"}) is None
+
+
+def test_an_engine_that_answers_nothing_any_more_is_trouble_unless_a_replica_serves():
+    found = only(watch(Plant(down={"chat-0": (1000, 1200)})))
+    assert (found.symptom.signal, found.symptom.entity) == ("source.up", Entity.of(source="chat-0"))
+    assert found.verdict.what.startswith("chat-0 does not answer any more")
+    assert found.strength == "unknown"
+    assert abs(found.onset - START - 1000) <= 5
+    assert abs(found.end - START - 1200) <= 10
+    assert watch(Plant(down={"chat-0": (1000, 1200)}, engines=2)) == {}
+
+
+def test_soon_after_the_start_only_what_lasts_far_beyond_all_seen_is_trouble():
+    found = only(watch(Plant(bent(60, serving__ttft=40.0)), 300))
+    assert abs(found.onset - START - 60) <= 15
+    assert found.strength in ("possible", "unknown")
+    assert found.verdict.blind[0].startswith("no baseline (")
+    assert watch(Plant(bent(60, serving__ttft=3.0)), 200) == {}
