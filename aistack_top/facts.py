@@ -1,11 +1,72 @@
 """What is so, and what changed: the newest value of every fact, and an event for each difference."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from aistack_top.entity import Entity
 from aistack_top.tick import Event, Fact, Link
 
 MOST_FACTS = 20_000
+LONGEST_PART = 160
+"""Characters of one side of a change in a sentence; the whole of it stands in the event's detail."""
+
+_WRITTEN = {
+    "kv": "KV",
+    "gpu": "GPU",
+    "gpus": "GPUs",
+    "cpu": "CPU",
+    "sm": "SM",
+    "mig": "MIG",
+    "ecc": "ECC",
+    "pci": "PCI",
+}
+_WRITTEN |= {"id": "ID", "cuda": "CUDA", "vbios": "VBIOS", "loras": "LoRAs"}
+
+
+def title(key: str) -> str:
+    """Return what a fact is called on the screen: ``kv_blocks`` is "KV blocks"."""
+    return " ".join(_WRITTEN.get(word, word) for word in key.split("_"))
+
+
+def change(key: str, before: str, after: str) -> str:
+    """Return a change in words: "KV blocks 11,200 -> 7,400"; of two command lines, what sets them apart."""
+    if key == "command":
+        return _changed_words(before.split(), after.split())
+    if before.isdecimal() and after.isdecimal():
+        before, after = f"{int(before):,}", f"{int(after):,}"
+    return f"{title(key)} {_cut(before)} -> {_cut(after)}"
+
+
+def _changed_words(before: list[str], after: list[str]) -> str:
+    """Return which options of a command line are new, gone or different."""
+    old, new = Counter(_options(before)), Counter(_options(after))
+    gone, come = list((old - new).elements()), list((new - old).elements())
+    parts = []
+    for option in come:
+        name, _, value = option.partition(" ")
+        was = next((one for one in gone if one.partition(" ")[0] == name), None) if value else None
+        if was is None:
+            parts.append(f"now {option}")
+        else:
+            gone.remove(was)
+            parts.append(f"{was} -> {value}")
+    parts += [f"no longer {option}" for option in gone]
+    return f"command: {_cut('; '.join(parts) or 'the order of its options', 3 * LONGEST_PART)}"
+
+
+def _options(words: list[str]) -> list[str]:
+    """Return a command line as options with their values, ``--port=1`` written as ``--port 1``, and other words."""
+    found: list[str] = []
+    for word in words:
+        if found and found[-1].startswith("-") and " " not in found[-1] and not word.startswith("-"):
+            found[-1] += f" {word}"
+        else:
+            found.append(word.replace("=", " ", 1) if word.startswith("--") else word)
+    return found
+
+
+def _cut(text: str, most: int = LONGEST_PART) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 class Facts:
@@ -23,7 +84,7 @@ class Facts:
             before = self._values.get(key)
             self._values[key] = fact.value
             if before is not None and before != fact.value and fact.watched:
-                text = f"{fact.key.replace('_', ' ')} {before} -> {fact.value}"
+                text = change(fact.key, before, fact.value)
                 detail = (("key", fact.key), ("before", before), ("after", fact.value))
                 events.append(Event(at, seen, layer, "changed", "info", fact.entity, text, source, detail))
         while len(self._values) > MOST_FACTS:

@@ -15,10 +15,11 @@ import httpx
 from aistack_top.clock import Clock
 from aistack_top.entity import Entity
 from aistack_top.plain import plain
-from aistack_top.tick import Batch, Event, Severity
+from aistack_top.tick import Batch, Event, Fact, Severity
 from collectors.base import Collector, HealthKeeper, Source, SourceError
 from collectors.http import get
 from collectors.local_servers import Candidate, Sight
+from collectors.procfs import LONGEST_COMMAND, redacted
 from collectors.threads import DaemonCaller
 
 EVERY_S = 15.0
@@ -116,7 +117,8 @@ class DiscoveryCollector:
         found = await asyncio.gather(*(self._ask(one) for one in due[:AT_ONCE]))
         events += [event for event in found if event]
         now = self._clock.now()
-        return Batch(now, now, self._keeper.good(now, took, reason=self._reason()), events=tuple(events))
+        health = self._keeper.good(now, took, reason=self._reason())
+        return Batch(now, now, health, events=tuple(events), facts=self._facts(there))
 
     async def aclose(self) -> None:
         """See `collectors.base.Collector.aclose`."""
@@ -181,6 +183,16 @@ class DiscoveryCollector:
                 self._roll.leave(collector)
                 del self.asked[url]
         return events
+
+    def _facts(self, there: dict[str, Candidate]) -> tuple[Fact, ...]:
+        """Return how the engines that are read were started; on a node with GPUs their links say the same."""
+        found = []
+        for url, one in there.items():
+            asked = self.asked.get(url)
+            if asked and asked.collector and asked.collector.source.layer == "serving" and one.process:
+                engine = Entity.of(engine=asked.collector.source.name)
+                found.append(Fact(engine, "command", plain(redacted(one.process.argv), LONGEST_COMMAND)))
+        return tuple(found)
 
     def _event(self, severity: Severity, collector: Collector, text: str) -> Event:
         now = self._clock.now()

@@ -19,14 +19,13 @@ from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from aistack_top.tick import Batch, Fact, Link
 from collectors.base import HealthKeeper, Source, SourceError
-from collectors.procfs import Process, option, redacted
+from collectors.procfs import LONGEST_COMMAND, Process, option, redacted
 from collectors.proof import EngineAddress, Found, LinkFinder, Proof, Resolve, same_gpu
 from collectors.threads import DaemonCaller
 
 SAY_AGAIN_S = 60.0
 """Between two sayings of what did not change, for whoever began to listen in between (design: what changed)."""
 
-LONGEST_COMMAND = 1000
 Runner = Callable[[Callable[[], Found]], Awaitable[Found]]
 
 

@@ -345,6 +345,8 @@ _KNOWN_FORMS = re.compile(
 """Logins in addresses, and the forms that well-known issuers give their keys; hidden wherever they stand."""
 
 HIDDEN = "***"
+LONGEST_COMMAND = 1000
+"""Characters of a command line that are kept as a fact."""
 
 
 def redacted(argv: Sequence[str]) -> str:

@@ -246,7 +246,10 @@ def modes(asker: Asker, entity: Entity, limit_w: float | None) -> tuple[list[Fac
     ecc = asker.ask("ECC mode", "nvmlDeviceGetEccMode", lambda told: int(told[0]))
     persistence = asker.ask("persistence mode", "nvmlDeviceGetPersistenceMode", int)
     compute = asker.ask("compute mode", "nvmlDeviceGetComputeMode", int)
+    # fixed by an operator on GPUs that have them; newer ones lock clocks instead, which the driver does not tell
+    clocks = asker.number("application clocks", "nvmlDeviceGetApplicationsClock", SM, scale=MEGA)
     known = {
+        "application_sm_clock": None if clocks is None else numbers.show(clocks, "Hz"),
         "power_limit": None if limit_w is None else f"{limit_w:g} W",
         "mig_mode": _switch(mig),
         "ecc_mode": _switch(ecc),

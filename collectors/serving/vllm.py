@@ -45,6 +45,7 @@ LARGEST_EXTRA = 1024 * 1024
 MOST_ALIASES = 20
 
 _RUNNING, _WAITING = "serving.requests.running", "serving.requests.waiting"
+_LORAS = "loras"
 _FINISHED = "serving.requests.finished"
 _WORK = frozenset(
     {"serving.generation_tokens.rate", "serving.prompt_tokens.rate", "serving.batch.tokens", "serving.preemptions"}
@@ -108,6 +109,7 @@ class VllmCollector:
         self._frozen = FrozenWatch()
         self._version = ""
         self._facts_due = 0.0
+        self._had_loras = False
         self._up = True
 
     @property
@@ -167,7 +169,12 @@ class VllmCollector:
         if version is not None:
             self._version = plain(version.version, 40)
             facts.append(Fact(self._engine, "version", self._version))
-        return (*facts, *_model_facts(self._engine, models.data if models else []))
+        told = _model_facts(self._engine, models.data) if models else []
+        if any(fact.key == _LORAS for fact in told):
+            self._had_loras = True
+        elif models and self._had_loras:
+            told.append(Fact(self._engine, _LORAS, "none"))
+        return (*facts, *told)
 
     async def _extra(self, path: str, kind: type[T]) -> T | None:
         try:
@@ -289,5 +296,5 @@ def _model_facts(engine: Entity, models: list[_Model]) -> list[Fact]:
             facts.append(Fact(engine, "max_model_len", str(bases[0].max_model_len)))
     adapters = sorted(plain(model.id, 60) for model in models if model.parent)
     if adapters:
-        facts.append(Fact(engine, "loras", plain(", ".join(adapters))))
+        facts.append(Fact(engine, _LORAS, plain(", ".join(adapters))))
     return facts

@@ -7,6 +7,7 @@
 | `langfuse_poll` | windows, budgets, clocks, memory of what was seen |
 | `langfuse_reader` | hot query, late sweep, v1 fallback |
 | `langfuse_rows` | bytes to calls |
+| `langfuse_versions` | models and versions that came into use |
 | `langfuse_drill` | version, project, metrics, scores, by Langfuse's own client |
 """
 
@@ -24,6 +25,7 @@ from collectors.tracing.langfuse_api import REFUSED_S, LangfuseApi
 from collectors.tracing.langfuse_drill import Drill
 from collectors.tracing.langfuse_reader import JITTER, Mode, News, Reader
 from collectors.tracing.langfuse_settings import LangfuseSettings, bare_address
+from collectors.tracing.langfuse_versions import VersionWatch
 
 if TYPE_CHECKING:
     import httpx
@@ -60,6 +62,7 @@ class LangfuseCollector:
         self._reader = Reader(self._api, settings, clock, rng)
         self._drill = drill or Drill(self._api)
         self._keeper = HealthKeeper(self._source)
+        self._versions = VersionWatch(source.name)
         self._mode: Mode | None = None
         self._refused: tuple[float, SourceError] | None = None
         self._v1_due = 0.0
@@ -99,6 +102,7 @@ class LangfuseCollector:
             at=asked,
             seen=seen,
             health=self._health(news, notes, seen),
+            events=self._versions.take(news.calls),
             calls=tuple(news.calls),
             facts=facts,
             calls_until=news.until,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aistack_top import numbers
 from aistack_top.entity import SERVICE, Entity
-from aistack_top.facts import Facts
+from aistack_top.facts import Facts, change
 from aistack_top.labels import label
 from aistack_top.links import engine_of, gpus_of
 from aistack_top.plain import plain
@@ -115,11 +115,32 @@ def test_a_difference_between_two_sayings_is_an_event_once():
     assert learn("11200") == []
     assert learn("11200") == []
     (event,) = learn("7400")
-    assert event.text == "kv blocks 11200 -> 7400"
+    assert event.text == "KV blocks 11,200 -> 7,400"
     assert (event.kind, event.at, event.seen, event.entity) == ("changed", 5.0, 6.0, engine)
     assert facts.learn([Fact(GPU, "index", "0", watched=False)], 0, 0, "compute", "n") == []
     assert facts.learn([Fact(GPU, "index", "1", watched=False)], 0, 0, "compute", "n") == []
     assert facts.get(GPU, "index") == "1"
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "said"),
+    [
+        ("version", "0.32.0", "0.33.0", "version 0.32.0 -> 0.33.0"),
+        ("power_limit", "700 W", "500 W", "power limit 700 W -> 500 W"),
+        ("loras", "a", "none", "LoRAs a -> none"),
+        ("command", "v serve m --port 1 --x 24", "v serve m --x=12 --port=1", "command: --x 24 -> 12"),
+        (
+            "command",
+            "v serve m --eager",
+            "v serve m2 --tp 2",
+            "command: now m2; now --tp 2; no longer m; no longer --eager",
+        ),
+        ("command", "a b", "b a", "command: the order of its options"),
+        ("model", "x" * 300, "y", f"model {'x' * 160}... -> y"),
+    ],
+)
+def test_a_change_is_said_in_words_that_can_be_read(key, before, after, said):
+    assert change(key, before, after) == said
 
 
 def test_a_gpu_is_called_by_its_index_and_a_model_by_its_last_part():

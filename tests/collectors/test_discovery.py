@@ -4,6 +4,8 @@ import httpx
 import pytest
 
 from aistack_top.clock import VirtualClock
+from aistack_top.entity import Entity
+from aistack_top.facts import Facts
 from aistack_top.tick import Batch, Health
 from collectors import assemble
 from collectors.base import Source
@@ -129,6 +131,20 @@ async def test_a_server_that_restarts_keeps_its_collector():
     room.seen = (at(pid=8),)
     assert (await room.after(15))[1] == ["vllm-8000 is back at http://127.0.0.1:8000"]
     assert len(room.joined) == 1
+
+
+async def test_how_an_engine_was_started_is_a_fact_without_its_secrets_and_a_restart_may_change_it():
+    told = []
+    for blocks, pid in (("24", 7), ("12", 8)):
+        room = Room(at())
+        argv = ("vllm", "serve", "--api-key", "s3cret", "--num-gpu-blocks-override", blocks)
+        room.seen = (Candidate(HERE, "vllm", Process(pid, 1, 1, 0, argv, None)),)
+        told += (await room.after())[0].facts
+    facts = Facts()
+    (event,) = [event for fact in told for event in facts.learn([fact], 0.0, 0.0, "serving", "discovery")]
+    assert event.text == "command: --num-gpu-blocks-override 24 -> 12"
+    assert event.entity == Entity.of(engine="vllm-8000")
+    assert "s3cret" not in str(told)
 
 
 async def test_what_is_configured_is_not_found_a_second_time():

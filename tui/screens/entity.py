@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aistack_top.entity import Entity
-from aistack_top.facts import Facts
+from aistack_top.facts import Facts, title
 from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.signals import LAYERS, signals
@@ -86,7 +86,7 @@ def facts_of(entity: Entity, scene: Scene) -> list[Row]:
     width = max(scene.width - LABEL - 4, 8)
     lines = [
         (
-            cell("  " + scene.glyphs.text(plain(key.replace("_", " "), LABEL - 1)), "dim", LABEL + 2),
+            cell("  " + scene.glyphs.text(plain(title(key), LABEL - 1)), "dim", LABEL + 2),
             cell(scene.glyphs.text(plain(value)), "text", width),
         )
         for key, value in dict(known).items()

@@ -295,6 +295,19 @@ async def test_a_restart_drops_the_interval_and_asks_the_facts_anew():
     assert facts(batches[3])["version"] == "0.33.0"
 
 
+async def test_the_last_adapter_that_goes_is_told():
+    body = page(CAPTURES / "vllm-0.32.0" / "run1" / "metrics-t095.prom")
+    models = [{"data": [{"id": "llama"}, {"id": "sql", "parent": "llama"}]}, {"data": [{"id": "llama"}]}]
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json=models.pop(0) if len(models) > 1 else models[0])
+        return httpx.Response(200, content=body) if request.url.path == "/metrics" else httpx.Response(404)
+
+    batches = await collected(httpx.MockTransport(handle), VirtualClock(START), 122)
+    assert [known["loras"] for batch in batches if "loras" in (known := facts(batch))] == ["sql", "none", "none"]
+
+
 async def test_hostile_names_are_harmless():
     body = page(CAPTURES / "vllm-0.33.0-metrics.prom")
     body = body.replace(b'"demo/Model-8B"', b'"\x1b]0;owned\x07[bold]evil\\n\x1b[2J"').replace(
