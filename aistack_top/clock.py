@@ -7,7 +7,8 @@
 | recorder, detector | the step they stand on |
 
 ``WallClock`` is the real one. ``VirtualClock`` moves only when everybody who takes part waits for it, so that
-the same inputs give the same ticks, byte for byte, however slow the machine is.
+the same inputs give the same ticks, byte for byte, however slow the machine is. ``PacedClock`` is virtual up to a
+moment and goes with the machine's time from there.
 """
 
 import asyncio
@@ -127,3 +128,57 @@ class VirtualClock:
             self._now = max(self._now, moment)
             if not future.done():
                 future.set_result(None)
+
+
+class PacedClock(VirtualClock):
+    """A virtual clock up to ``live_from``; from there ``speed`` of its seconds pass in each second of this machine.
+
+    So a past is caught up with as fast as it can be computed, by those who then go on live.
+    """
+
+    def __init__(self, start: float, live_from: float, speed: float = 1.0) -> None:
+        super().__init__(start)
+        self._live_from, self._speed = max(start, live_from), speed
+        self._began: float | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        """See `Clock.now`."""
+        if self._began is None:
+            return self._now
+        return self._live_from + (_steady() - self._began) * self._speed
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`; here the same scale as `now`."""
+        return self.now()
+
+    async def sleep_until(self, moment: float) -> None:
+        """See `Clock.sleep_until`."""
+        self._loop = asyncio.get_running_loop()
+        await super().sleep_until(moment)
+
+    def _wake_next(self) -> None:
+        sleepers = self._sleepers
+        if self._began is None and sleepers and len(sleepers) >= self._participants:
+            if sleepers[0][0] <= self._live_from:
+                super()._wake_next()
+                return
+            self._began = _steady()
+        if self._began is not None:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        loop = self._loop
+        if self._sleepers and loop is not None and not loop.is_closed():
+            delay = (self._sleepers[0][0] - self.now()) / self._speed
+            self._alarm = loop.call_later(max(delay, 0.0), self._ring)
+
+    def _ring(self) -> None:
+        while self._sleepers and self._sleepers[0][0] <= self.now():
+            _, _, future = heapq.heappop(self._sleepers)
+            if not future.done():
+                future.set_result(None)
+        self._set_alarm()

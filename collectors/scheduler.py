@@ -123,6 +123,7 @@ class LiveFeed:
             while True:
                 batch = await self._run(collector, keeper)
                 took.append(batch.health.took_s)
+                source = collector.source
                 pace = max(source.interval_s, min(median(took) / source.most_busy, SLOWEST_S))
                 self._batches.append(_paced(batch, pace, source.interval_s))
                 due = max(due + pace, clock.monotonic())

@@ -5,6 +5,7 @@ kernel's files. Only what stands behind them is made of numbers.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -40,6 +41,8 @@ from collectors.identity import LinkCollector
 from collectors.proof import EngineAddress, Found
 from collectors.registry import Tools, build, source_of
 from collectors.scheduler import LiveFeed
+from collectors.spend.prices import PriceCollector
+from collectors.spend.settings import Spend
 from collectors.tracing.langfuse import DEADLINE_S, MOST_BUSY, LangfuseCollector
 from collectors.tracing.langfuse_settings import LangfuseSettings
 
@@ -48,6 +51,9 @@ SALT = bytes(32)
 
 ADDRESS = "http://simulated"
 NODE = "simulated"
+
+PRICES = Spend(prices="seed-2026-06", provider="a list price", time_zone="UTC")
+"""What the simulated node would cost: a dated list that is named beside every dollar."""
 
 ANSWER_S = 0.012
 """What an answer takes in virtual time, at an undisturbed host: 16 ms is the median of a real vLLM's metrics page."""
@@ -67,6 +73,27 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         response = await self._inner.handle_async_request(request)
         response.extensions[TOOK_S] = self._took_s()
         return response
+
+
+class Hurried:
+    """A collector that is asked every ``step_s`` seconds at most until a moment. See `collectors.base.Collector`."""
+
+    def __init__(self, inner: Collector, clock: Clock, until: float, step_s: float) -> None:
+        self._inner, self._clock, self._until = inner, clock, until
+        self._slower = replace(inner.source, interval_s=max(inner.source.interval_s, step_s))
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.base.Collector.source`."""
+        return self._slower if self._clock.now() < self._until else self._inner.source
+
+    async def collect(self) -> Batch:
+        """See `collectors.base.Collector.collect`."""
+        return await self._inner.collect()
+
+    async def aclose(self) -> None:
+        """See `collectors.base.Collector.aclose`."""
+        await self._inner.aclose()
 
 
 class BeforeEach:
@@ -101,11 +128,12 @@ def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None)
     tools = Tools(clock, httpx.AsyncClient(transport=transport), SALT, NODE)
     served = sources(node, ADDRESS, step_s)
     files = HostFiles(folder)
-    gpus = gpu_collector(SimulatedNvml(lambda: states(world.look()), clock.now), clock, files.proc, step_s)
+    nvml = SimulatedNvml(lambda: states(world.look()), clock.now)
+    gpus = gpu_collector(nvml, clock, files.proc, step_s)
     host = BeforeEach(host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look()))
     links = link_collector(gpus, served, clock, files.proc)
     servers = [langfuse_collector(ADDRESS, tools, node.seed, step_s), *(build(source, tools) for source in served)]
-    return LiveFeed([gpus, host, links, *servers], clock, title=NODE)
+    return LiveFeed([gpus, host, links, *servers, PriceCollector(PRICES, clock)], clock, title=NODE)
 
 
 def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySource]:
@@ -130,7 +158,7 @@ def langfuse_collector(address: str, tools: Tools, seed: int, step_s: float | No
 
 def gpu_collector(nvml: ModuleType, clock: Clock, proc: Path, step_s: float | None = None) -> NvmlCollector:
     """Return the collector of the GPUs behind an NVML-shaped object."""
-    source = source_of(_paced(NvmlSource(), step_s))
+    source = source_of(_paced(NvmlSource(), step_s), most_busy=1.0)  # no driver to be spared
     return NvmlCollector(source, clock, module=nvml, node=NODE, proc_root=proc, start=_at_once)
 
 

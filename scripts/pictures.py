@@ -1,27 +1,43 @@
-"""Makes the pictures of the documentation from the session that comes with the program: ``make pictures``."""
+"""Makes the pictures of the documentation from the story of the demonstration: ``make pictures``."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 
-from aistack_top.clock import WallClock
-from aistack_top.session.reader import Session
-from aistack_top.session.replay import SessionFeed
+from aistack_top.diagnosis.feed import WatchingFeed
+from aistack_top.tick import Tick
+from collectors.rehearsal import TITLE, RehearsalFeed, story
 from layouts.load import load
 from tui.app import ConsoleApp
 
 ROOT = Path(__file__).parents[1]
-SESSION = ROOT / "aistack_top/session/examples/lab-burst.aistack"
-BURST_S = 95.0
+SHOWN_S = 100.0
+"""From the first live moment to the picture: the incident has been told."""
+
+
+class Until(WatchingFeed):
+    """A rehearsal, watched, that ends at a moment of its own time."""
+
+    def __init__(self, feed: RehearsalFeed, seconds: float) -> None:
+        super().__init__(feed)
+        self._end = feed.live_from + seconds
+
+    async def ticks(self) -> AsyncIterator[Tick]:
+        """See `aistack_top.feed.Feed.ticks`."""
+        async for tick in super().ticks():
+            yield tick
+            if tick.at >= self._end:
+                return
 
 
 async def picture(columns: int, rows: int) -> str:
-    """Return the overview in the middle of the burst."""
-    session = Session.open(SESSION)
-    feed = SessionFeed(session, WallClock(), at=session.start + BURST_S, speed=0.0, hold=True)
-    app = ConsoleApp(feed, load("overview"), node=session.node)
+    """Return the overview with the incident told."""
+    app = ConsoleApp(Until(story(speed=inf), SHOWN_S), load("overview"), node=f"{TITLE} (demo)")
     async with app.run_test(size=(columns, rows)) as pilot:
-        for _ in range(30):
+        while app.console_model.state.now < app.console_model.deck.bounds.start + SHOWN_S:
             await pilot.pause(0.1)
+        await pilot.pause(0.5)
         drawn = app.export_screenshot()
         await pilot.press("q")
     return drawn

@@ -57,12 +57,26 @@ def main(
 
 
 @main.command()
+@click.argument("scenario", required=False)
+@click.option("--list", "as_list", is_flag=True, help="Print the scenarios and leave.")
+@click.option("--json", "as_json", is_flag=True, help="With --list: print aistack-top/demo-list/1 as JSON.")
+@click.option("--seed", type=int, help="Another run of chance; default: the scenario's own.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0.1, max=60), default=1.0, show_default=True, help="Times real time."
+)
 @click.pass_obj
-def demo(options: "Options") -> None:
-    """Look around without a GPU, a server or an account."""
+def demo(
+    options: "Options", scenario: str | None, as_list: bool, as_json: bool, seed: int | None, speed: float
+) -> None:
+    """Look around without a GPU, a server or an account; drill on trouble before it comes.
+
+    A simulated node behind the real collectors. Without a SCENARIO: a calm half hour, then an incident.
+    """
     import tui.commands.demo as command
 
-    sys.exit(command.run(options))
+    if as_json and not as_list:
+        raise click.UsageError("--json goes with --list")
+    sys.exit(command.show_list(as_json) if as_list else command.run(options, scenario, seed, speed))
 
 
 @main.command()
@@ -85,12 +99,13 @@ def replay(options: "Options", session: Path, at: str | None, speed: float) -> N
 )
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time: 90s, 10m, 2h.")
 @click.option("--keep", metavar="TIME", help="Keep only the last hours: 24h.")
+@click.option("--demo", metavar="SCENARIO", help="Record a simulated scenario, as fast as this machine can.")
 @click.pass_obj
-def record(options: "Options", output: Path | None, duration: str | None, keep: str | None) -> None:
+def record(options: "Options", output: Path | None, duration: str | None, keep: str | None, demo: str | None) -> None:
     """Record without a screen, for a service unit or a second terminal."""
     import tui.commands.record as command
 
-    sys.exit(command.run(options, output, duration, keep))
+    sys.exit(command.run(options, output, duration, keep, demo))
 
 
 @main.command()
@@ -104,12 +119,15 @@ def record(options: "Options", output: Path | None, duration: str | None, keep: 
     help="Collect for this long.",
 )
 @click.option("--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable).")
+@click.option(
+    "--demo", metavar="SCENARIO", help="Of a simulated scenario, --settle seconds after 'demo' would open it."
+)
 @click.pass_obj
-def snapshot(options: "Options", as_json: bool, settle: float, endpoint: tuple[str, ...]) -> None:
+def snapshot(options: "Options", as_json: bool, settle: float, endpoint: tuple[str, ...], demo: str | None) -> None:
     """Collect for a few seconds and print everything."""
     import tui.commands.snapshot as command
 
-    sys.exit(command.run(options, as_json, settle, endpoint))
+    sys.exit(command.run(options, as_json, settle, endpoint, demo))
 
 
 @main.command()

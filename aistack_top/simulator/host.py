@@ -76,10 +76,19 @@ class TrainingJob:
     loss: float = 4.0
     tokens: float = 0.0
     checkpoints: list[float] = field(default_factory=list)
-    """When each was saved, in seconds since the start."""
+    """When each was saved, in seconds since the start of the simulation; negative before it."""
+
+    began: float = 0.0
+    """When the job was started, in seconds since the start of the simulation."""
 
     report: Report | None = None
     _lived: float = 0.0
+
+    def live_before(self, seconds: float) -> None:
+        """Have trained for so long when the simulation begins."""
+        self.began = self._lived = -seconds
+        for _ in range(int(seconds)):
+            self.advance(1.0, 1.0)
 
     def advance(self, dt: float, host_slowdown: float) -> None:
         """Train for ``dt`` seconds."""

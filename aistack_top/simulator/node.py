@@ -17,8 +17,8 @@ from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.calls import Sink
 from aistack_top.simulator.engine import Engine, EngineConfig
 from aistack_top.simulator.gateway import Gateway
-from aistack_top.simulator.gpu import Gpu, Load
-from aistack_top.simulator.hardware import GPU_MODELS
+from aistack_top.simulator.gpu import Gpu, Load, Process
+from aistack_top.simulator.hardware import GIB, GPU_MODELS
 from aistack_top.simulator.histogram import SEARCH_TIME_EDGES, Histogram
 from aistack_top.simulator.host import Host, TrainingJob
 from aistack_top.simulator.request import Request
@@ -28,6 +28,8 @@ from aistack_top.simulator.traffic import Tenant, Traffic
 
 TICK_S = 1.0
 """How often GPUs, host and services take stock; engines feel a changed clock with the next tick."""
+
+TRAINER_PID = 52000
 
 EPOCH = 1_767_261_600.0
 """2026-01-01 10:00 UTC: the start of a simulation nobody gave a date."""
@@ -41,6 +43,9 @@ class TrainingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_s: float = 1.8
     tokens_per_step: int = 65536
     loader_cores: float = 12.0
+    gigabytes: float = 62.0
+    """What its process holds of each GPU. Assumed: weights, gradients and optimizer fill most of one."""
+
     running: bool = True
 
 
@@ -84,13 +89,21 @@ class Happening:
 class Node:
     """A simulated node.
 
-    ``band`` is the load at the start as a share of what saturates the engines, ``hour`` the time of day then.
+    ``band`` is the load at the start as a share of what saturates the engines, ``hour`` the time of day then,
+    ``lived_s`` how long servers and training jobs had been up by then.
     """
 
     def __init__(
-        self, config: NodeConfig, *, seed: int = 1, band: float = 0.65, hour: float = 10.0, epoch: float = EPOCH
+        self,
+        config: NodeConfig,
+        *,
+        seed: int = 1,
+        band: float = 0.65,
+        hour: float = 10.0,
+        epoch: float = EPOCH,
+        lived_s: float = 0.0,
     ) -> None:
-        self.config, self.seed, self.epoch = config, seed, epoch
+        self.config, self.seed, self.epoch, self.lived_s = config, seed, epoch, lived_s
         self.agenda = Agenda()
         self.gpus = [Gpu(index, GPU_MODELS[config.gpu], f"{seed}") for index in range(config.gpus)]
         self.host = Host(config.cores)
@@ -116,6 +129,7 @@ class Node:
             self.traffic.open(model, rate * (1.0 - config.closed_share))
             self._fill_with_clients(model, rate * config.closed_share)
         self._noise = self.stream("host")
+        self._live_before(lived_s)
         self.agenda.at(TICK_S, self._tick)
 
     @property
@@ -183,8 +197,19 @@ class Node:
 
         return undo
 
+    def _live_before(self, seconds: float) -> None:
+        for engine in self.engines:
+            engine.started = -seconds
+        for job in self.training:
+            job.live_before(seconds)
+        self.gateway.store.advance(seconds)
+
     def _job(self, setting: TrainingConfig) -> TrainingJob:
         rng = self.stream(f"training/{setting.name}")
+        if setting.running:
+            pid = TRAINER_PID + self.config.training.index(setting)
+            for index in setting.gpus:
+                self.gpus[index].processes[pid] = Process(pid, "python", setting.gigabytes * GIB)
         return TrainingJob(
             setting.name,
             setting.gpus,

@@ -11,7 +11,7 @@ import msgspec
 from aistack_top.cause_slugs import Cause
 from aistack_top.signals import Layer
 from aistack_top.simulator.allfaults import Fault
-from aistack_top.simulator.node import EPOCH, Node, NodeConfig
+from aistack_top.simulator.node import EPOCH, Node, NodeConfig, TrainingConfig
 
 
 class Symptom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,19 +60,35 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         severity: float | None = None,
         node: str | None = None,
         epoch: float = EPOCH,
+        lived_s: float = 0.0,
+        trains: bool = False,
     ) -> Node:
-        """Return a node on which it will happen; what is not given is the scenario's own."""
+        """Return a node on which it will happen; what is not given is the scenario's own. The rest as in `Node`.
+
+        With ``trains`` a node on which nothing is trained gets a GPU more, and a job on it.
+        """
+        config = nodes()[node or self.node]
         running = Node(
-            nodes()[node or self.node],
+            trained(config) if trains else config,
             seed=self.seed if seed is None else seed,
             band=self.band if band is None else band,
             hour=self.hour,
             epoch=epoch,
+            lived_s=lived_s,
         )
         running.down.update(self.withheld)
         for fault in self.fault:
             fault.scaled(self.severity if severity is None else severity).arm(running)
         return running
+
+
+def trained(config: NodeConfig) -> NodeConfig:
+    """Return a node that also trains, on a GPU and cores of its own, unless it does already."""
+    if config.training:
+        return config
+    job = TrainingConfig(name="finetune", gpus=(config.gpus,))
+    cores = config.cores + int(job.loader_cores)
+    return msgspec.structs.replace(config, gpus=config.gpus + 1, cores=cores, training=(job,))
 
 
 @cache

@@ -1,6 +1,6 @@
 import asyncio
 
-from aistack_top.clock import VirtualClock, WallClock
+from aistack_top.clock import PacedClock, VirtualClock, WallClock
 
 
 async def test_virtual_time_moves_only_when_everybody_waits():
@@ -62,3 +62,29 @@ def test_the_wall_clock_goes_on_when_the_system_clock_is_set(monkeypatch):
     monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
     assert abs(clock.now() - before) < 60.0
     assert abs(clock.stepped_s() - 3600.0) < 1.0
+
+
+async def test_a_paced_clock_jumps_to_its_live_moment_and_goes_with_real_time_from_there():
+    clock = PacedClock(100.0, 1000.0, speed=1000.0)
+    seen = []
+
+    async def work(step):
+        with clock.participant():
+            for _ in range(1000):
+                await clock.sleep_until(clock.now() + step)
+                seen.append(clock.now())
+                if seen[-1] > 1010.0:
+                    return
+
+    async with asyncio.TaskGroup() as group:
+        with clock.participant():
+            group.create_task(work(5.0))
+            group.create_task(work(7.0))
+            await asyncio.sleep(0)
+    past = [at for at in seen if at <= 1000.0]
+    assert len(past) == 900 // 5 + 900 // 7
+    assert past == sorted(past)
+    assert all(at in (100.0 + 5.0 * n for n in range(181)) or (at - 100.0) % 7.0 == 0.0 for at in past)
+    live = [at for at in seen if at > 1000.0]
+    assert live == sorted(live)
+    assert any(at % 1.0 for at in live)  # which no jump to an appointment gives

@@ -11,7 +11,7 @@ from aistack_top.simulator.scenario import scenarios
 from collectors import simulated
 
 STEP_S = 5.0
-SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "milvus")
+SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "milvus", "prices")
 
 
 class Played:
@@ -70,7 +70,8 @@ async def test_readings_are_what_the_model_says_of_itself(tmp_path):
     assert last["host.cpu.cores", of] == node.host.cores
     assert last["host.cpu.utilization", of] == pytest.approx(node.host.utilization, abs=0.1)
     health = {batch.health.source: (batch.health.status, batch.health.reason) for batch in played.batches}
-    assert health == dict.fromkeys(SOURCES, ("ok", ""))
+    assert "list 2026-06-10" in health["prices"][1]
+    assert health == dict.fromkeys(SOURCES, ("ok", "")) | {"prices": ("ok", health["prices"][1])}
 
 
 async def test_the_same_seed_gives_the_same_ticks_and_another_gives_others(tmp_path):

@@ -1,20 +1,72 @@
-"""``aistack-top demo``: look around without a GPU, a server or an account.
+"""``aistack-top demo``: look around without a GPU, a server or an account, and train on trouble before it comes.
 
-It plays a session recorded through the real collectors from captured answers of real servers: a vLLM engine on a CPU
-whose KV cache fills in a burst, the calls of a Langfuse project, and NVIDIA's mock of its driver's library. It comes
-with the program.
+A simulated node stands behind the collectors of production; nothing above them knows. See ``docs/simulator.md``.
 """
 
-from importlib.resources import as_file, files
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
 
-from tui.commands.common import Options
+from aistack_top.diagnosis.feed import WatchingFeed
+from aistack_top.feed import Bounds, Feed, LateFeed
+from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
-from tui.commands.replay import play
 
-SESSION = "lab-burst.aistack"
+if TYPE_CHECKING:
+    from collectors.rehearsal import RehearsalFeed
+
+NODE = "simulated"
 
 
-def run(options: Options) -> int:
-    """Play the session that comes with the program; returns the exit code."""
-    with as_file(files("aistack_top.session").joinpath("examples", SESSION)) as path:
-        return play(options, configuration(options), path, None, 1.0)
+def run(options: Options, name: str | None, seed: int | None, speed: float) -> int:
+    """Show a scenario until its user leaves; without a terminal, print one snapshot. Returns the exit code."""
+    config = configuration(options)
+    known(name)
+    if not interactive():
+        from tui.commands import snapshot
+
+        state = asyncio.run(snapshot.collect(WatchingFeed(play(name, seed, speed)), 3.0))
+        snapshot.show(state, NODE, as_json=False)
+        return 0
+    from tui.commands.show import show
+
+    async def make() -> Feed:
+        return WatchingFeed(await asyncio.to_thread(play, name, seed, speed))
+
+    return show(LateFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)")
+
+
+def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
+    """Return a scenario as a feed, or the story that is told without a name."""
+    from collectors.rehearsal import rehearsal, story
+
+    return story(seed, speed) if name is None else rehearsal(name, seed, speed)
+
+
+def known(name: str | None) -> None:
+    """Leave with a sentence when there is no such scenario."""
+    if name is not None:
+        import difflib
+
+        from aistack_top.simulator.scenario import scenarios
+
+        if name not in scenarios():
+            near = difflib.get_close_matches(name, scenarios(), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            fail(f"no scenario {name!r}{hint} 'aistack-top demo --list' has all")
+
+
+def show_list(as_json: bool) -> int:
+    """Print the scenarios; returns the exit code."""
+    from aistack_top.simulator.scenario import scenarios
+
+    rows = list(scenarios().values())
+    if as_json:
+        told = [{"name": row.name, "layer": row.layer, "cause": str(row.cause), "says": row.says} for row in rows]
+        text = json.dumps({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1) + "\n"
+    else:
+        width = max(len(row.name) for row in rows)
+        text = "".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows)
+    sys.stdout.write(text)
+    return 0

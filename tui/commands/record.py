@@ -7,7 +7,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from aistack_top.clock import WallClock
+from aistack_top.clock import Clock, WallClock
 from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Feed
 from aistack_top.plain import plain
@@ -16,6 +16,7 @@ from aistack_top.session.recorder import Recorder, RecordingFeed
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.place import node_name, state_folder
+from tui.commands import demo
 from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 from tui.times import span
@@ -23,31 +24,56 @@ from tui.times import span
 SUFFIX = ".aistack"
 
 
-def run(options: Options, output: Path | None, duration: str | None, keep: str | None) -> int:
-    """Record until the time is over or somebody says stop; returns the exit code."""
+def run(
+    options: Options, output: Path | None, duration: str | None, keep: str | None, scenario: str | None = None
+) -> int:
+    """Record until the time is over or somebody says stop; returns the exit code.
+
+    A simulated ``scenario`` is recorded from its start to its end, or for ``duration`` of its own time.
+    """
     config = configuration(options)
     try:
         seconds = None if duration is None else span(duration)
         keep_s = None if keep is None else span(keep)
     except ValueError as error:
         fail(str(error))
-    node, clock = node_name(config), WallClock()
-    path = output or Path(f"{_as_file(node)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}{SUFFIX}")
+    node, end = node_name(config), None
+    clock: Clock = WallClock()
     try:
-        feed = assemble.feed(config, options.endpoints, clock, state_folder(), node)
+        if scenario is None:
+            feed: Feed = assemble.feed(config, options.endpoints, clock, state_folder(), node)
+        else:
+            node = demo.NODE
+            feed, clock, end = _simulated(scenario, seconds)
+            seconds = None
+        path = output or Path(f"{_as_file(node)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}{SUFFIX}")
         recorder = Recorder(path, node=node, clock=clock, keep_s=keep_s)
     except ConfigError as error:
         fail("\n".join(error.problems))
     except SessionError as error:
         fail(str(error))
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
-    readings = asyncio.run(_record(RecordingFeed(WatchingFeed(feed), recorder), recorder, seconds))
+    readings = asyncio.run(_record(RecordingFeed(WatchingFeed(feed), recorder), recorder, seconds, end))
     print(f"{readings} readings in {path}", file=sys.stderr)
     return 0
 
 
-async def _record(feed: Feed, recorder: Recorder, seconds: float | None) -> int:
-    """Pass ticks until the time is over or a signal comes; returns the number of readings taken."""
+def _simulated(name: str, seconds: float | None) -> tuple[Feed, Clock, float]:
+    """Return a scenario from its start, its clock, and the time of that clock at which it ends."""
+    demo.known(name)
+    from aistack_top.simulator.scenario import scenarios
+    from collectors.rehearsal import whole
+
+    feed = whole(name)
+    lasts = scenarios()[name].minutes * 60.0 if seconds is None else seconds
+    return feed, feed.clock, feed.clock.now() + lasts
+
+
+async def _record(feed: Feed, recorder: Recorder, seconds: float | None, end: float | None = None) -> int:
+    """Pass ticks until the time is over or a signal comes; returns the number of readings taken.
+
+    ``seconds`` pass on this machine's clock, ``end`` is a time of the feed's own.
+    """
     readings = 0
 
     async def drain() -> None:
@@ -55,9 +81,12 @@ async def _record(feed: Feed, recorder: Recorder, seconds: float | None) -> int:
         told = None
         async for tick in feed.ticks():
             readings += sum(len(batch.readings) for batch in tick.batches)
-            if recorder.problem != told:
+            # a clock that runs ahead of the disk knows no hung one: of a scenario only what is wrong at its end is said
+            if end is None and recorder.problem != told:
                 told = recorder.problem
                 print(f"aistack-top: {told or 'recording goes on'}", file=sys.stderr)
+            if end is not None and tick.at >= end:
+                break
 
     task = asyncio.create_task(drain())
     loop = asyncio.get_running_loop()
@@ -68,6 +97,8 @@ async def _record(feed: Feed, recorder: Recorder, seconds: float | None) -> int:
             await asyncio.wait_for(task, seconds)
     finally:
         await feed.aclose()
+    if end is not None and recorder.problem is not None:
+        print(f"aistack-top: {recorder.problem}", file=sys.stderr)
     return readings
 
 

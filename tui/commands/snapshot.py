@@ -17,9 +17,13 @@ from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 
 
-def run(options: Options, as_json: bool, settle: float, endpoints: tuple[str, ...] = ()) -> int:
+def run(
+    options: Options, as_json: bool, settle: float, endpoints: tuple[str, ...] = (), scenario: str | None = None
+) -> int:
     """Print a snapshot after ``settle`` seconds of collecting and return the exit code."""
     config = configuration(options)
+    if scenario is not None:
+        return _of_scenario(scenario, settle, as_json)
     node = node_name(config)
     try:
         feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), state_folder(), node)
@@ -28,11 +32,24 @@ def run(options: Options, as_json: bool, settle: float, endpoints: tuple[str, ..
     return show(asyncio.run(collect(WatchingFeed(feed), settle)), node, as_json)
 
 
-async def collect(feed: Feed, settle: float) -> State:
-    """Return the state after ``settle`` seconds of a feed, or after its end if that comes first."""
+def _of_scenario(name: str, settle: float, as_json: bool) -> int:
+    from tui.commands import demo
+
+    demo.known(name)
+    from collectors.rehearsal import rehearsal
+
+    feed = rehearsal(name)
+    state = asyncio.run(collect(WatchingFeed(feed), settle, feed.live_from))
+    return show(state, demo.NODE, as_json)
+
+
+async def collect(feed: Feed, settle: float, start: float | None = None) -> State:
+    """Return the state after ``settle`` seconds of a feed, or after its end if that comes first.
+
+    ``start`` is the time from which they count; its first tick, if that is left out.
+    """
     state = State()
     stream = feed.ticks()
-    start: float | None = None
     try:
         async for tick in stream:
             state.take(tick)

@@ -53,7 +53,10 @@ class _Bands(Layout):
 
 
 def heights(wanted: Sequence[int], room: int) -> list[int]:
-    """Divide lines among bands: each gets what it wants, more or less in proportion, and at least one line."""
+    """Divide lines among bands: each gets what it wants, more or less in proportion.
+
+    Each has a title and its worst number, as long as there are two lines for all of them.
+    """
     total = sum(wanted)
     if not total:
         return []
@@ -62,7 +65,8 @@ def heights(wanted: Sequence[int], room: int) -> list[int]:
         past += height
         edges.append(round(past * room / total))
     found = [below - above for above, below in pairwise(edges)]
-    while room >= len(found) and min(found) < 1:
+    least = 2 if room >= 2 * len(found) else 1
+    while room >= least * len(found) and min(found) < least:
         found[found.index(max(found))] -= 1
         found[found.index(min(found))] += 1
     return found

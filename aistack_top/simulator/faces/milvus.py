@@ -73,7 +73,7 @@ def metrics(node: Node) -> bytes:
 
 
 def _started(node: Node) -> float:
-    return node.epoch - START_BEFORE_S
+    return node.epoch - node.lived_s - START_BEFORE_S
 
 
 def _searches(requests: int, errors: int) -> Mapping[str, int]:

@@ -78,7 +78,7 @@ def _runs(node: Node, job: TrainingJob, experiment: int) -> list[dict[str, objec
     if not job.running and not job.steps:
         return []
     # a run whose process is gone stays RUNNING for ever, as in MLflow
-    found = [_run(node, job.name, "train", experiment, 0.0, None, _metrics(node, job))]
+    found = [_run(node, job.name, "train", experiment, job.began, None, _metrics(node, job))]
     for number, at in enumerate(job.checkpoints, 1):
         end = at + EVALUATION_S
         name = f"checkpoint-{number}"

@@ -39,7 +39,7 @@ class HostFiles:
     def write(self, node: Node) -> None:
         """Write what the kernel says of a node now."""
         host = node.host
-        self._put("stat", _stat(host, node.now, int(node.epoch)))
+        self._put("stat", _stat(host, node.now, int(node.epoch - node.lived_s)))
         self._put("loadavg", f"{host.load_average:.2f} {host.load_average:.2f} {host.load_average:.2f} 4/900 4242\n")
         total, available = int(host.memory_total / 1024), int((host.memory_total - host.memory_used) / 1024)
         self._put("meminfo", f"MemTotal: {total} kB\nMemFree: {available} kB\nMemAvailable: {available} kB\n")
@@ -56,7 +56,8 @@ class HostFiles:
         for pid in now.keys() - self._processes.keys():
             (self.proc / str(pid)).mkdir(exist_ok=True)
             self._put(f"{pid}/status", f"Name:\t{now[pid][:15]}\nUid:\t0\t0\t0\t0\n")
-            ticks = max(0, int(node.now * HERTZ))
+            # what is there at the first look has been there since the machine was started
+            ticks = int((node.lived_s + node.now) * HERTZ) if self._processes else 0
             self._put(f"{pid}/stat", f"{pid} ({now[pid][:15]}) S 1 {'0 ' * 17}{ticks} 0\n")
             self._put(f"{pid}/cgroup", "0::/system.slice/serving.service\n")
         self._processes = now

@@ -19,7 +19,7 @@ def metrics(node: Node) -> bytes:
     held = [index for job in jobs for index in job.gpus]
     whole = {index for job in node.training for index in job.gpus}
     page = Page()
-    start = {labels(): node.epoch - START_BEFORE_S}
+    start = {labels(): node.epoch - node.lived_s - START_BEFORE_S}
     page.samples("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", start)
     total = {labels(**_COMMON, IsHeadNode="true"): node.host.memory_total}
     page.samples("ray_node_mem_total", "gauge", "Total memory on a ray node", total)

@@ -12,6 +12,7 @@ Times are the clients': their clock is ``skew_s`` ahead of the node's.
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from aistack_top.simulator.request import Outcome, Request
@@ -71,11 +72,8 @@ def spans(request: Request, visible: float, clocks: Clocks, seed: int) -> Iterat
     """Return the spans of a request that ended and became visible at a moment of the model's time."""
     if request.ended is None:
         return
-    digest = hashlib.blake2b(f"{seed}/{request.number}".encode(), digest_size=32).hexdigest()
-    trace, ids = (
-        digest[:32],
-        iter((digest[32:44] + "01", digest[32:44] + "02", digest[32:44] + "03", digest[32:44] + "04")),
-    )
+    trace = f"{_run(seed, clocks.epoch)}{request.number:016x}"
+    ids = (f"{trace[2:8]}{request.number:08x}{place:02x}" for place in range(1, 5))
 
     def span(kind: str, name: str, start: float, end: float) -> Span:
         return Span(
@@ -100,7 +98,7 @@ def row(span: Span, clocks: Clocks) -> dict[str, object]:
         "startTime": iso(span.start),
         "endTime": iso(span.end),
         "projectId": PROJECT,
-        "parentObservationId": None if span.kind == "GENERATION" else f"{span.id[:12]}01",
+        "parentObservationId": None if span.kind == "GENERATION" else f"{span.id[:14]}01",
         "type": span.kind,
         "name": span.name,
         "level": _level(span),
@@ -130,6 +128,12 @@ def row(span: Span, clocks: Clocks) -> dict[str, object]:
 def iso(moment: float) -> str:
     """Return a time as Langfuse writes it: RFC 3339, UTC, milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=8)
+def _run(seed: int, epoch: float) -> str:
+    """Return what the traces of one simulation have in common: runs of one seed at different times share no call."""
+    return hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).hexdigest()
 
 
 def _generation(request: Request, clocks: Clocks) -> dict[str, object]:

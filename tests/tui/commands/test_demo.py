@@ -1,0 +1,62 @@
+"""``demo``, and ``record`` and ``snapshot`` of a scenario, as typed."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from aistack_top.cause_slugs import Cause
+from aistack_top.session.reader import Session
+from aistack_top.signals import LAYERS
+from aistack_top.simulator.scenario import scenarios
+from tui.cli import main
+
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs/schema/demo-list.json").read_text())
+
+
+@pytest.fixture
+def typed(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AISTACK_TOP_CONFIG", str(tmp_path / "none.toml"))
+
+    def type_(*words):
+        return CliRunner().invoke(main, [str(word) for word in words])
+
+    return type_
+
+
+def test_the_list_has_every_scenario_with_its_layer_and_cause(typed):
+    told = json.loads(typed("demo", "--list", "--json").stdout)
+    jsonschema.validate(told, SCHEMA)
+    assert [row["name"] for row in told["scenarios"]] == list(scenarios())
+    assert {row["cause"] for row in told["scenarios"]} <= {str(cause) for cause in Cause}
+    assert {row["layer"] for row in told["scenarios"]} - {None} <= set(LAYERS)
+    plain = typed("demo", "--list").stdout
+    assert all(name in plain for name in scenarios())
+
+
+def test_a_scenario_that_is_none_is_refused_with_the_nearest(typed):
+    for words in (("demo", "thermal_throtle"), ("snapshot", "--demo", "thermal_throtle"), ("record", "--demo", "ecd")):
+        result = typed(*words)
+        assert result.exit_code == 2
+        assert "did you mean" in result.stderr
+
+
+def test_the_snapshot_of_a_drill_has_its_incident_open(typed, monkeypatch):
+    monkeypatch.setattr("collectors.rehearsal.BASELINE_S", 60.0)
+    hurt = typed("snapshot", "--demo", "xid", "--json", "--settle", "25")
+    assert hurt.exit_code == 1
+    assert [one["cause"] for one in json.loads(hurt.stdout)["incidents"]] == ["xid"]
+
+
+def test_a_recorded_drill_is_a_session(typed, tmp_path):
+    path = tmp_path / "drill.aistack"
+    result = typed("record", "--demo", "spot_notice", "--for", "30s", "-o", path)
+    assert result.exit_code == 0
+    assert "paused" not in result.stderr
+    session = Session.open(path)
+    assert session.node == "simulated"
+    assert session.end - session.start == pytest.approx(30.0, abs=1.0)
+    assert not session.problems
