@@ -6,6 +6,7 @@ line; only the transport bar asks what a feed can do.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from aistack_top.tick import Mark, Tick
@@ -71,6 +72,15 @@ class Keeper(Protocol):
         ...
 
 
+@runtime_checkable
+class Recorded(Protocol):
+    """A feed whose ticks lie on a disk, so that a stretch of them can be cut out."""
+
+    async def recording(self) -> Path | None:
+        """Return the session that holds all that was told so far; None where nothing is recorded after all."""
+        ...
+
+
 class LateFeed:
     """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
 
@@ -113,6 +123,11 @@ class LateFeed:
         """See `Keeper.keep`."""
         feed: object = self._feed
         return isinstance(feed, Keeper) and feed.keep(mark)
+
+    async def recording(self) -> Path | None:
+        """See `Recorded.recording`."""
+        feed: object = self._feed
+        return await feed.recording() if isinstance(feed, Recorded) else None
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -68,6 +68,11 @@ class HealthLog:
                 found.append(log[place])
         return tuple(found)
 
+    def changes(self, start: float, end: float) -> list[tuple[float, Health]]:
+        """Return the changes of any source's status or reason after a time and not after another, in their order."""
+        found = [entry for log in self._log.values() for entry in log if start < entry[0] <= end]
+        return sorted(found, key=lambda entry: entry[0])
+
     def clear(self) -> None:
         """Forget everything."""
         self._log.clear()

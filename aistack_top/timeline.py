@@ -169,6 +169,13 @@ class Timeline:
                     if value == value:
                         series.write(start + index * stride, value, marks[index] if marks else 0)
 
+    def take_from(self, other: "Timeline", key: SeriesKey, start: float, end: float) -> None:
+        """Copy the samples of a series from start to end (seconds, end excluded) of a timeline of the same step."""
+        series, low, high = other._series.get(key), self.slot(start), self.slot(end)
+        if series is not None and high > low:
+            marks = None if series.marks is None else array("b", map(series.mark, range(low, high)))
+            self._of(key).lay(low, series.slots(low, high), marks)
+
     def slot(self, at: float) -> int:
         """Return the number of the grid's slot that holds a time."""
         return int(at // self.step_s)
@@ -209,6 +216,14 @@ class Timeline:
         series = self._series.get(key)
         return series.slots(low, high) if series else array("f", [nan]) * max(high - low, 0)
 
+    def bounds(self, key: SeriesKey, low: int, high: int) -> dict[int, Bound]:
+        """Return the samples that are bounds and no values, by their slots from low to high (excluded)."""
+        series = self._series.get(key)
+        if series is None or series.marks is None:
+            return {}
+        marked = ((slot, series.mark(slot), series.read(slot)) for slot in range(low, high))
+        return {slot: Bound(_SIDES[mark], value) for slot, mark, value in marked if mark}
+
     def columns(self, key: SeriesKey, last: int, count: int, width: int, fold: Fold = "max") -> list[float]:
         """Return ``count`` columns of ``width`` slots each, folded, ending with column number ``last``.
 
@@ -232,6 +247,9 @@ class Timeline:
                     known[column] = value
             out.append(value)
         return out
+
+    def __contains__(self, key: SeriesKey) -> bool:
+        return key in self._series
 
     def __iter__(self) -> Iterator[SeriesKey]:
         return iter(self._series)

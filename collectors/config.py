@@ -156,13 +156,17 @@ KINDS: dict[str, type[AnySource]] = {
 
 
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause."""
+    """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause.
+
+    ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set.
+    """
 
     node: str = ""
     layout: str = "overview"
     low_bandwidth: bool = False
     pseudonyms: bool = True
     discovery: bool = True
+    evidence: str = ""
     runbooks: dict[str, str] = {}
 
 

@@ -42,7 +42,7 @@ class ConsoleApp(App[None]):
     the list while the console runs.
     ``runbooks`` are the site's own pages, by the cause they are about; ``text_of`` fetches the text of one call.
     ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
-    ids, as Textual does.
+    ids, as Textual does. ``evidence`` is the folder that evidence is written into; the working folder otherwise.
     """
 
     COMMANDS = App.COMMANDS | {places}
@@ -66,6 +66,7 @@ class ConsoleApp(App[None]):
         runbooks: Mapping[str, str] | None = None,
         text_of: TextOf | None = None,
         keymap: dict[str, str] | None = None,
+        evidence: Path | None = None,
     ) -> None:
         super().__init__(driver_class=CountingDriver)
         for one in theme.THEMES:
@@ -84,6 +85,7 @@ class ConsoleApp(App[None]):
             notes=notes,
             runbooks=runbooks,
             text_of=text_of,
+            evidence=evidence,
         )
         self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
         self._keymap_wanted = keymap or {}

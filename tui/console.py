@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Feed
@@ -25,7 +26,10 @@ TextOf = Callable[[Call], Awaitable[tuple[str, str]]]
 
 @dataclass(slots=True)
 class Console:
-    """The model behind the screens; it knows no widget but the deck that moves the feed."""
+    """The model behind the screens; it knows no widget but the deck that moves the feed.
+
+    ``evidence`` is the folder that evidence is written into, ``keeping`` says that some is being written.
+    """
 
     layout: Layout
     glyphs: Glyphs
@@ -42,6 +46,8 @@ class Console:
     author: str = ""
     runbooks: Mapping[str, str] = field(default_factory=dict)
     text_of: TextOf | None = None
+    evidence: Path = Path()
+    keeping: bool = False
 
     @property
     def notices(self) -> list[str]:
@@ -140,6 +146,7 @@ def make(
     notes: Sequence[str] = (),
     runbooks: Mapping[str, str] | None = None,
     text_of: TextOf | None = None,
+    evidence: Path | None = None,
 ) -> Console:
     """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.pump.Pump`."""
     state = State()
@@ -155,4 +162,5 @@ def make(
         notes=notes,
         runbooks=runbooks or {},
         text_of=text_of,
+        evidence=evidence or Path(),
     )

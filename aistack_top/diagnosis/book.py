@@ -38,6 +38,11 @@ class IncidentBook:
                 found.append(versions[place - 1])
         return tuple(sorted(found, key=lambda incident: (incident.onset, incident.id)))
 
+    def versions(self, until: float) -> list[Incident]:
+        """Return every version that was known at a time, in the order in which they became known."""
+        known = [one for versions in self._versions.values() for one in versions if one.revised <= until]
+        return sorted(known, key=_revised)
+
     def get(self, name: str) -> Incident | None:
         """Return the newest version of an incident."""
         versions = self._versions.get(name)

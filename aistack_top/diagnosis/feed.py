@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aistack_top.diagnosis.model import Incident
-from aistack_top.feed import Bounds, Feed, Keeper
+from aistack_top.feed import Bounds, Feed, Keeper, Recorded
 from aistack_top.plain import plain
 from aistack_top.tick import Batch, Health, Mark, Tick
 
@@ -67,6 +68,11 @@ class WatchingFeed:
             self._watch.dismiss(mark.about)
         feed: object = self._feed
         return isinstance(feed, Keeper) and feed.keep(mark)
+
+    async def recording(self) -> Path | None:
+        """See `aistack_top.feed.Recorded`."""
+        feed: object = self._feed
+        return await feed.recording() if isinstance(feed, Recorded) else None
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -48,7 +48,10 @@ SLOWEST_RETRY_S = 30.0
 HUNG_S = 15.0
 """A write that takes longer than this is said to the user."""
 
-_Item = Tick | tuple[str, float, Row]
+SYNC_S = 2.0
+"""How long who wants all of it on the disk waits for a disk that does not answer."""
+
+_Item = Tick | tuple[str, float, Row] | threading.Event
 
 
 class Recorder:
@@ -146,6 +149,12 @@ class Recorder:
         row = (mark.at, mark.seen, mark.kind, plain(mark.text), plain(mark.author), mark.about)
         self._queue.put(("marks", mark.at, row))
 
+    def sync(self) -> bool:
+        """Wait until all that was taken is on the disk; return whether it is."""
+        done = threading.Event()
+        self._queue.put(done)
+        return done.wait(SYNC_S) and self.problem is None
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what waits and let go; gives up on a disk that does not answer within ``timeout_s`` seconds."""
         if not self._closed:
@@ -164,6 +173,9 @@ class Recorder:
                     self._add(item)
                 elif isinstance(item, tuple):
                     self._writer.note(*item)
+                elif isinstance(item, threading.Event):
+                    self._flush()
+                    item.set()
                 self._compactor.poll()
                 self._flush_if_due()
             self._finish()
@@ -297,6 +309,10 @@ class RecordingFeed:
         """See `aistack_top.feed.Keeper`."""
         self._recorder.mark(mark)
         return True
+
+    async def recording(self) -> Path | None:
+        """See `aistack_top.feed.Recorded`."""
+        return self._recorder.path if await on_thread(self._recorder.sync) else None
 
     async def aclose(self) -> None:
         """Close the feed, then the recording."""

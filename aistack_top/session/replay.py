@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TypeVar
 
 from aistack_top.clock import Clock, VirtualClock
@@ -97,6 +98,10 @@ class SessionFeed:
         self._speed = speed
         self._set_anchor(self._seen)
         self._interrupt()
+
+    async def recording(self) -> Path:
+        """See `aistack_top.feed.Recorded`."""
+        return self.session.path
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

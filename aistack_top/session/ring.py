@@ -96,16 +96,26 @@ def keep(ring: Path, target: Path) -> Session:
     return Session.open(target)
 
 
+def link_block(source: Path, target: Path) -> None:
+    """Give a segment or block another name as well, or copy it where the file system cannot.
+
+    Raises:
+        FileNotFoundError: it was compacted or removed meanwhile.
+        OSError: the target cannot be written.
+
+    """
+    if not source.is_dir():
+        _link(source, target)
+        return
+    target.mkdir(exist_ok=True)
+    for file in source.iterdir():
+        _link(file, target / file.name)
+
+
 def _copy(ring: Path, target: Path) -> None:
     for names in current(block_names(ring)).values():
         for name in names:
-            source = ring / str(name)
-            if name.segment >= 0:
-                _link(source, target / str(name))
-            else:
-                (target / str(name)).mkdir(exist_ok=True)
-                for file in source.iterdir():
-                    _link(file, target / str(name) / file.name)
+            link_block(ring / str(name), target / str(name))
 
 
 def _link(source: Path, target: Path) -> None:

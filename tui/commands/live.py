@@ -135,6 +135,10 @@ class RememberingFeed:
             self._watching.keep(mark)
         return self._feed.keep(mark)
 
+    async def recording(self) -> Path | None:
+        """See `aistack_top.feed.Recorded`."""
+        return await self._feed.recording()
+
     async def aclose(self) -> None:
         """See `aistack_top.feed.Feed.aclose`."""
         await self._feed.aclose()

@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aistack_top.clock import WallClock
@@ -36,6 +37,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         node=node,
         runbooks=config.console.runbooks,
         text_of=text_reader(options, config),
+        evidence=Path(config.console.evidence or ".").expanduser().resolve(),
     )
     try:
         app.run()

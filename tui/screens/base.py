@@ -1,6 +1,7 @@
 """What every screen of the console is: something that can look at a moment, framed by the same lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from textual import events
@@ -9,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.theme import Theme
 
+from aistack_top.diagnosis.model import Incident
 from aistack_top.signals import LAYERS
 from tui.console import Console
 from tui.screens import doors
@@ -55,6 +57,8 @@ class ConsoleScreen(TravelScreen):
         Binding("m", "mark", "Note something about this moment", id="mark"),
         Binding("S", "sources", "List of sources", id="sources"),
         Binding("c", "changes", "What changed and happened", id="changes"),
+        Binding("e", "keep_evidence", "Keep the evidence: session, verdict, screen", id="evidence"),
+        Binding("y", "copy_verdict", "Copy the verdict to the clipboard of your terminal", id="verdict.copy"),
         Binding("C", "cost", "What the console itself costs", id="cost"),
     ]  # fmt: skip
 
@@ -184,6 +188,23 @@ class ConsoleScreen(TravelScreen):
     def action_help(self) -> None:
         """Explain keys and numbers."""
         doors.explain(self)
+
+    def action_keep_evidence(self) -> None:
+        """Write what is seen into a folder."""
+        doors.keep_evidence(self)
+
+    def action_copy_verdict(self) -> None:
+        """Hand the verdict on the incident to the terminal's clipboard (OSC 52)."""
+        doors.copy_verdict(self, self.about_incident())
+
+    def about_incident(self) -> Incident | None:
+        """Return the incident that the screen is about; else the newest that is open, or known at all."""
+        return doors.incident_shown(self)
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """Paint nothing meanwhile that must not lie on a disk."""
+        yield
 
     def action_cost(self) -> None:
         """Show what the console costs, or stop showing it."""

@@ -1,6 +1,7 @@
 """One call: its trace as a waterfall, and what its engine did meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -56,6 +57,17 @@ class CallScreen(BoardScreen):
                 self.say(f"no text: {plain(str(error) or type(error).__name__, 300)}")
                 self._text = None
         self.look_again()
+
+    @contextmanager
+    def discreet(self) -> Iterator[None]:
+        """See `ConsoleScreen.discreet`: the text of a call is shown and never kept."""
+        text, self._text = self._text, None
+        self.look_again()
+        try:
+            yield
+        finally:
+            self._text = text
+            self.look_again()
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         """See `BoardScreen.rows`."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tui.targets import CallsTarget, CallTarget, EntityTarget, IncidentTarget, MomentTarget, NumberTarget, Target
 
 if TYPE_CHECKING:
+    from aistack_top.diagnosis.model import Incident
     from tui.screens.base import ConsoleScreen
 
 
@@ -28,16 +29,68 @@ def to_the_first(screen: "ConsoleScreen") -> None:
         screen.app.pop_screen()
 
 
-def newest_incident(screen: "ConsoleScreen") -> None:
-    """Open the incident that is open at the moment shown; else the newest that is known; else say that none is."""
+def incident_shown(screen: "ConsoleScreen") -> "Incident | None":
+    """Return the incident that is open at the moment shown; else the newest that is known."""
     from tui.widgets.verdict import open_incidents
 
     view = screen.console.view()
     found = open_incidents(view) or list(reversed(view.frame.incidents))
-    if found:
-        go(screen, IncidentTarget(found[0].id))
+    return found[0] if found else None
+
+
+def newest_incident(screen: "ConsoleScreen") -> None:
+    """Open the incident that is shown; say that none is."""
+    found = incident_shown(screen)
+    if found is not None:
+        go(screen, IncidentTarget(found.id))
     else:
         screen.say("no incident is known at this moment")
+
+
+def keep_evidence(screen: "ConsoleScreen") -> None:
+    """Write what is seen into a folder, while the screen goes on."""
+    from tui import evidence
+    from tui.screens.travel import TravelScreen
+
+    if screen.console.keeping:
+        screen.say("the evidence is being written already")
+        return
+    view = screen.console.view()
+    with screen.discreet():
+        # the strips as they stand are no public API; export_screenshot would make the SVG of them on this very loop
+        strips = screen._compositor.render_strips()
+    picture = evidence.Picture(strips, screen.app.size.width)
+
+    async def keep() -> None:
+        try:
+            kept = await evidence.keep(screen.console, view, picture, screen.console.evidence)
+        except evidence.EvidenceError as error:
+            said = str(error)
+        except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
+            said = f"no evidence: {type(fault).__name__}: {fault}"
+        else:
+            said = f"kept in {kept}: the session to replay, the verdict, the screen"
+        finally:
+            screen.console.keeping = False
+        seen = screen.app.screen
+        (seen if isinstance(seen, TravelScreen) else screen).say(said)
+
+    screen.say("writing the evidence")
+    screen.console.keeping = True
+    screen.app.run_worker(keep(), exit_on_error=False)
+
+
+def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
+    """Hand a verdict to the clipboard of the terminal, which may sit on another machine."""
+    from tui import evidence
+
+    if incident is None:
+        screen.say("nothing to copy: no incident is known at this moment")
+        return
+    text = evidence.markdown(screen.console.view(), screen.console.name, incident)
+    screen.app.copy_to_clipboard(text)
+    lines = text.count("\n")
+    screen.say(f"the verdict is copied ({lines} lines), if your terminal lets programs copy (OSC 52)")
 
 
 def incidents(screen: "ConsoleScreen") -> None:

@@ -80,9 +80,15 @@ class IncidentScreen(BoardScreen):
             ("{ }", "other incident", ""),
             ("m", "note", "screen.mark"),
             ("x", "dismiss", "screen.dismiss_it"),
+            ("e", "keep", "screen.keep_evidence"),
+            ("y", "copy", "screen.copy_verdict"),
             *TIME_HINTS,
             ("?", "help", "screen.help"),
         )
+
+    def about_incident(self) -> Incident | None:
+        """See `ConsoleScreen.about_incident`."""
+        return next((one for one in self.console.view().frame.incidents if one.id == self.incident_id), None)
 
     def action_incident(self) -> None:
         """Stay: it is open already."""

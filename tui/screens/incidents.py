@@ -35,6 +35,13 @@ class IncidentsScreen(BoardScreen):
         if isinstance(target, IncidentTarget):
             ask_to_dismiss(self, self.console.state.incidents.get(target.name))
 
+    def about_incident(self) -> Incident | None:
+        """See `ConsoleScreen.about_incident`; the chosen one."""
+        target = self.query_one(Board).chosen
+        known = self.console.view().frame.incidents
+        found = (one for one in known if isinstance(target, IncidentTarget) and one.id == target.name)
+        return next(found, None) or super().about_incident()
+
     @property
     def crumb(self) -> str:
         """See `ConsoleScreen.crumb`."""

@@ -8,10 +8,11 @@
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from textual import events
 
-from aistack_top.feed import Bounds, Feed, Keeper
+from aistack_top.feed import Bounds, Feed, Keeper, Recorded
 from aistack_top.plain import plain
 from aistack_top.tick import Mark
 from tui.glyphs import Glyphs
@@ -50,6 +51,11 @@ class Deck:
     def held(self) -> bool:
         """Whether the feed was made to stand still."""
         return self._held is not None
+
+    async def recording(self) -> Path | None:
+        """Return the session behind the feed; None where nothing is recorded."""
+        feed: object = self._feed
+        return await feed.recording() if isinstance(feed, Recorded) else None
 
     def hold(self) -> None:
         """Make a feed that can be played stand still; a live one goes on."""

@@ -1,0 +1,171 @@
+"""Evidence: what is on the screen now as one folder to hand on.
+
+| in the folder | is |
+|---|---|
+| ``session.aistack`` | the window shown, with its incidents, their baseline and all marks, for ``aistack-top replay`` |
+| ``verdict.md`` | the incidents of the window, for a channel or a ticket |
+| ``verdict.html`` | the same with charts, one file without anything from elsewhere |
+| ``screen.svg``, ``screen.txt`` | the screen, without any text of a call |
+
+It is written beside its place and gets its name when it is whole. The screen goes on meanwhile.
+"""
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console as Printer
+from rich.segment import Segment, Segments
+from textual.strip import Strip
+
+from aistack_top.diagnosis import report
+from aistack_top.diagnosis.model import Incident
+from aistack_top.diagnosis.report import Report, Told
+from aistack_top.plain import plain
+from aistack_top.session.cut import cut
+from aistack_top.session.disk import say
+from aistack_top.session.errors import SessionError
+from aistack_top.session.held import Held, hold, write
+from aistack_top.session.threads import on_thread
+from tui.console import Console
+from tui.view import View
+
+BASELINE_S = 900.0
+"""Of the time before an incident: what is usual is learned from it, so that the session can be diagnosed anew."""
+
+SESSION = "session.aistack"
+
+
+class EvidenceError(Exception):
+    """No evidence could be written; the text is a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The screen, line by line, as it was painted."""
+
+    strips: Sequence[Strip]
+    width: int
+
+    def text(self) -> str:
+        """Return it as plain lines."""
+        return "\n".join(strip.text.rstrip() for strip in self.strips) + "\n"
+
+    def svg(self, title: str) -> str:
+        """Return it as a picture in colours."""
+        printer = Printer(
+            width=self.width,
+            height=len(self.strips),
+            file=io.StringIO(),
+            force_terminal=True,
+            color_system="truecolor",
+            record=True,
+            legacy_windows=False,
+        )
+        for strip in self.strips:
+            printer.print(Segments([*strip, Segment.line()]), end="", soft_wrap=True)
+        return printer.export_svg(title=title)
+
+
+async def keep(console: Console, view: View, picture: Picture, folder: Path) -> Path:
+    """Write the evidence of a moment into a folder of its own inside ``folder``; return its path.
+
+    Raises:
+        EvidenceError: it could not be written, and nothing is left of the attempt.
+
+    """
+    start, end = window(view, console.pump.oldest)
+    held = await hold(console.state, start, end)
+    recording = await console.deck.recording()
+    told = Taken(console.name, view, held, recording, picture)
+    when = datetime.fromtimestamp(end).astimezone()
+    target = folder / f"aistack-evidence-{_as_file(console.name)}-{when:%Y%m%d-%H%M%S}"
+    return await on_thread(lambda: _write(told, target))
+
+
+def window(view: View, oldest: float) -> tuple[float, float]:
+    """Return the time that is kept: what the axis shows, and the incidents on it with their baseline."""
+    end = view.frame.now if view.frame.follows else max(view.end, view.frame.at)
+    start = view.end - view.span_s
+    for incident in shown(view, start, end):
+        start = min(start, incident.onset - BASELINE_S)
+    return max(start, min(oldest, end)), min(end, view.frame.now)
+
+
+def shown(view: View, start: float, end: float) -> list[Incident]:
+    """Return the incidents of a stretch of time, as they are known at the moment shown."""
+    return [one for one in view.frame.incidents if one.onset <= end and (one.end is None or one.end >= start)]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """All that a thread needs to write the evidence."""
+
+    node: str
+    view: View
+    held: Held
+    recording: Path | None
+    picture: Picture
+
+    def report(self) -> Report:
+        """Return the incidents of the window with their charts."""
+        frame = replace(self.view.frame, timeline=self.held.timeline)
+        incidents = report.ordered(shown(self.view, self.held.start, self.held.end))
+        told = tuple(Told(one, report.charts(one, frame, self.held.start)) for one in incidents)
+        return Report(f"Evidence of {self.node}", self.node, self.held.start, self.held.end, told)
+
+
+def _write(told: Taken, target: Path) -> Path:
+    from aistack_top.diagnosis.reportpage import page
+
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.mkdir(parents=True)
+        _write_session(told, partial / SESSION)
+        verdicts = told.report()
+        (partial / "verdict.md").write_text(report.markdown(verdicts), encoding="utf-8")
+        (partial / "verdict.html").write_text(page(verdicts), encoding="utf-8")
+        (partial / "screen.txt").write_text(told.picture.text(), encoding="utf-8")
+        (partial / "screen.svg").write_text(told.picture.svg(f"aistack-top {told.node}"), encoding="utf-8")
+        final = _free(target)
+        partial.rename(final)
+    except (OSError, SessionError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise EvidenceError(_sentence(error, target.parent)) from error
+    return final
+
+
+def _write_session(told: Taken, target: Path) -> None:
+    if told.recording is not None:
+        try:
+            cut(told.recording, target, told.held.start, told.held.end, told.held.marks)
+            return
+        except SessionError:  # what is held in memory still is
+            shutil.rmtree(target, ignore_errors=True)
+    write(told.held, target, told.node)
+
+
+def _free(target: Path) -> Path:
+    """Return a name that is not taken: two folders of the same second are told apart by a number."""
+    names = [target, *(target.with_name(f"{target.name}-{number}") for number in range(2, 100))]
+    return next((name for name in names if not name.exists()), names[-1])
+
+
+def _sentence(error: OSError | SessionError, folder: Path) -> str:
+    system = error if isinstance(error, OSError) else error.__cause__
+    why = say(system) if isinstance(system, OSError) else str(error)
+    hint = "start in a folder that can be written, or set evidence under [console] in the configuration"
+    return plain(f"no evidence in {folder}: {why}; {hint}", 390)
+
+
+def _as_file(node: str) -> str:
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in plain(node, 40)).strip(".") or "node"
+
+
+def markdown(view: View, node: str, incident: Incident) -> str:
+    """Return the verdict on one incident as Markdown, without charts: for the clipboard."""
+    last = view.frame.at if incident.end is None else incident.end
+    return report.markdown(Report(f"Incident on {node}", node, incident.onset, last, (Told(incident),)))
