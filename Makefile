@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := aistack_top collectors layouts tui
 SOURCES := $(PACKAGES) tests bench scripts
 
-.PHONY: help demo test check format lint types imports pictures bench clean
+.PHONY: help demo test check format lint types imports schemas pictures bench clean
 
 help: ## show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ imports: $(VENV)/.developed
 
 bench: $(VENV)/.developed ## measure start, CPU, bytes, memory and quit against the bars of docs/performance.md
 	$(BIN)/python bench/console.py
+
+schemas: $(VENV)/.developed ## write the schemas of configuration and layouts anew
+	$(BIN)/python scripts/schemas.py
 
 pictures: $(VENV)/.developed ## draw the pictures of the documentation anew
 	$(BIN)/python scripts/pictures.py

@@ -50,6 +50,7 @@ class Signal:
     help: str
     recorded: Recorded = "sample"
     otel: str = ""
+    worry: str = ""
     covered: str = ""
 
 

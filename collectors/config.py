@@ -158,7 +158,8 @@ KINDS: dict[str, type[AnySource]] = {
 class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause.
 
-    ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set.
+    ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set. ``keys`` binds other keys
+    to actions, as ``pause = "p"``; ``docs/layouts.md`` lists their names.
     """
 
     node: str = ""
@@ -167,6 +168,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pseudonyms: bool = True
     discovery: bool = True
     evidence: str = ""
+    keys: dict[str, str] = {}
     runbooks: dict[str, str] = {}
 
 
@@ -254,7 +256,8 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
 
 def schema() -> dict[str, object]:
     """Return the JSON Schema of the configuration file."""
-    return msgspec.json.schema(Config)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "aistack-top/config/1"}
+    return {**head, "title": "aistack-top configuration", **msgspec.json.schema(Config)}
 
 
 def _convert(name: str, text: str, table: object, kind: type, line: int, problems: list[str]) -> object:

@@ -120,11 +120,16 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole layout file."""
+    """A whole layout file.
+
+    ``base`` names a bundled layout from which come the panels that this one does not have, and the sizes where it has
+    none.
+    """
 
     title: str
-    panel: tuple[Panel, ...]
-    size: tuple[Size, ...]
+    base: str = ""
+    panel: tuple[Panel, ...] = ()
+    size: tuple[Size, ...] = ()
 
     def size_for(self, columns: int, rows: int) -> Size:
         """Return the largest size that fits a terminal, or the smallest one there is."""
@@ -149,19 +154,32 @@ def bundled() -> list[str]:
     return sorted(file.name[:-5] for file in files("layouts").iterdir() if file.name.endswith(".toml"))
 
 
-def load(name: str) -> Layout:
-    """Return a layout by the name of a bundled one, or by the path of a TOML file.
+def names(folder: Path | None = None) -> list[str]:
+    """Return the names that `load` knows: the bundled ones, and those of a folder of one's own."""
+    try:
+        own = [file.stem for file in folder.glob("*.toml")] if folder is not None else []
+    except OSError:
+        own = []
+    return sorted({*bundled(), *own})
+
+
+def load(name: str, folder: Path | None = None) -> Layout:
+    """Return a layout by its name or by the path of a TOML file; one of ``folder`` goes before a bundled one.
 
     Raises:
         LayoutError: there is no such layout, or it says things that are not known; all problems are named.
     """
     try:
+        own = folder / f"{name}.toml" if folder is not None and re.fullmatch(r"[\w-]+", name) else None
+        if own is not None and own.is_file():
+            return parse(own.read_text(encoding="utf-8"), str(own))
         if name in bundled():
             return parse(files("layouts").joinpath(f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml")
         path = Path(name).expanduser()
         if path.suffix != ".toml" and not path.is_file():
-            hint = _hint(name, bundled())
-            raise LayoutError([f"no such layout: {name!r}{hint}; your own is named by its path, as in ./mine.toml"])
+            hint = _hint(name, names(folder))
+            where = f" or lies in {folder}" if folder is not None else ""
+            raise LayoutError([f"no such layout: {name!r}{hint}; your own is named by its path{where}"])
         return parse(path.read_text(encoding="utf-8"), name)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise LayoutError([f"{name}: cannot be read: {error}"]) from None
@@ -184,10 +202,27 @@ def parse(text: str, name: str = "layout") -> Layout:
             hint = _hint(wrong[1], get_args(Over)) if wrong else ""
             problems.append(f"{name}:{lines.of(_path(where))}: {said}{hint}")
         else:
+            if layout.base and layout.base not in bundled():
+                hint = _hint(layout.base, bundled())
+                raise LayoutError([f"{name}:{lines.of(('base',))}: no such layout: {layout.base!r}{hint}"])
+            layout = _upon(layout, load(layout.base)) if layout.base else layout
             problems += [f"{name}:{lines.of(path)}: {said}" for path, said in _wrong(layout)]
     if problems:
         raise LayoutError(problems)
     return layout
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a layout file."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "aistack-top/layout/1"}
+    return {**head, "title": "aistack-top layout", **msgspec.json.schema(Layout)}
+
+
+def _upon(layout: Layout, base: Layout) -> Layout:
+    """Return a layout with what it leaves to its base; its own panels first, as its file counts them."""
+    own = {panel.layer for panel in layout.panel}
+    panels = (*layout.panel, *(panel for panel in base.panel if panel.layer not in own))
+    return msgspec.structs.replace(layout, panel=panels, size=layout.size or base.size)
 
 
 Place = tuple[str | int, ...]

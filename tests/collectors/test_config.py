@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,3 +164,8 @@ def test_the_salt_is_made_once_and_is_nobody_elses_to_read(tmp_path):
     assert salt(tmp_path) == first
     assert (tmp_path / "salt").stat().st_mode & 0o077 == 0
     assert len(salt(tmp_path / "nowhere")) == 32
+
+
+def test_the_published_schema_is_that_of_the_code():
+    published = json.loads((Path(__file__).parents[2] / "docs/schema/config.json").read_text(encoding="utf-8"))
+    assert published == json.loads(json.dumps(schema())), "make schemas"

@@ -1,14 +1,19 @@
 """The layout loader: what it takes, and what it says about what it does not."""
 
+import json
 import subprocess
 import sys
+import tomllib
+from importlib.resources import files
+from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aistack_top.signals import LAYERS, signals
-from layouts.load import LayoutError, bundled, load, parse
+from layouts.load import LayoutError, bundled, load, names, parse, schema
 
 GOOD = """
 title = "mine"
@@ -41,13 +46,14 @@ def problems(text: str) -> list[str]:
     return caught.value.problems
 
 
-@pytest.mark.parametrize("name", ["overview", "compact", "wall"])
+@pytest.mark.parametrize("name", ["overview", "compact", "incident", "wall"])
 def test_bundled_layouts_have_every_layer_and_known_signals(name):
     layout = load(name)
-    assert [panel.layer for panel in layout.panel] == list(LAYERS)
+    assert sorted(panel.layer for panel in layout.panel) == sorted(LAYERS)
     assert all(row.signal in signals() for panel in layout.panel for row in panel.row)
     for size in layout.size:
-        assert [layer for band in size.grid for layer in band.panels] == list(LAYERS)
+        shown = [layer for band in size.grid for layer in band.panels]
+        assert shown == list(LAYERS) or (name == "incident" and sorted(shown) == sorted(LAYERS))
     assert name in bundled()
 
 
@@ -109,6 +115,26 @@ def test_all_problems_are_said_at_once():
     assert len(problems(text)) == 3
 
 
+def test_a_layout_takes_from_its_base_what_it_does_not_say(tmp_path):
+    mine = 'title = "mine"\nbase = "overview"\n' + GOOD.split("\n\n", 1)[1].split("[[size]]")[0]
+    (tmp_path / "mine.toml").write_text(mine, encoding="utf-8")
+    layout, base = load("mine", tmp_path), load("overview")
+    assert layout.size == base.size
+    assert layout.panel_of("compute").table.columns[0].signal == "gpu.temperature"
+    assert layout.panel_of("spend") == base.panel_of("spend")
+    assert problems('title = "x"\nbase = "overvew"') == [
+        "mine.toml:2: no such layout: 'overvew'; did you mean 'overview'?"
+    ]
+
+
+def test_ones_own_layout_goes_before_a_bundled_one_of_its_name(tmp_path):
+    (tmp_path / "wall.toml").write_text(GOOD, encoding="utf-8")
+    assert load("wall", tmp_path).title == "mine"
+    assert load("wall").title == "wall"
+    assert "wall" in names(tmp_path)
+    assert names(tmp_path / "nowhere") == bundled()
+
+
 def test_a_layout_that_is_not_there_names_the_nearest():
     with pytest.raises(LayoutError, match=r"no such layout: 'overvew'; did you mean 'overview'\?"):
         load("overvew")
@@ -132,3 +158,12 @@ def test_layouts_know_no_terminal():
     code = "import sys, layouts.load; layouts.load.load('overview'); print('textual' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_published_schema_is_that_of_the_code_and_takes_the_bundled_layouts():
+    published = json.loads((Path(__file__).parents[2] / "docs/schema/layout.json").read_text(encoding="utf-8"))
+    assert published == json.loads(json.dumps(schema())), "make schemas"
+    for name in bundled():
+        jsonschema.validate(tomllib.loads(files("layouts").joinpath(f"{name}.toml").read_text()), published)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"title": "mine", "pannel": []}, published)

@@ -6,22 +6,14 @@ import pytest
 from textual.binding import Binding
 from textual.command import CommandPalette
 
-from aistack_top.signals import LAYERS
+from aistack_top.signals import LAYERS, signals
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.tui.painted import lines, press, settle, shown, text, turns
 from tui.app import ConsoleApp
-from tui.screens.base import ConsoleScreen
-from tui.screens.board import BoardScreen
-from tui.screens.call import CallScreen
-from tui.screens.incident import IncidentScreen
-from tui.screens.incidents import IncidentsScreen
-from tui.screens.overview import OverviewScreen
-from tui.screens.travel import TravelScreen
-from tui.widgets.board import Board
+from tui.keys import places
+from tui.screens.help import worry
 from tui.widgets.panel import LayerPanel
-from tui.widgets.prompt import Ask
-from tui.widgets.verdict import VerdictBar
 
 
 @pytest.mark.parametrize("number", [1, 2, 6])
@@ -123,11 +115,26 @@ async def test_help_explains_every_key_and_every_number():
         ):
             assert words in painted
         everything = painted
-        for _ in range(6):
+        for _ in range(25):
             everything += await press(app, pilot, "pagedown")
-        assert re.search(r"TTFT \[s\] +serving.ttft, told by vllm-0", everything)
+        assert "Where it comes from: serving.ttft, told by vllm-0" in everything
         assert "Gateway, guardrail and retrieval time is not in it." in everything
-        assert re.search(r"guardrail.hits, told by nobody yet", everything)
+        assert "When to worry: When it leaves its own usual." in everything
+        assert "guardrail.hits, told by nobody yet" in everything
+
+
+async def test_help_explains_the_numbers_of_the_screen_it_was_asked_on():
+    async with shown(FakeFeed(seconds(6, World())), (160, 200)) as (app, pilot):
+        painted = await press(app, pilot, "2", "question_mark")
+        assert "2 serving: what the numbers on this screen mean" in painted
+        assert "serving.queue_time" in painted
+        assert "1 compute: what" not in painted
+
+
+def test_every_number_has_its_words_in_the_help():
+    for one in signals().values():
+        assert one.help
+        assert worry(one).endswith(".")
 
 
 async def test_the_palette_has_every_action():
@@ -159,11 +166,9 @@ async def test_a_command_of_the_palette_does_what_its_key_does():
 
 
 async def test_every_binding_can_be_bound_anew():
-    screens = (OverviewScreen, ConsoleScreen, TravelScreen, BoardScreen, IncidentScreen, IncidentsScreen, CallScreen)
-    bound = (*screens, Board, VerdictBar, Ask, LayerPanel, ConsoleApp)
-    bindings = [binding for one in bound for binding in one.BINDINGS]
-    ids = [binding.id for binding in bindings if isinstance(binding, Binding)]
-    assert len(ids) == len(bindings)
+    found = [binding for where in places() for binding in vars(where).get("BINDINGS", ())]
+    ids = [binding.id for binding in found if isinstance(binding, Binding)]
+    assert len(ids) == len(found)
     assert all(ids)
     assert len(ids) == len(set(ids))
     async with shown(keymap={"pause": "p"}) as (app, pilot):

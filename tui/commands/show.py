@@ -4,25 +4,26 @@ import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from aistack_top.clock import WallClock
 from aistack_top.feed import Feed
 from aistack_top.tick import Call
-from collectors.config import Config
-from layouts.load import LayoutError, load
+from collectors.config import Config, default_path
+from layouts.load import Layout, LayoutError, load, names
 from tui.commands.common import Options, fail
 
 if TYPE_CHECKING:
     from tui.console import TextOf
 
 
+FALLBACK = "overview"
+
+
 def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequence[str] = ()) -> int:
     """Run the console on a feed until its user leaves; returns the exit code."""
-    try:
-        layout = load(options.layout or config.console.layout)
-    except LayoutError as error:
-        fail("\n".join(error.problems))
+    told = _Notes(notes)
+    layout = layout_of(options, config, told.own)
     # thousands of classes and functions are made until the first numbers are on the screen and none of them dies;
     # looking for garbage among them costs a fifth of the start. The app turns it on again.
     gc.disable()
@@ -33,10 +34,11 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         layout,
         low_bandwidth=options.low_bandwidth or config.console.low_bandwidth,
         ascii_only=options.ascii_only,
-        notes=notes,
+        notes=told,
         node=node,
         runbooks=config.console.runbooks,
         text_of=text_reader(options, config),
+        keymap=_keymap(config, told.own),
         evidence=Path(config.console.evidence or ".").expanduser().resolve(),
     )
     try:
@@ -44,6 +46,55 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
     finally:
         gc.enable()
     return app.return_code or 0
+
+
+def layout_of(options: Options, config: Config, notes: list[str]) -> Layout:
+    """Return the layout asked for; where its file has mistakes, they are noted and the overview is shown.
+
+    A name that was typed and that no layout has is a usage error: somebody sits there to mend it.
+    """
+    name, folder = options.layout or config.console.layout, layout_folder(options)
+    try:
+        return load(name, folder)
+    except LayoutError as error:
+        if options.layout is not None and name not in names(folder) and not Path(name).expanduser().is_file():
+            fail("\n".join(error.problems))
+        notes += [*error.problems[1:], f"{error.problems[0]}; the overview is shown instead"]
+    return load(FALLBACK)
+
+
+def layout_folder(options: Options) -> Path:
+    """Return where a user's own layouts lie: beside the configuration."""
+    return (options.config or default_path()).parent / "layouts"
+
+
+def _keymap(config: Config, notes: list[str]) -> dict[str, str]:
+    """Return the keys that are bound anew; what cannot be is noted."""
+    if not config.console.keys:
+        return {}
+    from tui.keys import keymap
+
+    good, problems = keymap(config.console.keys)
+    notes += problems
+    return good
+
+
+class _Notes(Sequence[str]):
+    """The notes of whoever made the feed, which may change, after those about the screen itself."""
+
+    def __init__(self, theirs: Sequence[str]) -> None:
+        self.own: list[str] = []
+        self._theirs = theirs
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self._theirs)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        return [*self._theirs, *self.own][index]
 
 
 def text_reader(options: Options, config: Config) -> "TextOf":

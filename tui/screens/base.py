@@ -83,6 +83,10 @@ class ConsoleScreen(TravelScreen):
         """Return what the line of keys says, the most important first."""
         return (BACK, *TIME_HINTS, (":", "all commands", "app.command_palette"))
 
+    def numbers(self) -> Sequence[str]:
+        """Return the signals whose numbers are on this screen, for its help; those of the layout where it has none."""
+        return ()
+
     def place(self) -> Sequence[str]:
         """Return what stands before the keys: where in a list one is."""
         return ()

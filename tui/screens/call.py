@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from aistack_top.plain import plain
+from aistack_top.signals import signals
 from aistack_top.tick import Call
 from tui.console import Console
 from tui.screens.base import BACK, TIME_HINTS, Hints
@@ -68,6 +69,11 @@ class CallScreen(BoardScreen):
         finally:
             self._text = text
             self.look_again()
+
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`: the sums over calls and those of its engine meanwhile."""
+        meanwhile = {"gpu.clock.sm", *(name for name, _ in waterfall.MEANWHILE)}
+        return [name for name in signals() if name.startswith("calls.") or name in meanwhile]
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         """See `BoardScreen.rows`."""

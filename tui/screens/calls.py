@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from aistack_top.signals import signals
 from aistack_top.tick import Call
 from tui import filtering
 from tui.console import Console
@@ -33,6 +34,10 @@ class CallsScreen(BoardScreen):
     def fields(self) -> list[str]:
         """See `BoardScreen.fields`."""
         return list(table.fields(Call("", "", "", "other", "", 0, 0, 0, 0)))
+
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`: the sums over calls."""
+        return [name for name in signals() if name.startswith("calls.")]
 
     def rows(self, scene: Scene) -> Sequence[Row]:
         """See `BoardScreen.rows`."""

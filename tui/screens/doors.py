@@ -127,10 +127,11 @@ def changes(screen: "ConsoleScreen") -> None:
 
 def explain(screen: "ConsoleScreen") -> None:
     """Explain the keys of a screen, and all numbers."""
-    from tui.screens.help import HelpScreen
+    from tui.screens.help import HelpScreen, layout_names
 
     if not isinstance(screen, HelpScreen):
-        screen.app.push_screen(HelpScreen(screen.console, screen.active_bindings))
+        names = screen.numbers() or layout_names(screen.console.layout)
+        screen.app.push_screen(HelpScreen(screen.console, screen.active_bindings, names))
 
 
 def go(screen: "ConsoleScreen", target: Target) -> None:

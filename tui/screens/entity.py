@@ -47,6 +47,11 @@ class EntityScreen(BoardScreen):
         found = [row for part in parts if part for row in (*part, BLANK)]
         return found[:-1] or [note("nothing is known of it at this moment")]
 
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`."""
+        frame = self.console.view().frame
+        return [name for name in signals() if frame.entities(name, self.entity)]
+
 
 def numbers_of(entity: Entity, layer: str, scene: Scene) -> list[Row]:
     """Return every number of one layer about an entity or a part of it."""

@@ -1,12 +1,13 @@
 """Help: what each key does here, and what each number means and who tells it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from textual.binding import ActiveBinding
 from textual.keys import format_key
 
+from aistack_top import numbers
 from aistack_top.plain import plain
-from aistack_top.signals import LAYERS, signals
+from aistack_top.signals import LAYERS, Signal, signals
 from layouts.load import Layout
 from tui.console import Console
 from tui.glyphs import Glyphs
@@ -20,29 +21,30 @@ _ARROWS = {name: name for name in ("up", "down", "left", "right")}
 
 
 class HelpScreen(ListScreen):
-    """The keys of the screen it was opened from, then every number of the layout."""
+    """The keys of the screen it was opened from, then every number on it."""
 
     @property
     def crumb(self) -> str:
         """See `ConsoleScreen.crumb`."""
         return "help"
 
-    def __init__(self, console: Console, bindings: Mapping[str, ActiveBinding]) -> None:
+    def __init__(self, console: Console, bindings: Mapping[str, ActiveBinding], names: Sequence[str]) -> None:
         super().__init__(console)
         self._keys = keys(bindings)
+        self._names = names
 
     def lines(self, view: View, width: int) -> list[Line]:
         """See `ListScreen.lines`."""
         glyphs = self.console.glyphs
-        lines: list[Line] = [(cell("keys", "title"),)]
+        lines: list[Line] = [(cell("keys of this screen", "title"),)]
         for pressed, does in self._keys:
             lines.append((cell(f"  {pressed}", "key", KEYS + 2), cell(glyphs.text(does))))
         notes = [
             "The mouse: a click chooses a panel or a time on the axis, the wheel carries through time,",
             "shift-drag still selects text. Nothing here changes what is watched: the console only reads.",
         ]
-        lines += [(), *((cell("  " + note, "dim"),) for note in notes)]
-        return [*lines, *number_lines(self.console.layout, view, width, glyphs)]
+        lines += [(), *((cell(part, "dim"),) for note in notes for part in _indented(note, width))]
+        return [*lines, *number_lines(self._names, view, width, glyphs)]
 
 
 def keys(bindings: Mapping[str, ActiveBinding]) -> list[tuple[str, str]]:
@@ -56,25 +58,49 @@ def keys(bindings: Mapping[str, ActiveBinding]) -> list[tuple[str, str]]:
     return [(" ".join(dict.fromkeys(pressed)), does) for does, pressed in found.items()]
 
 
-def number_lines(layout: Layout, view: View, width: int, glyphs: Glyphs) -> list[Line]:
-    """Return every number of a layout: title, unit, meaning, source."""
+def number_lines(names: Sequence[str], view: View, width: int, glyphs: Glyphs) -> list[Line]:
+    """Return what each number means, when to worry, and where it comes from, by layer."""
     lines: list[Line] = []
     for number, layer in enumerate(LAYERS, 1):
-        names = _names(layout, layer)
-        if not names:
-            continue
-        lines += [(), (cell(f"{number} {layer}", "title"),)]
-        for name in names:
-            signal = signals()[name]
-            told = sorted({view.frame.source_of(name, entity) for entity in view.frame.entities(name)})
-            whom = ", ".join(plain(one, 30) for one in told[:MOST_SOURCES]) or "nobody yet"
-            if len(told) > MOST_SOURCES:
-                whom += f" and {len(told) - MOST_SOURCES} more"
+        found = [signals()[name] for name in names if signals()[name].layer == layer]
+        if found:
+            lines += [(), (cell(f"{number} {layer}: what the numbers on this screen mean", "title"),)]
+        for signal in found:
             unit = f" [{signal.unit}]" if signal.unit != "1" else " [ratio]"
-            lines.append((cell(f"  {signal.title}", "label"), cell(unit, "dim"), cell(f"  {name}, told by ", "dim"),
-                          cell(glyphs.text(whom))))  # fmt: skip
-            lines += [(cell("    " + part),) for part in wrapped(glyphs.text(signal.help), max(width - 6, 20))]
+            lines.append((cell(f"  {signal.title}", "label"), cell(unit, "dim")))
+            lines += [(cell(part),) for part in _indented(glyphs.text(signal.help), width, 4)]
+            lines += [(cell(part),) for part in _indented(glyphs.text(f"When to worry: {worry(signal)}"), width, 4)]
+            said = f"Where it comes from: {signal.name}, told by {_tellers(signal, view)}"
+            lines += [(cell(part, "dim"),) for part in _indented(glyphs.text(said), width, 4)]
     return lines
+
+
+def worry(signal: Signal) -> str:
+    """Return when a number is a reason to worry: as its table says, else by the direction that hurts and the floor."""
+    if signal.worry:
+        return signal.worry
+    if signal.kind == "flag":
+        return "When it is no." if signal.hurts == "down" else "When it is not 0."
+    floor = numbers.of_signal(signal.floor, signal)
+    if signal.hurts == "both":
+        return f"Neither high nor low is bad by itself; it explains something when it moves by more than {floor}."
+    way = "rises" if signal.hurts == "up" else "falls"
+    return f"When it {way} by more than {floor} from its own usual."
+
+
+def layout_names(layout: Layout, layers: Sequence[str] = LAYERS) -> list[str]:
+    """Return the signals that the panels of some layers show, once each, in order."""
+    return list(dict.fromkeys(name for layer in layers for name in _names(layout, layer)))
+
+
+def _tellers(signal: Signal, view: View) -> str:
+    told = sorted({view.frame.source_of(signal.name, entity) for entity in view.frame.entities(signal.name)})
+    whom = ", ".join(plain(one, 30) for one in told[:MOST_SOURCES]) or "nobody yet"
+    return whom + (f" and {len(told) - MOST_SOURCES} more" if len(told) > MOST_SOURCES else "")
+
+
+def _indented(text: str, width: int, by: int = 2) -> list[str]:
+    return [" " * by + part for part in wrapped(text, max(width - by - 2, 20))]
 
 
 def _names(layout: Layout, layer: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from aistack_top.diagnosis.model import Incident
+from aistack_top.signals import signals
 from tui.console import Console
 from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
 from tui.screens.board import BoardScreen
@@ -89,6 +90,12 @@ class IncidentScreen(BoardScreen):
     def about_incident(self) -> Incident | None:
         """See `ConsoleScreen.about_incident`."""
         return next((one for one in self.console.view().frame.incidents if one.id == self.incident_id), None)
+
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`: the symptom, and what may explain it."""
+        found = self.about_incident()
+        said = [] if found is None else [found.symptom.signal, *(one.signal for one in found.candidates)]
+        return [name for name in dict.fromkeys(said) if name in signals()]
 
     def action_incident(self) -> None:
         """Stay: it is open already."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from aistack_top.signals import signals
 from layouts.layers import layer_screen
 from tui.console import Console
 from tui.screens.board import BoardScreen
 from tui.sections import layer as sections
+from tui.sections import rest
 from tui.sections.scene import Scene
 from tui.widgets.board import Row
 
@@ -33,6 +35,14 @@ class LayerScreen(BoardScreen):
     def columns(self, scene: Scene) -> list[str]:
         """See `BoardScreen.columns`."""
         return sections.sortable(layer_screen(self.name_of_layer), scene)
+
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`: those that its file names, and those that the layer has at this moment."""
+        frame, named = self.console.view().frame, rest.named(layer_screen(self.name_of_layer))
+        mine = [
+            signal.name for signal in signals().values() if signal.layer == self.name_of_layer or signal.name in named
+        ]
+        return [name for name in mine if name in named or frame.entities(name)]
 
     def _empty(self, scene: Scene) -> str:
         if not scene.view.settled:

@@ -35,6 +35,10 @@ class NumberScreen(BoardScreen):
         whose = f" {label(target.entity, self.console.state.facts, 20)}" if target.entity.pairs else ""
         return f"{signals()[target.signal].title}{part}{whose}"
 
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`."""
+        return (self.target.signal,)
+
     def rows(self, scene: Scene) -> Sequence[Row]:
         """See `BoardScreen.rows`."""
         target, view = self.target, scene.view

@@ -1,5 +1,6 @@
 """The overview: every layer at one moment, on one axis."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
@@ -84,6 +85,13 @@ class OverviewScreen(ConsoleScreen):
             ("c", "changes", "screen.changes"),
             (":", "all commands", "app.command_palette"),
         )
+
+    def numbers(self) -> Sequence[str]:
+        """See `ConsoleScreen.numbers`."""
+        from tui.screens.help import layout_names
+
+        opened = self.maximized
+        return layout_names(self.console.layout, [opened.spec.layer]) if isinstance(opened, LayerPanel) else ()
 
     def on_key(self) -> None:
         """Remember that somebody is at the keys: the focus is not moved under their fingers."""

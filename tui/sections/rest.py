@@ -22,11 +22,11 @@ MOST_ROWS = 400
 def rows(screen: LayerScreen, scene: Scene) -> list[Row]:
     """Return what is left of the layer."""
     frame = scene.view.frame
-    named = _named(screen)
+    known = named(screen)
     tables: dict[str, list[Signal]] = defaultdict(list)
     single: list[tuple[Signal, Entity]] = []
     for name, signal in signals().items():
-        if signal.layer != scene.layer or name in named:
+        if signal.layer != scene.layer or name in known:
             continue
         about = frame.entities(name)
         keys = {tuple(key for key, _ in entity.pairs) for entity in about}
@@ -79,7 +79,7 @@ def _figures(single: list[tuple[Signal, Entity]], scene: Scene, frame: Frame) ->
     return shown
 
 
-def _named(screen: LayerScreen) -> set[str]:
+def named(screen: LayerScreen) -> set[str]:
     """Return the signals that sections name."""
     found = {section.signal for section in screen.section}
     for section in screen.section:
