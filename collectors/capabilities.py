@@ -20,12 +20,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """``needs`` and ``sends`` are for a person; ``lacks`` says in words what is missing here, or nothing."""
+    """``needs`` and ``sends`` are for a person; ``lacks`` says in words what is missing here, or nothing.
+
+    ``mend`` is what to do about that.
+    """
 
     name: str
     needs: str
     sends: str
     lacks: Callable[[Place], str]
+    mend: str = ""
 
 
 def hides_processes(proc: Path) -> bool:
@@ -62,16 +66,25 @@ def _nothing(place: Place) -> str:
     return ""
 
 
+USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all; else join the group of /dev/nvidia*"
+
 CAPABILITIES = (
-    Capability("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu),
+    Capability("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu, USE_GPUS),
     Capability("host", "to read /proc and /sys", "nothing", _nothing),
     Capability(
         "discovery",
         "to see other users' processes in /proc; no root, no Docker socket",
         "GET /metrics to this machine and its containers, never further",
         _others,
+        "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
     ),
     Capability("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
     Capability("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),
-    Capability("recording", "the user's state folder, 300 MB unless set otherwise", "nothing", _state),
+    Capability(
+        "recording",
+        "the user's state folder, 300 MB unless set otherwise",
+        "nothing",
+        _state,
+        "set XDG_STATE_HOME to a folder that this user can write",
+    ),
 )

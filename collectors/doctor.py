@@ -4,6 +4,7 @@ A check is *ok*, *missing* (nobody asked for it, and it is not there), or *faile
 ``aistack-top/doctor/1``; its JSON Schema is ``docs/schema/doctor.json``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from aistack_top.facts import Facts
+from aistack_top.labels import label
 from aistack_top.plain import plain
 from aistack_top.spend.prices import NOT_SET
 from aistack_top.stamps import rfc3339
 from aistack_top.tick import Health
+from collectors.base import Source
 from collectors.capabilities import CAPABILITIES, Place
 from collectors.compute.host_cgroup import read_file
 from collectors.config import AnySource, Config, ConfigError, LangfuseSource, Secret, examine
 from collectors.discovery import DiscoveryCollector
+from collectors.proof import HIDDEN_PIDS, NO_PIDS
 from collectors.registry import KINDS, source_of
 from collectors.spend.prices import SET_IT
 
@@ -26,6 +31,17 @@ SCHEMA = "aistack-top/doctor/1"
 LONGEST = 400
 NVIDIA = b"0x10de"
 """NVIDIA's number among the makers of PCI devices (pci.ids)."""
+
+_EXPECTED = re.compile(r"Expected '(\w+)[^']*'(?: (>=?) ([\d.]+))?")
+_WRITTEN = {
+    "array": "a list in brackets, such as [0]",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "a table in braces",
+    "str": "text in quotes",
+}
+"""How the types that msgspec names are written in TOML."""
 
 Outcome = Literal["ok", "missing", "failed"]
 
@@ -81,7 +97,7 @@ def configuration(path: Path, *, named: bool) -> tuple[Config, list[Check]]:
         return Config(), [Check("configuration", "file", "failed", f"{path} cannot be read: {error}", mend)]
     problems += [problem for source in config.source for problem in unreadable_secrets(source)]
     if not problems:
-        said = f"{path}: {len(config.source)} sources"
+        said = f"{path}: {len(config.source)} source{'' if len(config.source) == 1 else 's'}"
         return config, [Check("configuration", "file", "ok", said)]
     return config, [_problem(problem) for problem in problems]
 
@@ -106,6 +122,9 @@ def _problem(text: str) -> Check:
         mend = 'export it before the start, or name a file: { file = "PATH" }'
     elif "cannot read" in said:
         mend = "create the file, readable for this user only"
+    elif expected := _EXPECTED.search(said):
+        mend = f"write {_WRITTEN.get(expected[1], expected[1])}"
+        mend += f", {'at least' if expected[2] == '>=' else 'more than'} {float(expected[3]):g}" if expected[2] else ""
     elif "not valid TOML" in said:
         mend = "correct the line named; nothing else of the file could be read"
     return Check("configuration", "file", "failed", said, mend)
@@ -194,13 +213,35 @@ def calls_to_engines(asked: Sequence[AnySource], engines: Sequence[str]) -> list
     return [Check("links", "calls to engines", "missing", said, plain(mend, LONGEST))]
 
 
+def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[str, Source]) -> list[Check]:
+    """Return which GPUs each engine is proven to work on, and by what; where nothing proves it, why, and what would.
+
+    ``unknown`` holds the reasons, and ``engines`` the sources, both by the engine's name.
+    """
+    checks = []
+    for link in sorted(facts.links(), key=lambda one: (str(one.parent), label(one.child, facts))):
+        said = f"{label(link.child, facts)}, by {link.proof}" + (f": {link.detail}" if link.detail else "")
+        checks.append(Check("links", f"{link.parent.get('engine')} to GPUs", "ok", plain(said, LONGEST)))
+    for name, why in sorted(unknown.items()):
+        source = engines.get(name)
+        where = f'kind = "{source.kind}", url = "{source.address}"' if source else 'url = "http://HOST:PORT"'
+        mend = f'write it down: [[source]] {where}, name = "{name}", gpus = [0]'
+        if HIDDEN_PIDS in why or NO_PIDS in why:
+            mend += "; or start the console where these processes can be seen (in a container: --pid=host)"
+        elif "no address of this node" in why:
+            mend = f"nothing, if it runs on another node; else {mend}"
+        said = f"engine-GPU link unknown: {why}; what a GPU does is not blamed on it beyond possible"
+        checks.append(Check("links", f"{name} to GPUs", "missing", plain(said, LONGEST), plain(mend, LONGEST)))
+    return checks
+
+
 def permissions(place: Place) -> list[Check]:
     """Return what each capability lacks here."""
     checks = []
     for one in CAPABILITIES:
         lacks = one.lacks(place)
         said = lacks or "nothing is missing"
-        mend = f"needs {one.needs}" if lacks else ""
+        mend = one.mend if lacks else ""
         checks.append(Check("permissions", one.name, "missing" if lacks else "ok", said, mend))
     return checks
 

@@ -60,6 +60,8 @@ class LinkCollector:
         self._finder = LinkFinder(proc_root, clock.monotonic, resolve or _addresses_of)
         self._keeper = HealthKeeper(self._source)
         self._standing: dict[tuple[Entity, Entity], Proof] = {}
+        self.unknown: dict[str, str] = {}
+        """Why nothing proves which GPUs an engine works on, by the engine's name, as of the last run."""
         self._said: dict[Fact | Link, float] = {}
 
     @property
@@ -109,6 +111,7 @@ class LinkCollector:
     ) -> tuple[list[Proof], list[str]]:
         """Return the proofs together with what a person said, and what is to be told about both."""
         proofs, notes = list(found.proofs), []
+        self.unknown = {}
         by_name = self._gpu_index() if self._gpu_index else {gpu.get("gpu") or "": gpu for gpu in gpus}
         for one in engines:
             name = one.entity.get("engine") or ""
@@ -123,7 +126,8 @@ class LinkCollector:
             said = [gpu for gpu in chosen if not any(same_gpu(gpu, other) for other in proven)]
             proofs += [Proof(Link(one.entity, gpu, "configuration", "gpus = [...]")) for gpu in said]
             if not proven and not chosen and one.entity in found.unknown:
-                notes.append(f"engine-GPU link unknown for {name}: {found.unknown[one.entity]}")
+                self.unknown[name] = found.unknown[one.entity]
+                notes.append(f"engine-GPU link unknown for {name}: {self.unknown[name]}")
         return proofs, notes
 
     def _ended(self, proofs: Sequence[Proof], found: Found, gpus: Mapping[Entity, Sequence[int]]) -> list[Link]:

@@ -5,6 +5,7 @@ closed to us, it is the one whose command line names the port, if a socket of it
 network namespace. A process on a GPU is the engine's if the server is itself or one of its parents.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from aistack_top.tick import Link
 from collectors.procfs import Listener, Process, ProcTree, canonical, option
+from collectors.registry import VLLM
 
 SAY_AGAIN_S = 60.0
 """How long an answer in which nobody has come or gone is believed."""
@@ -27,12 +29,13 @@ NAME_S = 300.0
 MOST_PROCESSES = 20_000
 """Processes looked at in one walk; a node with more is not walked to its end."""
 
-DEFAULT_PORT = 8000
-"""Where a vLLM listens that was not told: its own default."""
-
+_VLLM = re.compile(VLLM.process)
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 ANY = frozenset({canonical(bytes(4)), canonical(bytes(16))})
 """The addresses that stand for all of a machine's own."""
+
+NO_PIDS = "the driver names no process on a GPU"
+HIDDEN_PIDS = "the processes on the GPUs are not visible from here (another process namespace, or hidden)"
 
 Place = tuple[str, int]
 """An address and a port."""
@@ -207,7 +210,8 @@ class Sight:
         return Found(tuple(proofs.values()), dict(self.servers), unknown)
 
     def _widen_by(self, processes: Iterable[Process]) -> None:
-        for process in processes:
+        # the uppermost first: workers may have inherited the server's socket
+        for process in reversed(list(processes)):
             for one in self.wanted:
                 if one.entity not in self.servers and self._answers(process, one):
                     self.servers[one.entity] = process
@@ -256,9 +260,9 @@ class Sight:
     def _why(self, wanted: Wanted, gpus: Mapping[Entity, Sequence[int]]) -> str:
         pids = {pid for on_gpu in gpus.values() for pid in on_gpu}
         if not pids:
-            return "the driver names no process on a GPU"
+            return NO_PIDS
         if not self.chains:
-            return "the processes on the GPUs are not visible from here (another process namespace, or hidden)"
+            return HIDDEN_PIDS
         if wanted.entity in self.servers:
             return f"its server, pid {self.servers[wanted.entity].pid}, has no child on a GPU that is visible here"
         return wanted.why
@@ -299,9 +303,10 @@ def _forward(process: Process | None) -> Forward | None:
 
 
 def _port_of(argv: Sequence[str]) -> int | None:
+    """Return the port that a command line names; the usual one only of what calls itself such a server."""
     said = option(argv, "--port", "-p")
     if said is None:
-        return DEFAULT_PORT
+        return VLLM.ports[0] if _VLLM.search("\0".join((*argv, ""))) else None
     return int(said) if _is_port(said) else None
 
 

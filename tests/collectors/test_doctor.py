@@ -6,8 +6,11 @@ import jsonschema
 import pytest
 
 from aistack_top.clock import VirtualClock
-from aistack_top.tick import Health
+from aistack_top.entity import Entity
+from aistack_top.facts import Facts
+from aistack_top.tick import Fact, Health, Link
 from collectors import doctor
+from collectors.base import Source
 from collectors.capabilities import CAPABILITIES, Place, hides_processes
 from collectors.config import LangfuseSource
 from collectors.discovery import DiscoveryCollector, Known, Roll
@@ -15,6 +18,7 @@ from collectors.doctor import Check
 from collectors.local_servers import Candidate, Sight, Unreached
 from collectors.place import NO_STATE
 from collectors.procfs import Process
+from collectors.proof import HIDDEN_PIDS
 from collectors.serving import vllm
 
 PUBLISHED = json.loads(Path("docs/schema/doctor.json").read_text(encoding="utf-8"))
@@ -67,6 +71,23 @@ def test_every_mistake_is_told_at_once_with_its_mend_and_what_is_right_is_used(t
     assert "sk-lf-written-here" not in str(checks)
     assert [source.name for source in config.source] == ["second", ""]
     assert doctor.exit_code(checks, [health("host")], frozenset()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("[spend]\ngpu_hour = -2", "write a number, more than 0"),
+        ("[[source]]\nkind = 'vllm'\nurl = 'http://h:1'\ngpus = 0", "write a list in brackets, such as [0]"),
+        ("[[source]]\nkind = 'vllm'\nurl = 8000", "write text in quotes"),
+        ("[console]\nlow_bandwidth = 'yes'", "write true or false"),
+        ("[spend]\nmanaged = 3", "write a table in braces"),
+        ("[[source]]\nkind = 'vllm'", "see 'aistack-top sources' for the keys of each kind"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_mended_in_the_words_of_the_file(tmp_path, text, mend):
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert [check.mend for check in doctor.configuration(file, named=True)[1]] == [mend]
 
 
 def test_a_file_that_nobody_named_may_be_absent_and_one_that_was_may_not(tmp_path):
@@ -167,6 +188,33 @@ def test_the_key_that_joins_calls_to_engines_is_named_with_the_engines():
     assert doctor.calls_to_engines([], []) == []
 
 
+def linked(*links):
+    facts = Facts()
+    facts.learn([Fact(Entity.of(gpu=f"GPU-{n}"), "index", str(n)) for n in (0, 1)], 0.0, 0.0, "compute", "nvml")
+    facts.join(Link(Entity.of(engine=engine), Entity.of(gpu=f"GPU-{n}"), *proof) for engine, n, *proof in links)
+    return facts
+
+
+def test_each_engine_is_told_its_gpus_with_the_proof_or_what_would_prove_them():
+    facts = linked(("a", 1, "pid", "pid 9, a child of pid 7"), ("a", 0, "configuration"))
+    why = {"b": HIDDEN_PIDS, "c": "far is no address of this node, nor of a container with a process on its GPUs"}
+    sources = {"b": Source("b", "vllm", "serving", 2.0, address="http://10.0.0.2:8000")}
+    checks = doctor.engines_to_gpus(facts, why, sources)
+    assert [(check.name, check.outcome) for check in checks] == [
+        ("a to GPUs", "ok"),
+        ("a to GPUs", "ok"),
+        ("b to GPUs", "missing"),
+        ("c to GPUs", "missing"),
+    ]
+    assert checks[0].said == "gpu 0, by configuration"
+    assert checks[1].said == "gpu 1, by pid: pid 9, a child of pid 7"
+    assert checks[2].said.startswith("engine-GPU link unknown: the processes on the GPUs are not visible from here")
+    assert 'kind = "vllm", url = "http://10.0.0.2:8000", name = "b", gpus = [0]' in checks[2].mend
+    assert checks[2].mend.endswith("(in a container: --pid=host)")
+    assert checks[3].mend.startswith("nothing, if it runs on another node; else write it down")
+    assert doctor.exit_code(checks, [health("b")], frozenset()) == 0
+
+
 def test_permissions_are_tried_where_they_matter(tmp_path):
     lacking = {one.name: one.lacks(Place(tmp_path, tmp_path, None)) for one in CAPABILITIES}
     assert lacking["GPUs"] == "there is no /dev/nvidiactl"
@@ -177,6 +225,9 @@ def test_permissions_are_tried_where_they_matter(tmp_path):
     lacking = {one.name: one.lacks(Place(tmp_path, tmp_path, tmp_path)) for one in CAPABILITIES}
     assert (lacking["GPUs"], lacking["recording"]) == ("", "")
     assert "process namespace" in lacking["discovery"]
+    told = {check.name: check for check in doctor.permissions(Place(tmp_path, tmp_path, None))}
+    assert "--pid=host" in told["discovery"].mend
+    assert "XDG_STATE_HOME" in told["recording"].mend
 
 
 def test_a_proc_that_hides_others_is_noticed_unless_we_are_root(tmp_path, monkeypatch):

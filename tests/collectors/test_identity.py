@@ -73,6 +73,31 @@ async def test_a_gpu_process_below_the_server_of_the_port_is_the_engines(bench):
     assert bench.facts.get(ENGINE, "pid") == "100"
 
 
+async def test_another_program_of_the_servers_user_is_not_taken_for_it_where_open_files_are_closed(bench):
+    bench.server(argv=SERVE[:4], workers=(200,))
+    bench.tree.process(300, 1, ["python3", "train.py"])
+    bench.pids[GPUS[1]] = (300,)
+    bench.tree.listen(100, 555, 8000)
+    for pid in (100, 200, 300):
+        bench.tree.namespace(pid, "net:[1]", "127.0.0.1")
+    for pid in (100, 200, 300):
+        bench.tree.close(pid)
+
+    batch = await bench.look()
+
+    assert bench.linked() == {GPUS[0]: "pid"}
+    assert batch.links[0].detail == "pid 200, a child of pid 100, which listens on port 8000"
+
+
+async def test_a_worker_that_inherited_the_socket_is_not_taken_for_the_server(bench):
+    bench.server()
+    bench.tree.listen(100, 555, 8000)
+    bench.tree.link("200/fd/55", "socket:[555]")
+    batch = await bench.look()
+    assert batch.links[0].detail == "pid 200, a child of pid 100, which listens on port 8000"
+    assert bench.facts.get(ENGINE, "pid") == "100"
+
+
 async def test_secrets_of_the_command_line_are_not_told(bench):
     bench.server()
     bench.tree.listen(100, 555, 8000)
@@ -101,6 +126,7 @@ async def test_a_socket_of_another_user_on_that_port_proves_nothing(bench):
     batch = await bench.look()
     assert bench.linked() == {}
     assert "engine-GPU link unknown for vllm-8000" in batch.health.reason
+    assert list(bench.collector.unknown) == ["vllm-8000"]
 
 
 async def test_another_process_on_the_gpu_is_not_the_engines(bench):

@@ -183,3 +183,13 @@ def test_gpus_are_compared_with_those_of_their_own_engine():
     assert "▼ 1500 MHz" in painted
     assert painted.count("▼") == 1
     assert painted.index("vllm-0:") < painted.index("1200 MHz") < painted.index("vllm-1:") < painted.index("1980 MHz")
+
+
+def test_a_gpu_without_an_engine_does_not_stand_under_that_of_another():
+    one = told([("gpu.clock.sm", gpu(index), 1980e6) for index in range(2)])
+    batch = replace(one.batches[0], links=(Link(Entity.of(engine="vllm-0"), gpu(0), "pid"),))
+    by_engine = msgspec.structs.replace(GPUS, by_engine=True)
+    lines = text(table.rows(by_engine, scene(replace(one, batches=(batch,))))).splitlines()
+    assert [line.split()[0] for line in lines[2:6]] == ["vllm-0:", "gpu", "no", "gpu"]
+    assert lines[4].strip() == "no engine known:"
+    assert "no engine known" not in text(table.rows(by_engine, scene(one)))

@@ -103,11 +103,11 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     width = max(NAME, 1 + max(len(section.per), *(min(len(names[who]), 26) for who in shown)))
     draw = _Drawer(section, scene, width, columns, facts, _peers(section, members, frame))
     found = [top, still(draw.titles())]
-    group = None
+    group = ""
     for who in _by_engine(shown, members, frame) if section.by_engine and chosen is None else shown:
         engine = _engine(members[who], frame) if section.by_engine and chosen is None else ""
-        if engine and engine != group:
-            found.append(still((cell(scene.glyphs.text(f"  {engine}:"), "dim", scene.width),)))
+        if engine != group and (engine or group):
+            found.append(still((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),)))
         group = engine
         found.append(Row(draw.line(who, names[who], members[who]), EntityTarget(members[who])))
     below = draw.medians()
