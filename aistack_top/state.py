@@ -14,7 +14,7 @@ from aistack_top.facts import Facts
 from aistack_top.frame import Frame
 from aistack_top.spend.signals import SpendSignals
 from aistack_top.tenants import Roster
-from aistack_top.tick import Batch, Event, Health, Mark, Readings, Severity, Tick
+from aistack_top.tick import Batch, Event, Fact, Health, Mark, Readings, Severity, Tick
 from aistack_top.timeline import Timeline
 
 MOST_EVENTS = 5_000
@@ -80,9 +80,17 @@ class HealthLog:
 
 
 class State:
-    """Takes ticks, gives frames. Without ``shares`` it leaves out who has how much of it: dollars and tenants."""
+    """Takes ticks, gives frames. Without ``spend`` or ``tenants`` it leaves these out, and their cost."""
 
-    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, *, again: bool = True, shares: bool = True) -> None:
+    def __init__(
+        self,
+        span_s: float = 3600.0,
+        step_s: float = 1.0,
+        *,
+        again: bool = True,
+        spend: bool = True,
+        tenants: bool = True,
+    ) -> None:
         self.timeline = Timeline(span_s, step_s)
         self.facts = Facts()
         self.calls = CallBook()
@@ -91,7 +99,7 @@ class State:
         self.incidents = IncidentBook()
         self.marks: list[Mark] = []
         self.now = 0.0
-        self._tenants = Roster() if shares else None
+        self._tenants, self._spends = Roster() if tenants else None, spend
         self._derived = CallSignals(self.calls, again, self._tenants)
         self._spend = self._begin_spend()
         self._owners: dict[tuple[str, Entity], _Owner] = {}
@@ -131,6 +139,11 @@ class State:
             source_of=self.source_of,
             marks=tuple(self.marks),
         )
+
+    def ledger(self) -> Fact | None:
+        """Return what was spent today so far, as a fact with which a later run goes on; None where it is not known."""
+        ledger = self._spend.ledger() if self._spend is not None else None
+        return ledger.fact() if ledger is not None else None
 
     def note(self, *marks: Mark) -> None:
         """Take marks, each once, by the moments they are about."""
@@ -205,5 +218,6 @@ class State:
         self.now = 0.0
 
     def _begin_spend(self) -> SpendSignals | None:
-        tenants = self._tenants
-        return None if tenants is None else SpendSignals(self.timeline, self.facts, self.calls, tenants)
+        if not self._spends:
+            return None
+        return SpendSignals(self.timeline, self.facts, self.calls, self._tenants or Roster())

@@ -1,4 +1,4 @@
-"""A feed whose ticks carry the incidents that were found in them. See `aistack_top.feed.Feed`."""
+"""A feed whose ticks carry what was found in them: incidents, and what was spent today. See `aistack_top.feed.Feed`."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,6 +12,9 @@ from aistack_top.tick import Batch, Health, Mark, Tick
 
 if TYPE_CHECKING:
     from aistack_top.diagnosis.watch import Watch
+
+PRICES = "prices"
+"""The kind of source that tells what things cost."""
 
 STEPS = 2
 """Grid steps of one tick: a history at the start is caught up with over the ticks that follow."""
@@ -30,7 +33,7 @@ class WatchingFeed:
         if self._made is None:
             from aistack_top.diagnosis.watch import Watch
 
-            self._made = Watch(STEPS)
+            self._made = Watch(STEPS, spend=True)
         return self._made
 
     def bounds(self) -> Bounds:
@@ -52,7 +55,19 @@ class WatchingFeed:
             self._fault = f"diagnosis stopped: {plain(f'{type(error).__name__}: {error}')}"
             health = Health("diagnosis", "diagnosis", "tracing", "down", self._fault)
             return replace(tick, batches=(*tick.batches, Batch(tick.at, tick.seen, health)))
-        return replace(tick, incidents=(*tick.incidents, *found)) if found else tick
+        told = self._with_ledger(tick)
+        return replace(told, incidents=(*told.incidents, *found)) if found else told
+
+    def _with_ledger(self, tick: Tick) -> Tick:
+        """Add what was spent today to the prices, whenever these are told anew: once a minute."""
+        ledger = self._watch.state.ledger() if any(batch.health.kind == PRICES for batch in tick.batches) else None
+        if ledger is None:
+            return tick
+        told = (
+            replace(batch, facts=(*batch.facts, ledger)) if batch.health.kind == PRICES else batch
+            for batch in tick.batches
+        )
+        return replace(tick, batches=tuple(told))
 
     def seek(self, at: float) -> None:
         """See `Feed.seek`."""

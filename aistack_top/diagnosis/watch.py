@@ -38,10 +38,13 @@ AROUND = ("guardrail.", "calls.guardrail.", "calls.retrieval.")
 
 
 class Watch:
-    """Finds incidents. Feed it every tick; ``most_steps`` bounds the grid steps of one call (None: no bound)."""
+    """Finds incidents. Feed it every tick; ``most_steps`` bounds the grid steps of one call (None: no bound).
 
-    def __init__(self, most_steps: int | None = None) -> None:
-        self.state = State(SPAN_S, STEP_S, again=False, shares=False)
+    With ``spend`` its state keeps the day's dollars, which a recording is to carry.
+    """
+
+    def __init__(self, most_steps: int | None = None, *, spend: bool = False) -> None:
+        self.state = State(SPAN_S, STEP_S, again=False, spend=spend, tenants=False)
         self._most_steps = most_steps
         self._next: float | None = None
         self._reset()

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from aistack_top.derive import GRID_S, CallBook
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.facts import Facts
+from aistack_top.spend.ledger import Ledger, ledger_in
 from aistack_top.spend.money import (
     HOUR_S,
     GpuUse,
@@ -27,14 +28,14 @@ from aistack_top.spend.money import (
     managed_usd_hour,
     midnight,
     month_hours,
-    per_million_tokens,
     split,
     total,
     zone,
 )
 from aistack_top.spend.node import Engine, Names, Node
+from aistack_top.spend.nodecost import node_rate, tell_gpus, tell_tokens
 from aistack_top.spend.prices import Prices, prices_in
-from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage
+from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage, step_of
 from aistack_top.tenants import Names as Tenants
 from aistack_top.tenants import Roster, shown_as
 from aistack_top.tick import Batch, Call, Readings, ReadingsBuilder
@@ -57,6 +58,7 @@ KEPT = 180
 class _Point:
     """The node at a grid point: USD an hour, tokens a second, and today so far; what is not known is None.
 
+    ``counted``: today's sum is known; it is not where a ledger of a later moment is still to come.
     ``silent``: an engine that generated a moment ago does not tell. ``proxy``: USD an hour of managed models by a
     proxy's books. ``alone``: there is no node to pay for, only calls.
     """
@@ -70,6 +72,7 @@ class _Point:
     alone: bool
     today_usd: float
     covered_s: float
+    counted: bool
 
     @property
     def at(self) -> float:
@@ -115,6 +118,8 @@ class SpendSignals:
         reach = int(self._timeline.capacity * self._timeline.step_s // GRID_S)
         due = int((now - ANSWERED_S) // GRID_S)
         fresh = range(max(self._done, due - reach) + 1, due + 1)
+        if fresh and not self._points:
+            self._look_up()
         if self._points and not fresh and not self._usage.changed:
             return []
         prices = prices_in(self._facts)
@@ -139,7 +144,46 @@ class SpendSignals:
         self._paid = _Paid(step, None, None, 0.0)
         self._shared: dict[Entity, int] = {}
         self._pays_for_calls = False
+        self._next: Ledger | None = None
+        self._carried: Ledger | None = None
         self._usage.recount()
+
+    def ledger(self) -> Ledger | None:
+        """Return what was spent today so far, to go on from another time; None where that is not known."""
+        newest = next(reversed(self._points.values()), None)
+        if newest is None or newest.day_began is None or not newest.counted:
+            return None
+        covered, paid = self._covered(newest), self._paid
+        if covered <= 0:
+            return None
+        calls_usd = paid.today_usd if paid.day_began == newest.day_began else 0.0
+        calls_at = min(paid.step, newest.step) * GRID_S
+        return Ledger(newest.day_began, newest.at, newest.today_usd, covered, calls_at, max(calls_usd, 0.0))
+
+    def _look_up(self) -> None:
+        """Find what an earlier run wrote down, to go on from it when its moment comes."""
+        self._next = ledger_in(self._facts)
+        if self._next is not None:
+            self._usage.begin_after(step_of(self._next.calls_at))
+
+    def _go_on(self, step: int, day_began: float) -> None:
+        """Take over the ledger whose moment has come."""
+        if self._next is not None and self._next.at <= step * GRID_S:
+            if self._next.day == day_began:
+                self._carried = self._next
+                self._meter, self._proxy_meter = Meter(), Meter()
+            self._next = None
+        if self._carried is not None and self._carried.day != day_began:
+            self._carried = None
+
+    def _covered(self, point: _Point) -> float:
+        """Return how many seconds of the day the sums of a point cover."""
+        begun, carried = self._usage.begun, self._carried
+        covered = point.covered_s
+        if point.alone and begun is not None and point.day_began is not None:
+            since = max(begun, point.day_began, carried.at if carried else 0.0)
+            covered = max(covered, point.at - since + (carried.covered_s if carried else 0.0))
+        return covered
 
     def _do_node(self, step: int, prices: Prices, names: Names) -> tuple[float, Readings]:
         """Do a grid point for the node, and keep what its calls will need."""
@@ -152,8 +196,11 @@ class SpendSignals:
         if proxy is not None:
             self._usage.leave(step)
         if day_began is not None:
+            self._go_on(step, day_began)
             self._meter.take(at, usd_hour, day_began)
             self._proxy_meter.take(at, None if proxy is None else sum(proxy.values()), day_began)
+        carried = self._carried
+        metered_s = max(self._meter.covered_s, self._proxy_meter.covered_s if gpus is None else 0.0)
         self._points[step] = _Point(
             step,
             day_began,
@@ -162,8 +209,9 @@ class SpendSignals:
             any(engine.output_s is None for engine in engines),
             proxy,
             self._only_calls(at, prices),
-            self._meter.usd + self._proxy_meter.usd,
-            max(self._meter.covered_s, self._proxy_meter.covered_s if gpus is None else 0.0),
+            self._meter.usd + self._proxy_meter.usd + (carried.usd if carried else 0.0),
+            metered_s + (carried.covered_s if carried else 0.0),
+            self._next is None or self._next.day != day_began,
         )
         for old in [kept for kept in self._points if kept <= step - KEPT]:
             del self._points[old]
@@ -189,6 +237,8 @@ class SpendSignals:
         if point.day_began is not None:
             calls = self._usage.today(point.step, point.day_began)
             today = sum(usd for model, usd in calls.items() if not names.local(model))
+            if self._carried is not None and self._carried.day == point.day_began:
+                today += self._carried.calls_usd
         self._paid = _Paid(point.step, point.day_began, usd_hour, today)
         self._pays_for_calls = self._pays_for_calls or today > 0 or bool(usd_hour)
         self._tell_total(out, point, usd_hour, prices, today)
@@ -239,16 +289,16 @@ class SpendSignals:
     ) -> tuple[Mapping[Entity, GpuUse] | None, float | None, list[Engine]]:
         gpus = self._node.gpus(at, prices)
         up = gpus is not None or (prices.node_hour is not None and self._node.up(at))
-        usd_hour = _node_rate(gpus or {}, prices) if up else None
+        usd_hour = node_rate(gpus or {}, prices) if up else None
         engines = self._node.engines(at, names)
         if up and gpus is None:
             out.add("spend.node.rate", SERVICE, usd_hour)
-            _tell_tokens(out, {}, usd_hour, engines)
+            tell_tokens(out, {}, usd_hour, engines)
         if gpus is not None and prices.known:
-            _tell_gpus(out, gpus, usd_hour)
+            tell_gpus(out, gpus, usd_hour)
             for basis, parts in self._node.list_prices(gpus, prices).items():
                 out.add("spend.list.rate", Entity.of(reason=basis), total(parts))
-            _tell_tokens(out, gpus, usd_hour, engines)
+            tell_tokens(out, gpus, usd_hour, engines)
         flows = self._node.flows(engines) or {}
         for model, flow in flows.items():
             if model and flow.price:
@@ -274,11 +324,8 @@ class SpendSignals:
             return
         if rate is not None:
             out.add("spend.month_projected", SERVICE, rate * month_hours(point.at, where))
-        begun = self._usage.begun
-        covered = point.covered_s
-        if point.alone and begun is not None:
-            covered = max(covered, point.at - max(begun, point.day_began))
-        if calls_today is not None and covered > 0:
+        covered = self._covered(point)
+        if calls_today is not None and point.counted and covered > 0:
             out.add("spend.today", SERVICE, point.today_usd + calls_today)
             out.add("spend.today.covered", SERVICE, min(covered / (point.at - point.day_began), 1.0))
 
@@ -287,44 +334,6 @@ class SpendSignals:
         if prices.node_hour is not None or self._node.has_gpus or self._first is None:
             return False
         return at - self._first >= SETTLED_S
-
-
-def _node_rate(gpus: Mapping[Entity, GpuUse], prices: Prices) -> float | None:
-    """Return USD an hour of the node; None where a price, or whether a GPU is paid for, is not known."""
-    if not prices.known:
-        return None
-    if prices.node_hour is not None:
-        return prices.node_hour
-    return total(use.usd_hour for use in gpus.values()) if gpus else 0.0
-
-
-def _tell_gpus(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None) -> None:
-    for gpu, use in gpus.items():
-        out.add("spend.rate", gpu, use.usd_hour)
-        out.add("spend.idle.rate", gpu, use.idle_usd_hour)
-    out.add("spend.node.rate", SERVICE, usd_hour)
-    out.add("spend.idle.rate", SERVICE, total(use.idle_usd_hour for use in gpus.values()) if gpus else 0.0)
-
-
-def _tell_tokens(
-    out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None, engines: Iterable[Engine]
-) -> None:
-    """Tell what a million generated tokens cost: on the whole node, and by model where its GPUs are its own."""
-    users: defaultdict[Entity, set[str]] = defaultdict(set)
-    by_model: defaultdict[str, list[Engine]] = defaultdict(list)
-    for engine in engines:
-        by_model[engine.model].append(engine)
-        for gpu in engine.gpus:
-            users[gpu].add(engine.model)
-    generated = total(engine.output_s for members in by_model.values() for engine in members)
-    out.add("spend.per_million_tokens", SERVICE, per_million_tokens(usd_hour, generated))
-    for model, members in by_model.items():
-        used = {gpu for engine in members for gpu in engine.gpus}
-        alone = all(users[gpu] == {model} and gpu in gpus for gpu in used)
-        if model and alone and all(engine.gpus for engine in members):
-            cost = total(gpus[gpu].usd_hour for gpu in used)
-            tokens = total(engine.output_s for engine in members)
-            out.add("spend.per_million_tokens", Entity.of(model=model), per_million_tokens(cost, tokens))
 
 
 def _tell_calls(

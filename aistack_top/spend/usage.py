@@ -57,6 +57,7 @@ class CallUsage:
         self._day_steps: dict[int, dict[str, float]] = {}
         self._day_cost: defaultdict[str, float] = defaultdict(float)
         self._told_elsewhere: set[int] = set()
+        self._after = 0
 
     def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
         """Take what a tick brought: how far the sources of calls have got, and the calls that are new or changed."""
@@ -98,6 +99,10 @@ class CallUsage:
         """Do not count the cost of the calls of this step for the day: a proxy tells it."""
         self._told_elsewhere.add(step)
 
+    def begin_after(self, step: int) -> None:
+        """Do not count the cost of calls up to this step for the day: an earlier run has counted them."""
+        self._after = step
+
     def today(self, last: int, day_began: float) -> dict[str, float]:
         """Return the cost of the calls from midnight to the end of a step, by model; steps come in order."""
         day = step_of(day_began)
@@ -109,7 +114,7 @@ class CallUsage:
         while self._dirty and self._dirty[0] <= last:
             step = heappop(self._dirty)
             self._marked.discard(step)
-            if step > day and step not in self._told_elsewhere and not self._forgotten(step):
+            if step > max(day, self._after) and step not in self._told_elsewhere and not self._forgotten(step):
                 self._count(step)
         return {model: max(cost, 0.0) for model, cost in self._day_cost.items()}
 

@@ -251,7 +251,7 @@ def test_a_replay_that_jumps_says_the_same_as_one_that_plays():
 
 
 def test_a_watch_for_incidents_spends_nothing_on_dollars():
-    state = State(shares=False)
+    state = State(spend=False)
     state.take(Tick(START, START, (prices_batch(), names_batch())))
     play(state, 60, gpu_batch, engine_batch)
     assert not [key for key in state.timeline if key[0].startswith("spend.")]
