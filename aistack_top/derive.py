@@ -1,4 +1,4 @@
-"""What is computed from calls and readings: the ``calls.*`` signals. Never recorded, always derived again.
+"""What is computed from calls: ``calls.*``, and ``guardrail.*`` of traces. Never recorded, always derived again.
 
 Calls arrive late (a trace is sent when the call ends, and ingested seconds to minutes later), so the signals of
 a grid point are computed once its calls can be expected to be in, and computed again when a late one arrives:
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.rails import Rails, count
 from aistack_top.tenants import Roster, shown_as
 from aistack_top.tick import Batch, Call, Quantiles, Readings, ReadingsBuilder
 
@@ -92,12 +93,14 @@ class CallSignals:
 
     def __init__(self, book: CallBook, again: bool = True, tenants: Roster | None = None) -> None:
         self._book, self._again, self._tenants = book, again, tenants
+        self._rails = Rails()
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
 
-    def take(self, batches: Iterable[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
+    def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
         """Return the readings of each grid point that became computable or has to be computed again."""
+        self._rails.learn(batches, fresh)
         for batch in batches:
             if batch.calls_until is not None:
                 source = batch.health.source
@@ -125,6 +128,7 @@ class CallSignals:
         self._until.clear()
         self._begun.clear()
         self._done = None
+        self._rails.clear()
         if self._tenants is not None:
             self._tenants.clear()
 
@@ -141,8 +145,11 @@ class CallSignals:
             _describe_more(builder, entity, members, moment)
         for tenant, members in self._by_tenant(calls, moment).items():
             _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
-        for (signal, entity), spans in _around(known).items():
-            builder.add(signal, entity, _spread(spans, moment, "latency"))
+        for signal, spans in _around(known).items():
+            builder.add(signal, SERVICE, _spread(spans, moment, "latency"))
+        for rail, checks in self._rails.at(moment, known).items():
+            count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
+            builder.add("guardrail.latency", rail, _spread(checks, moment, "latency"))
         return builder.build()
 
     def _by_tenant(self, calls: list[Call], moment: float) -> dict[str, list[Call]]:
@@ -154,22 +161,15 @@ class CallSignals:
         return found
 
 
-def _around(calls: Iterable[Call]) -> dict[tuple[str, Entity], list[Call]]:
-    """Return what stands around the models: whole requests, checks by rail, look-ups."""
-    rails: dict[str, list[Call]] = defaultdict(list)
-    retrievals: list[Call] = []
-    requests: list[Call] = []
+def _around(calls: Iterable[Call]) -> dict[str, list[Call]]:
+    """Return what stands around the models: look-ups and whole requests."""
+    found: dict[str, list[Call]] = {"calls.retrieval.latency": [], "calls.request.latency": []}
     for call in calls:
-        if call.kind == "guardrail":
-            rails[call.name].append(call)
-        elif call.kind == "retrieval":
-            retrievals.append(call)
-        elif call.root and call.kind not in MODEL_KINDS:
-            requests.append(call)
-    groups = {("calls.guardrail.latency", Entity.of(rail=name)): spans for name, spans in rails.items()}
-    groups[("calls.retrieval.latency", SERVICE)] = retrievals
-    groups[("calls.request.latency", SERVICE)] = requests
-    return groups
+        if call.kind == "retrieval":
+            found["calls.retrieval.latency"].append(call)
+        elif call.root and call.kind not in MODEL_KINDS and call.kind != "guardrail":
+            found["calls.request.latency"].append(call)
+    return found
 
 
 def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:

@@ -63,7 +63,8 @@ class Frame:
 
     def read(self, signal: str, entity: Entity = SERVICE, stat: str = "value") -> Reading | None:
         """Return the newest number at this moment, or None when there is none that is not too old."""
-        lookback = CALLS_LOOKBACK_S if signal.startswith("calls.") or signal in SPEND_BY_CALLS else LOOKBACK_S
+        late = signal.startswith(("calls.", "guardrail.")) or signal in SPEND_BY_CALLS
+        lookback = CALLS_LOOKBACK_S if late else LOOKBACK_S
         key = (signal, entity, stat)
         sample = self.timeline.sample(key, self.at, lookback)
         source = self.source_of(signal, entity)

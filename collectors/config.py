@@ -81,11 +81,15 @@ class VllmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class PageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
-    """A server of which everything worth knowing stands on one metrics page; ``token`` is a bearer token."""
+    """A server of which everything worth knowing stands on one metrics page; ``token`` is a bearer token.
+
+    It is given up on after ``timeout`` seconds.
+    """
 
     url: str
     name: str = ""
     interval: Positive = 5.0
+    timeout: Positive = 5.0
     token: Secret | None = None
 
 
@@ -103,6 +107,25 @@ class DcgmSource(PageSource, frozen=True, tag="dcgm"):
     """A dcgm-exporter. It collects every 30 s unless told otherwise, and repeats itself in between."""
 
     interval: Positive = 10.0
+
+
+class LitellmSource(PageSource, frozen=True, tag="litellm"):
+    """A LiteLLM proxy. Its page is large, takes it seconds under load, and wants a key."""
+
+    interval: Positive = 30.0
+    timeout: Positive = 20.0
+
+
+class NemoSource(PageSource, frozen=True, tag="nemo"):
+    """A NeMo Guardrails server, by the Prometheus exporter of its OpenTelemetry metrics."""
+
+
+class NemoTraceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nemo-trace"):
+    """The file that NeMo Guardrails' tracing appends to: the only place that names the rail which stopped a request."""
+
+    path: str
+    name: str = "nemo-trace"
+    interval: Positive = 5.0
 
 
 class MlflowSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="mlflow"):
@@ -139,8 +162,8 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             raise ValueError("tenant_key has no meaning alone; set tenant_from = 'metadata' or 'tag'")
 
 
-AnyPage = RaySource | MilvusSource | DcgmSource
-AnySource = NvmlSource | HostSource | VllmSource | AnyPage | MlflowSource | LangfuseSource
+AnyPage = RaySource | MilvusSource | DcgmSource | LitellmSource | NemoSource
+AnySource = NvmlSource | HostSource | VllmSource | AnyPage | NemoTraceSource | MlflowSource | LangfuseSource
 
 KINDS: dict[str, type[AnySource]] = {
     "nvml": NvmlSource,
@@ -150,6 +173,9 @@ KINDS: dict[str, type[AnySource]] = {
     "ray": RaySource,
     "milvus": MilvusSource,
     "mlflow": MlflowSource,
+    "litellm": LitellmSource,
+    "nemo": NemoSource,
+    "nemo-trace": NemoTraceSource,
     "langfuse": LangfuseSource,
 }
 """What ``kind`` may say, and which keys stand beside it."""

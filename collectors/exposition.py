@@ -83,6 +83,7 @@ class Exposition:
     def __init__(self, table: Table, source: Source) -> None:
         self.table = table
         self._source = source
+        self._zeros = [row for row in table.metric if row.zero_with]
         self._places = Places(table, source.name)
         self.about = self._places.about
         self._epoch: object = None
@@ -122,11 +123,20 @@ class Exposition:
             if done.setdefault(row.signal, index) == index:
                 for key in keys:
                     self._take(taking, row, key)
+        self._add_zeros(taking)
         self._read_at = at
         notes = _notes(page, taking.uneven)
         if self._flapping(at):
             notes.append(f"restarted {FLAPPING} times within a minute: do several servers answer behind this address?")
         return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
+
+    def _add_zeros(self, taking: "_Taking") -> None:
+        """Add what is none so far, because its counter is not yet born."""
+        for row in self._zeros:
+            has = [entity for name, entity in taking.totals if name == row.signal]
+            for name, entity in taking.rated:
+                if name == row.zero_with and not any(entity.covers(one) for one in has):
+                    taking.out.add(row.signal, entity, 0.0)
 
     def facts(self, page: Page) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
@@ -215,7 +225,9 @@ class Exposition:
             taking.out.add(row.signal, entity, total)
             return
         rate = self._rate(taking, key, "counter", row, members)
-        taking.out.add(row.signal, entity, None if rate is None else rate * row.factor)
+        if rate is not None:
+            taking.rated.append((row.signal, entity))
+            taking.out.add(row.signal, entity, rate * row.factor)
 
     def _ratio(self, taking: "_Taking", row: Metric, key: Key) -> None:
         """Add the share of one increase in another; nothing where the other did not increase."""
@@ -281,6 +293,7 @@ class _Taking:
     out: ReadingsBuilder = field(default_factory=ReadingsBuilder)
     gauges: dict[SignalOf, float] = field(default_factory=dict)
     totals: dict[SignalOf, float] = field(default_factory=dict)
+    rated: list[SignalOf] = field(default_factory=list)
     uneven: int = 0
 
     def silent(self, key: Key) -> bool:

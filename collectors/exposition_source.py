@@ -151,7 +151,8 @@ def check(answer: Answer, table: Table) -> None:
     if answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith(b"<"):
         raise SourceError("misconfigured", "answers with a web page, not metrics")
     if answer.content_type == "application/json" or start[:1] in (b"{", b"["):
-        raise SourceError("misconfigured", "answers with JSON, not metrics")
+        told = "answers with JSON, not metrics"
+        raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
     if answer.content_type not in _TEXT:
         raise SourceError("misconfigured", f"answers with {plain(answer.content_type, 60)}, not metrics in text")
     if not start:

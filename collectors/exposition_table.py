@@ -61,8 +61,9 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - ``join``: the names are parts and not aliases: what ``any`` of them say is combined, or what ``all`` say.
 
     Values below ``least`` or above ``most`` mean "no value"; what is left is multiplied by ``factor``. A rate or
-    ratio looks back ``window_s`` seconds. ``expected`` is told when missing, with ``since`` and ``until``, the
-    versions between which the source has it.
+    ratio looks back ``window_s`` seconds. A counter with labels is born at its first count: until then a row with
+    ``zero_with`` says none of whomever that signal is told of. ``expected`` is told when missing, with ``since`` and
+    ``until``, the versions between which the source has it.
     """
 
     signal: str
@@ -78,6 +79,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: float | None = None
     most: float | None = None
     window_s: float = 10.0
+    zero_with: str = ""
     entity: Names = {}
     expected: bool = False
     since: str = ""
@@ -139,8 +141,11 @@ def load(text: str) -> Table:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise TableError(str(error)) from None
     _check_names(table.entity, "[entity]")
+    told = {row.signal for row in table.metric}
     for row in table.metric:
         _check(row)
+        if row.zero_with and (row.type != "counter" or row.zero_with not in told):
+            raise TableError(f"{row.signal}: 'zero_with' names another row's signal, and only a counter can have it")
     return table
 
 

@@ -35,7 +35,7 @@ def build(config: "AnyPage", tools: "Tools", add: Add | None = None) -> Expositi
     """
     from collectors.registry import kind_of, source_of
 
-    source, kind = source_of(config), kind_of(config)
+    source, kind = source_of(config, deadline_s=config.timeout), kind_of(config)
     url = config.url.rstrip("/")
     page = url if url.endswith("/metrics") else f"{url}/metrics"
     keys = headers(source.name, config.token)

@@ -18,8 +18,11 @@ from collectors.config import (
     DcgmSource,
     HostSource,
     LangfuseSource,
+    LitellmSource,
     MilvusSource,
     MlflowSource,
+    NemoSource,
+    NemoTraceSource,
     NvmlSource,
     RaySource,
     VllmSource,
@@ -51,6 +54,8 @@ VLLM = Local("collectors.serving.vllm:fingerprint", (8000,), r"(?:^|[/\0])vllm\0
 
 DCGM = Local("collectors.compute.dcgm:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
 RAY = Local(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
+LITELLM = Local(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
+NEMO = Local()
 MILVUS = Local(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
 
 
@@ -81,6 +86,22 @@ KINDS: tuple[Kind, ...] = (
     Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
     Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
     Kind("mlflow", "pipelines", MlflowSource, "collectors.pipelines.mlflow:build", "MLflow: runs, training, registry"),
+    Kind(
+        "litellm",
+        "governance",
+        LitellmSource,
+        PAGE,
+        "LiteLLM proxy: guardrails and spend, by its metrics page",
+        LITELLM,
+    ),
+    Kind("nemo", "governance", NemoSource, PAGE, "NeMo Guardrails, by its Prometheus exporter", NEMO),
+    Kind(
+        "nemo-trace",
+        "governance",
+        NemoTraceSource,
+        "collectors.governance.nemo_trace:build",
+        "NeMo Guardrails by rail, from the file of its tracing",
+    ),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
 )
 

@@ -42,7 +42,6 @@ _PARTS = (
     ("queue", "serving.queue_time", "engine"),
     ("prefill", "serving.prefill_time", "engine"),
     ("decode", "serving.decode_time", "engine"),
-    ("guardrail", "calls.guardrail.latency", "rail"),
     ("guardrail", "guardrail.latency", "rail"),
     ("retrieval", "calls.retrieval.latency", "service"),
     ("retrieval", "data.search.latency", "service"),
@@ -125,8 +124,7 @@ class Scene:
         if about == "other_gpu":
             return self.other_gpus
         if about == "rail":
-            rails = (*self._having("guardrail.latency"), *self._having("calls.guardrail.latency"))
-            rails = (*rails, *self._having("guardrail.hits"))
+            rails = (*self._having("guardrail.latency"), *self._having("guardrail.hits"))
             return list(dict.fromkeys(Entity.of(rail=name) for e in rails if (name := e.get("rail"))))
         return [SERVICE]
 

@@ -34,7 +34,7 @@ JOIN_S = 300.0
 TOGETHER_S = 120.0
 """Symptoms of different models that begin within this time have one cause until shown otherwise."""
 
-AROUND = ("guardrail.", "calls.guardrail.", "calls.retrieval.")
+AROUND = ("guardrail.", "calls.retrieval.")
 
 
 class Watch:

@@ -16,6 +16,8 @@ PAGES = [
     ("ray", "ray-2.60.0/during__metrics_target2.prom"),
     ("milvus", "milvus-2.3.5/idle__metrics.gz"),
     ("milvus", "milvus-2.3.5/search1__metrics.gz"),
+    ("litellm", "litellm-1.102.0/litellm-metrics-t048.prom.gz"),
+    ("nemo", "nemoguardrails-0.24.1/iorails__otel_exporter.prom.gz"),
 ]
 
 

@@ -1,0 +1,101 @@
+"""Guardrails as the traces tell them: ``guardrail.*`` by rail, and by model where a model did the check.
+
+| a guardrail span is | counted as |
+|---|---|
+| any | a request that its rail looked at, and the time that it added |
+| of level WARNING | a hit: the application marked that the rail stopped or flagged something |
+| of level ERROR | an error: the check itself failed |
+
+A block is an ordinary answer of the service, so a status never tells. Where a source counts a rail itself, its spans
+are passed over: they may be a sample, and nothing is counted twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from aistack_top.entity import Entity
+from aistack_top.quantiles import WINDOW_S
+from aistack_top.tick import Batch, Call, ReadingsBuilder
+
+HIT, USUAL = "WARNING", "DEFAULT"
+
+PROXY, PROXY_SPAN = "litellm", "guardrail"
+"""LiteLLM calls all its guardrail spans by this one name and marks none of them, whatever the rail did (1.109)."""
+
+TOLD_S = 120.0
+"""Counters are believed for this long after they were last read."""
+
+SILENT_S = 3600.0
+"""A rail without a call for this long is not told of any more; before, it is told to have had none."""
+
+MOST_RAILS = 100
+OTHER = "other"
+"""Span names are the application's own: beyond `MOST_RAILS` of them, the others are told as one."""
+
+
+class Rails:
+    """Who checks: the rails seen so far, each with its first and its last call, and those that a source counts."""
+
+    def __init__(self) -> None:
+        self._known: dict[Entity, tuple[float, float]] = {}
+        self._counted: dict[str, tuple[float, float]] = {}
+
+    def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
+        """Take what was learned."""
+        for batch in batches:
+            if "guardrail.requests" in batch.readings.signals:
+                rails = {entity.get("rail") or "" for name, entity, _ in batch.readings if name == "guardrail.requests"}
+                if batch.health.kind == PROXY:
+                    rails.add(PROXY_SPAN)
+                for rail in rails:
+                    first, last = self._counted.get(rail, (batch.at, batch.at))
+                    self._counted[rail] = (min(first, batch.at), max(last, batch.at))
+        for call in fresh:
+            if call.kind == "guardrail":
+                who = self._of(call)
+                first, last = self._known.get(who, (call.end, call.end))
+                self._known[who] = (min(first, call.end), max(last, call.end))
+
+    def at(self, moment: float, calls: Iterable[Call]) -> dict[Entity, list[Call]]:
+        """Return the checks of each rail that is told of at a moment, also of one that had none."""
+        found: dict[Entity, list[Call]] = {
+            who: []
+            for who, (first, last) in self._known.items()
+            if first <= moment < last + SILENT_S and not self._is_counted(who, moment)
+        }
+        for call in calls if found else ():
+            if call.kind == "guardrail" and (who := self._of(call)) in found:
+                found[who].append(call)
+        return found
+
+    def clear(self) -> None:
+        """Forget every rail."""
+        self._known.clear()
+        self._counted.clear()
+
+    def _of(self, call: Call) -> Entity:
+        name = call.name or OTHER
+        rail = Entity.of(rail=name, model=call.model) if call.model else Entity.of(rail=name)
+        return rail if rail in self._known or len(self._known) < MOST_RAILS else Entity.of(rail=OTHER)
+
+    def _is_counted(self, who: Entity, moment: float) -> bool:
+        first, last = self._counted.get(who.get("rail") or "", (0.0, -TOLD_S))
+        return first <= moment < last + TOLD_S
+
+
+def count(builder: ReadingsBuilder, rail: Entity, calls: list[Call], moment: float, window_s: float) -> None:
+    """Add how much a rail checked, stopped and failed to check in the seconds before a moment.
+
+    Hits of `PROXY_SPAN` are unknown while nobody marked any of them: nothing is told, and not that there were none.
+    """
+    if window_s <= 0:
+        return
+    recent = [call for call in calls if call.end > moment - WINDOW_S]
+    builder.add("guardrail.requests", rail, len(recent) / window_s)
+    if rail.get("rail") == PROXY_SPAN and all(call.level == USUAL for call in calls):
+        return
+    levels: defaultdict[str, int] = defaultdict(int)
+    for call in recent:
+        levels["ERROR" if call.failed else call.level] += 1
+    builder.add("guardrail.hits", rail, levels[HIT] / window_s)
+    builder.add("guardrail.errors", rail, levels["ERROR"] / window_s)
