@@ -66,8 +66,11 @@ def measure(timeline: Timeline, key: SeriesKey, signal: Signal, onset: float, un
         before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_SHORT_S))
     if len(before) > MOST_BEFORE:
         before = before[:: -(-len(before) // MOST_BEFORE)]
+    newest = since[-1]
     since.sort()
     top, bottom, middle = median(since[len(since) // 2 :]), median(since[: (len(since) + 1) // 2]), median(since)
+    if signal.kind == "flag":  # half a flag is none: what was just raised stands
+        top, bottom = max(top, newest), min(bottom, newest)
     if len(before) < FEWEST:
         return Shift(key, None, top, bottom, top, bottom, middle, before=len(before))
     before.sort()
