@@ -82,7 +82,7 @@ def rehearsal(name: str, seed: int | None = None, speed: float = inf) -> "Rehear
     """Return a scenario as a feed; an infinite speed never waits, and the same seed then gives the same ticks."""
     scenario = scenarios()[name]
     first = min((fault.at for fault in scenario.fault), default=BASELINE_S + LEAD_S)
-    live_from = max((scenario.onset or first) - LEAD_S, 0.0)
+    live_from = _begins(scenario)
     watched_from = max(min(live_from - BASELINE_S, first - BASELINE_S / 2), 0.0)
 
     def make() -> Node:
@@ -97,6 +97,24 @@ def rehearsal(name: str, seed: int | None = None, speed: float = inf) -> "Rehear
 def whole(name: str, seed: int | None = None) -> "RehearsalFeed":
     """Return a scenario from its start, as fast as the machine can, with every source asked as often as live."""
     return RehearsalFeed(Play(lambda: scenarios()[name].start(seed=seed, trains=True), EPOCH, EPOCH), inf)
+
+
+def served(name: str | None, seed: int | None, now: float) -> Node:
+    """Return a scenario's node for whoever asks its servers by a wall clock: it is where ``demo`` would show it first.
+
+    ``now`` is in seconds since the Unix epoch.
+    """
+    scenario = scenarios()[name or STORY]
+    begins = _begins(scenario)
+    node = scenario.start(seed=seed, epoch=now - begins, trains=True)
+    node.advance(begins)
+    return node
+
+
+def _begins(scenario: Scenario) -> float:
+    """Return when a scenario goes by the clock, in seconds since its start."""
+    first = min((fault.at for fault in scenario.fault), default=BASELINE_S + LEAD_S)
+    return max((scenario.onset or first) - LEAD_S, 0.0)
 
 
 def moved(scenario: Scenario, by_s: float) -> Scenario:

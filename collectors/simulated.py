@@ -23,7 +23,7 @@ from aistack_top.simulator.faces.proc import HostFiles
 from aistack_top.simulator.faces.world import World
 from aistack_top.simulator.node import Node
 from aistack_top.tick import Batch
-from collectors.base import Collector, Source
+from collectors.base import Collector, HealthKeeper, Source, SourceError
 from collectors.compute.host import HostCollector
 from collectors.compute.nvml import NvmlCollector
 from collectors.config import (
@@ -73,6 +73,36 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         response = await self._inner.handle_async_request(request)
         response.extensions[TOOK_S] = self._took_s()
         return response
+
+
+class Silenced:
+    """A collector whose source answers nothing while the node says that it is down. See `collectors.base.Collector`.
+
+    Servers refuse by themselves; this is for what is no server.
+    """
+
+    def __init__(self, inner: Collector, world: World, clock: Clock) -> None:
+        self._inner, self._world, self._clock = inner, world, clock
+        self._keeper = HealthKeeper(inner.source)
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.base.Collector.source`."""
+        return self._inner.source
+
+    async def collect(self) -> Batch:
+        """See `collectors.base.Collector.collect`."""
+        if self.source.kind in self._world.look().down:
+            now = self._clock.now()
+            return Batch(now, now, self._keeper.bad(now, SourceError("down", "the driver does not answer")))
+        batch = await self._inner.collect()
+        if batch.health.status == "ok":
+            self._keeper.good(batch.seen, 0.0)
+        return batch
+
+    async def aclose(self) -> None:
+        """See `collectors.base.Collector.aclose`."""
+        await self._inner.aclose()
 
 
 class Hurried:
@@ -133,7 +163,8 @@ def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None)
     host = BeforeEach(host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look()))
     links = link_collector(gpus, served, clock, files.proc)
     servers = [langfuse_collector(ADDRESS, tools, node.seed, step_s), *(build(source, tools) for source in served)]
-    return LiveFeed([gpus, host, links, *servers, PriceCollector(PRICES, clock)], clock, title=NODE)
+    silenced = Silenced(gpus, world, clock)
+    return LiveFeed([silenced, host, links, *servers, PriceCollector(PRICES, clock)], clock, title=NODE)
 
 
 def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySource]:

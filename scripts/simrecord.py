@@ -5,8 +5,6 @@ import tempfile
 from pathlib import Path
 
 from aistack_top.clock import VirtualClock
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.feed import Feed
 from aistack_top.session.compact import compact
 from aistack_top.session.recorder import Recorder, RecordingFeed
 from aistack_top.simulator.node import Node
@@ -19,27 +17,23 @@ def record(
     seconds: float,
     step_s: float,
     *,
-    watched: bool = False,
     traced_s: float | None = None,
 ) -> None:
     """Record some seconds of a node's life from its present; calls of the last ``traced_s`` of them only, if given."""
-    asyncio.run(_record(node, target, seconds, step_s, watched, traced_s))
+    asyncio.run(_record(node, target, seconds, step_s, traced_s))
     compact(target)
     for lock in target.glob("*.lock"):
         lock.unlink()
 
 
-async def _record(
-    node: Node, target: Path, seconds: float, step_s: float, watched: bool, traced_s: float | None
-) -> None:
+async def _record(node: Node, target: Path, seconds: float, step_s: float, traced_s: float | None) -> None:
     begins = node.epoch + node.now
     clock = VirtualClock(begins)
     with tempfile.TemporaryDirectory() as folder:
         live = simulated.feed(node, clock, Path(folder), step_s=step_s)
         late = [one for one in live.collectors if traced_s is not None and one.source.kind == "langfuse"]
         live.collectors = [one for one in live.collectors if one not in late]
-        feed: Feed = WatchingFeed(live) if watched else live
-        recording = RecordingFeed(feed, Recorder(target, node=simulated.NODE, clock=clock))
+        recording = RecordingFeed(live, Recorder(target, node=simulated.NODE, clock=clock))
         async for tick in recording.ticks():
             if late and tick.at >= begins + seconds - (traced_s or 0.0):
                 node.sink.visible.clear()

@@ -64,9 +64,21 @@ def main(
 @click.option(
     "--speed", type=click.FloatRange(min=0.1, max=60), default=1.0, show_default=True, help="Times real time."
 )
+@click.option(
+    "--serve",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Show nothing; answer on this loopback port (0: any).",
+)
 @click.pass_obj
 def demo(
-    options: "Options", scenario: str | None, as_list: bool, as_json: bool, seed: int | None, speed: float
+    options: "Options",
+    scenario: str | None,
+    as_list: bool,
+    as_json: bool,
+    seed: int | None,
+    speed: float,
+    serve: int | None,
 ) -> None:
     """Look around without a GPU, a server or an account; drill on trouble before it comes.
 
@@ -76,7 +88,11 @@ def demo(
 
     if as_json and not as_list:
         raise click.UsageError("--json goes with --list")
-    sys.exit(command.show_list(as_json) if as_list else command.run(options, scenario, seed, speed))
+    if as_list:
+        sys.exit(command.show_list(as_json))
+    if serve is not None:
+        sys.exit(command.serve(scenario, seed, serve))
+    sys.exit(command.run(options, scenario, seed, speed))
 
 
 @main.command()

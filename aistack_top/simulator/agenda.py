@@ -17,12 +17,12 @@ class Agenda:
     def at(self, moment: float, action: Callable[[float], None]) -> None:
         """Call ``action`` with the time when ``moment`` has come; a past moment is now."""
         self._order += 1
-        heapq.heappush(self._entries, (max(moment, self.now), self._order, action))
+        heapq.heappush(self._entries, (moment if moment > self.now else self.now, self._order, action))
 
     def advance(self, until: float) -> None:
         """Let everything happen that is due up to and including ``until``; time never goes back."""
-        entries = self._entries
+        entries, pop = self._entries, heapq.heappop
         while entries and entries[0][0] <= until:
-            self.now, _, action = heapq.heappop(entries)
+            self.now, _, action = pop(entries)
             action(self.now)
         self.now = max(self.now, until)

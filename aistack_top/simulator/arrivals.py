@@ -67,15 +67,16 @@ def from_trace(rng: Random, rate: Callable[[float], float], peak: float) -> Iter
     own = len(trace) / lasts
     copies = max(1, ceil(peak / own))
     streams = [_looped(trace, lasts, rng.uniform(0.0, lasts)) for _ in range(copies)]
-    for arrival in heapq.merge(*streams):
-        if rng.random() * copies * own < rate(arrival.at):
-            yield arrival
+    draw, most = rng.random, copies * own
+    for at, prompt, output in heapq.merge(*streams):
+        if draw() * most < rate(at):
+            yield Arrival(at, prompt, output)
 
 
-def _looped(trace: tuple[Arrival, ...], lasts: float, offset: float) -> Iterator[Arrival]:
+def _looped(trace: tuple[Arrival, ...], lasts: float, offset: float) -> Iterator[tuple[float, int, int]]:
     shift = -offset
     while True:
         for at, prompt, output in trace:
             if at + shift >= 0.0:
-                yield Arrival(at + shift, prompt, output)
+                yield at + shift, prompt, output
         shift += lasts

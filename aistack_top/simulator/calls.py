@@ -19,11 +19,13 @@ class Sink:
     """A trace store. A request's `Request` object holds the times of all its parts; renderers make spans of it.
 
     ``skew_s`` is what the clients' clock is ahead of the node's. ``kept_s`` bounds the memory: older calls go.
+    ``traced`` is the share of the requests whose spans are sent (Langfuse SDK, sample_rate).
     """
 
     rng: Random
     kept_s: float = 900.0
     skew_s: float = 0.0
+    traced: float = 1.0
     down: bool = False
     taken: int = 0
     lost: int = 0
@@ -34,6 +36,8 @@ class Sink:
         """Accept an ended request's spans, to be visible some seconds later."""
         if self.down:
             self.lost += 1
+            return
+        if self.traced < 1.0 and self.rng.random() >= self.traced:
             return
         self.taken += 1
         delay = self.rng.uniform(0.0, FLUSH_S) + PROCESSING_MEDIAN_S * self.rng.lognormvariate(0.0, 0.5)

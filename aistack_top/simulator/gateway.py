@@ -76,7 +76,7 @@ class Gateway:
     def finished(self, request: Request, now: float) -> None:
         """Take an engine's complete answer."""
         del self._at[request.number]
-        self.agenda.at(self.output_rail.service.ask(now), lambda then: self._judged(request, then))
+        self.agenda.at(self.output_rail.service.ask(now), lambda then: self._judged(request, then, then - now))
 
     def lost(self, requests: Sequence[Request], now: float) -> None:
         """Learn that an engine died with these requests in it."""
@@ -97,7 +97,7 @@ class Gateway:
 
     def _checked(self, request: Request, now: float) -> None:
         request.input_checked = now
-        if self.input_rail.judge():
+        if self.input_rail.judge(now - request.arrived):
             self._end(request, Outcome.BLOCKED_INPUT, now)
         elif request.retrieves:
             self.agenda.at(self.store.search.ask(now), lambda then: self._retrieved(request, then))
@@ -139,8 +139,8 @@ class Gateway:
         pause = self.policy.backoff_s * 2.0 ** (request.attempts - 1) * self.rng.uniform(0.5, 1.5)
         self.agenda.at(now + pause, lambda then: self._submit(request, then))
 
-    def _judged(self, request: Request, now: float) -> None:
-        refused = self.output_rail.judge()
+    def _judged(self, request: Request, now: float, took_s: float) -> None:
+        refused = self.output_rail.judge(took_s)
         if refused and request.reasks < self.policy.reasks:
             request.reasks += 1
             self._submit(request, now)

@@ -51,16 +51,22 @@ class Service:
 
 @dataclass(slots=True)
 class Rail:
-    """A guardrail: a service that also says no to a share of what it sees."""
+    """A guardrail: a service that also says no to a share of what it sees.
+
+    ``passed`` and ``stopped`` hold the times of the finished checks.
+    """
 
     service: Service
     hit_rate: float
     hits: int = 0
+    passed: Histogram = field(default_factory=lambda: Histogram(SERVICE_TIME_EDGES))
+    stopped: Histogram = field(default_factory=lambda: Histogram(SERVICE_TIME_EDGES))
 
-    def judge(self) -> bool:
-        """Return whether this one is stopped."""
+    def judge(self, took_s: float) -> bool:
+        """Return whether one that was checked for so long is stopped."""
         hit = self.service.rng.random() < self.hit_rate
         self.hits += hit
+        (self.stopped if hit else self.passed).observe(took_s)
         return hit
 
 

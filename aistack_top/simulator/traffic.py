@@ -65,13 +65,15 @@ class Traffic:
     max_prompt: int = 14000
     made: int = 0
     _sessions: dict[str, tuple[Tenant, int]] = field(default_factory=dict)
+    _at_start: float = field(init=False)
 
     def __post_init__(self) -> None:
+        self._at_start = day_curve(self.hour)
         self.shapes = {tenant.name: Shape() for tenant in self.tenants}
 
     def level(self, now: float) -> float:
         """Return the load at a time as a multiple of that at the start."""
-        return self.factor(now) * day_curve(self.hour + now / 3600.0) / day_curve(self.hour)
+        return self.factor(now) * day_curve(self.hour + now / 3600.0) / self._at_start
 
     def open(self, model: str, rate: float) -> None:
         """Begin arrivals for a model, at ``rate`` a second now and following the day from here."""

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
 from aistack_top.clock import VirtualClock
 from aistack_top.entity import Entity
+from aistack_top.simulator.faces.app import Servers
+from aistack_top.simulator.faces.world import World
 from aistack_top.simulator.scenario import scenarios
 from collectors import simulated
+from collectors.config import DcgmSource
+from collectors.registry import Tools, build
 
 STEP_S = 5.0
 SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "milvus", "prices")
@@ -153,3 +158,31 @@ async def test_training_vector_store_and_pipelines_are_read_where_there_are_any(
     assert len(job.checkpoints) == 2
     assert values["pipelines.run.failed", "finetune-qwen-eval"] == 0.0
     assert values["pipelines.models", ""] == 2.0
+
+
+async def test_a_collector_that_dies_of_the_incident_says_so_and_comes_back(tmp_path):
+    scenario = scenarios()["collector_dies"]
+    assert [fault.source for fault in scenario.fault if hasattr(fault, "source")] == ["dcgm", "nvml"]
+    played = await Played(tmp_path, "collector_dies", at=30.0).to(60.0)
+    health = {round(b.at - played.node.epoch): b.health for b in played.batches if b.health.source == "nvml"}
+    assert health[25].status == "ok"
+    assert {at for at, one in health.items() if one.status == "down"} == {at for at in health if at >= 30}
+    assert health[60].age_s == pytest.approx(35.0, abs=1.0)
+
+
+async def test_the_exporters_page_says_of_the_gpus_what_the_driver_says(tmp_path):
+    played = await Played(tmp_path).to(61.0)
+    node, clock = played.node, VirtualClock(played.clock.now())
+    transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
+    tools = Tools(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
+    batch = await build(DcgmSource(url=f"{simulated.ADDRESS}/dcgm", name="dcgm"), tools).collect()
+    assert batch.health.status == "ok"
+    told = {(signal, entity.get("gpu")): value for signal, entity, value in batch.readings}
+    for gpu in node.gpus:
+        assert told["gpu.temperature", gpu.uuid] == round(gpu.temperature)
+        assert told["gpu.power.draw", gpu.uuid] == pytest.approx(gpu.power, abs=0.01)
+        assert told["gpu.clock.sm", gpu.uuid] == pytest.approx(gpu.clock, abs=1e6)
+        assert told["gpu.sm.active", gpu.uuid] == pytest.approx(gpu.load.busy, abs=1e-6)
+        assert told["gpu.memory.used", gpu.uuid] == pytest.approx(
+            sum(one.memory for one in gpu.processes.values()), abs=2**20
+        )

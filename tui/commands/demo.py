@@ -44,6 +44,31 @@ def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
     return story(seed, speed) if name is None else rehearsal(name, seed, speed)
 
 
+def serve(name: str | None, seed: int | None, port: int) -> int:
+    """Answer as the scenario's servers on a loopback port until interrupted; returns the exit code."""
+    known(name)
+    from aistack_top.clock import WallClock
+    from aistack_top.simulator.faces.serve import serve as answer
+    from aistack_top.simulator.faces.world import World
+    from collectors.rehearsal import served
+
+    clock = WallClock()
+
+    def told(address: str, names: tuple[str, ...]) -> None:
+        for server in names:
+            sys.stdout.write(f"{address}/{server}\n")
+        sys.stdout.flush()
+        print("simulated servers, each at its own path; stop with ctrl-c", file=sys.stderr)
+
+    try:
+        answer(World(served(name, seed, clock.now()), clock.now), port, told)
+    except OSError as error:
+        fail(f"port {port} cannot be had: {error.strerror}")
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
 def known(name: str | None) -> None:
     """Leave with a sentence when there is no such scenario."""
     if name is not None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aistack_top.simulator.faces import milvus, ray
+from aistack_top.simulator.faces import dcgm, litellm, milvus, nemo, ray
 from aistack_top.simulator.faces.langfuse import Langfuse
 from aistack_top.simulator.faces.mlflow import Mlflow
 from aistack_top.simulator.faces.text import CONTENT_TYPE
@@ -24,8 +24,17 @@ from aistack_top.simulator.node import Node
 
 Answer = Callable[[Request], Response]
 
-AROUND = ("langfuse", "milvus", "ray", "mlflow")
+AROUND = ("langfuse", "dcgm", "litellm", "nemo", "milvus", "ray", "mlflow")
 """The servers around the engines, named as their kinds of source; the last two only where something is trained."""
+
+PAGES: Mapping[str, Callable[[Node], bytes]] = {
+    "dcgm": dcgm.metrics,
+    "litellm": litellm.metrics,
+    "nemo": nemo.metrics,
+    "milvus": milvus.metrics,
+    "ray": ray.metrics,
+}
+"""Who has a metrics page only."""
 
 
 class Servers:
@@ -38,12 +47,11 @@ class Servers:
             name: VllmServer(engines, adapters_of(engines, node.config.tenant), node.epoch)
             for name, engines in world.servers().items()
         }
-        self._around = AROUND if node.training else AROUND[:2]
+        self._around = AROUND if node.training else AROUND[:-2]
         self._mlflow = Mlflow()
         answers = {name: self._vllm(server) for name, server in self._engines.items()}
-        answers |= {"langfuse": Langfuse(world, node.seed).paths, "milvus": {"/metrics": self._page(milvus.metrics)}}
-        if node.training:
-            answers["ray"] = {"/metrics": self._page(ray.metrics)}
+        answers["langfuse"] = Langfuse(world, node.seed).paths
+        answers |= {name: {"/metrics": self._page(write)} for name, write in PAGES.items() if name in self._around}
         routes = [Route("/", self._index)]
         for name, paths in answers.items():
             routes += [_route(f"/{name}{path}", self._guarded(name, one)) for path, one in paths.items()]

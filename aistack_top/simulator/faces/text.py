@@ -21,12 +21,12 @@ class Page:
     """A page being written: families, each with its samples.
 
     The Python client also says since when counters and histograms count; the Go client (``go``) does not, and writes
-    whole numbers without a point.
+    whole numbers without a point. OpenTelemetry's exporter (``created`` false) writes as the Python client, without it.
     """
 
-    def __init__(self, *, go: bool = False) -> None:
+    def __init__(self, *, go: bool = False, created: bool = True) -> None:
         self._lines: list[str] = []
-        self._go = go
+        self._go, self._created = go, created and not go
 
     def family(self, name: str, kind: str, says: str) -> None:
         """Begin a family; ``kind`` is the type and ``says`` the help text."""
@@ -46,7 +46,7 @@ class Page:
     def counter(self, name: str, says: str, values: Mapping[Labels, float], created: float) -> None:
         """Write a counter, ``name`` without ``_total``, and since when it counts."""
         self.samples(f"{name}_total", "counter", says, values)
-        if not self._go:
+        if self._created:
             self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
 
     def histogram(self, name: str, says: str, values: Mapping[Labels, Histogram], created: float) -> None:
@@ -60,7 +60,7 @@ class Page:
                 lines.append(f"{head} {total}" if self._go else f"{head} {total}.0")
             self.sample(f"{name}_count", of, total)
             self.sample(f"{name}_sum", of, one.total)
-        if not self._go:
+        if self._created:
             self.samples(f"{name}_created", "gauge", says, dict.fromkeys(values, created))
 
     def encode(self) -> bytes:

@@ -1,11 +1,16 @@
 """``demo``, and ``record`` and ``snapshot`` of a scenario, as typed."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from aistack_top.cause_slugs import Cause
 from aistack_top.session.reader import Session
@@ -60,3 +65,20 @@ def test_a_recorded_drill_is_a_session(typed, tmp_path):
     assert session.node == "simulated"
     assert session.end - session.start == pytest.approx(30.0, abs=1.0)
     assert not session.problems
+
+
+def test_the_servers_of_a_drill_answer_on_loopback_until_interrupted():
+    words = [sys.executable, "-m", "aistack_top", "demo", "healthy_day", "--serve", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            addresses = [process.stdout.readline().strip()]
+            assert addresses[0].startswith("http://127.0.0.1:")
+            page = httpx.get(f"{addresses[0]}/metrics").text
+            assert 'vllm:num_requests_running{engine="0",model_name="chat-70b"}' in page
+            root = addresses[0].rpartition("/")[0]
+            for name in ("dcgm", "litellm", "nemo", "milvus", "ray"):
+                families = list(text_string_to_metric_families(httpx.get(f"{root}/{name}/metrics").text))
+                assert len(families) > 3
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
