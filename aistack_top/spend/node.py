@@ -9,7 +9,7 @@ from aistack_top.facts import Facts
 from aistack_top.links import MODEL_FACT
 from aistack_top.quantiles import WINDOW_S
 from aistack_top.spend.money import GAP_S, Flow, GpuUse
-from aistack_top.spend.prices import Prices, managed_in
+from aistack_top.spend.prices import Prices, TokenPrice, managed_in
 from aistack_top.spend.usage import Key
 from aistack_top.timeline import Timeline
 
@@ -21,6 +21,9 @@ PROCESS_FACT = "pid"
 
 HOST = "host.cpu.utilization"
 """A node that tells this is up; it is there for containers without a GPU driver, too."""
+
+ROOT_FACT = "model_root"
+"""The fact of an engine that says which model is behind the name it serves: a hub's name, or a folder."""
 
 LORAS_FACT = "loras"
 """The fact of an engine that names its adapters, which clients ask for as models; separated by commas."""
@@ -60,6 +63,7 @@ class Names:
 
     def __init__(self, facts: Facts, prices: Prices) -> None:
         self.model_of: dict[str, str] = {}
+        self.root_of: dict[str, str] = {}
         self._here = frozenset(prices.engines) or _proven(facts)
         self._local = {name.casefold() for name in prices.local_models}
         for entity, key, value in facts.rows():
@@ -68,6 +72,8 @@ class Names:
                 continue
             if key == MODEL_FACT:
                 self.model_of[engine] = value
+            if key == ROOT_FACT:
+                self.root_of[_server(engine)] = value
             if key == MODEL_FACT or key.startswith(MODEL_FACT + "_alias"):
                 self._local.add(value.casefold())
             elif key == LORAS_FACT:
@@ -136,16 +142,23 @@ class Node:
                 found.append(self._engine(name, members, at, names))
         return found
 
-    def flows(self, engines: list[Engine]) -> dict[str, Flow] | None:
-        """Return the tokens a second of each model that is served; None if one server does not tell its own."""
+    def flows(self, engines: list[Engine], names: Names) -> dict[str, Flow] | None:
+        """Return the tokens a second of each model that is served; None if one server does not tell its own.
+
+        A model's managed price is that of its served name, or else of the model behind it.
+        """
         flows: dict[str, Flow] = {}
         for engine in engines:
             if engine.input_s is None or engine.output_s is None:
                 return None
             before = flows.get(engine.model, Flow(0.0, 0.0, None))
-            price = managed_in(self._facts, engine.model) if engine.model else None
+            price = before.price or self._managed(engine, names)
             flows[engine.model] = Flow(before.input_s + engine.input_s, before.output_s + engine.output_s, price)
         return flows
+
+    def _managed(self, engine: Engine, names: Names) -> TokenPrice | None:
+        known = (engine.model, names.root_of.get(engine.name, "")) if engine.model else ()
+        return next((price for name in known if name and (price := managed_in(self._facts, name))), None)
 
     def list_prices(self, gpus: Iterable[Entity], prices: Prices) -> dict[str, list[float | None]]:
         """Return for each basis of the chosen list what the GPUs cost at it, if there is more than one."""

@@ -299,7 +299,7 @@ class SpendSignals:
             for basis, parts in self._node.list_prices(gpus, prices).items():
                 out.add("spend.list.rate", Entity.of(reason=basis), total(parts))
             tell_tokens(out, gpus, usd_hour, engines)
-        flows = self._node.flows(engines) or {}
+        flows = self._node.flows(engines, names) or {}
         for model, flow in flows.items():
             if model and flow.price:
                 out.add("spend.managed_equivalent.rate", Entity.of(model=model), flow.managed_usd_hour)

@@ -98,6 +98,16 @@ def test_a_node_of_two_h100_on_the_list():
     assert state.source_of("spend.rate", SERVICE) == "derived"
 
 
+def test_a_model_under_a_name_of_ones_own_has_the_price_of_the_model_behind_it():
+    state = begun(managed={"meta/big": TokenPrice(3.5, 3.5)})
+    play(state, 60, gpu_batch, engine_batch)
+    assert value(state, "spend.managed_equivalent.rate") is None
+    state.take(Tick(START + 65, START + 65, (batch(START + 65, facts=(Fact(ENGINE, "model_root", "meta/big"),)),)))
+    play(state, 60, gpu_batch, engine_batch, start=START + 65)
+    assert value(state, "spend.managed_equivalent.rate", Entity.of(model=MODEL)) == pytest.approx(50.4)
+    assert value(state, "spend.break_even_tokens_per_day") == pytest.approx(10.02 * 24 / 3.5e-6, rel=1e-6)
+
+
 def test_without_a_price_there_are_no_dollars():
     state = play(begun(Prices(), {}), 60, gpu_batch, engine_batch)
     told = {key[0] for key in state.timeline if key[0].startswith("spend.")}
