@@ -19,7 +19,7 @@ def event_lines(event: Event, view: View, width: int, glyphs: Glyphs) -> list[Li
     head = [
         cell(at.strftime("%H:%M:%S" if today else "%a %H:%M:%S"), "dim", 13),
         cell(glyphs.text(f"{SEVERITY_SIGNS[event.severity]} {event.severity}"), _STYLES[event.severity], 11),
-        cell(event.layer, "dim", 11),
+        cell(plain(event.layer, 10), "dim", 11),
     ]
     who = label(event.entity, view.frame.facts, 30)
     said = plain(event.text, 600) if who == "all" or who in event.text else f"{who}: {plain(event.text, 600)}"

@@ -134,7 +134,7 @@ class CellView(Widget):
             return known
         line = self._lines[y] if y < len(self._lines) else ()
         base = self._style("text")
-        segments = [Segment(self.glyphs.text(one.text), self._style(one.style, one.action)) for one in line]
+        segments = [Segment(_harmless(self.glyphs.text(one.text)), self._style(one.style, one.action)) for one in line]
         strip = Strip(segments, sum(one.width for one in line)).adjust_cell_length(width, base)
         self._strips[y] = strip
         return strip
@@ -154,6 +154,11 @@ class CellView(Widget):
                 found += Style(meta={"@click": action})
             self._styles[key] = found
         return found
+
+
+def _harmless(text: str) -> str:
+    """Return a text without what would move the terminal: the last gate, whoever forgot an earlier one."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "" for char in text)
 
 
 def _changed(old: Line, new: Line, y: int, width: int) -> list[Region]:
