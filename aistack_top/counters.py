@@ -21,14 +21,15 @@ class RateMeter:
 
     The rate is the increase between the newest sample and the oldest one inside the window, per second: nothing
     is interpolated or extrapolated. A counter that went backwards restarted: what came before is forgotten, the
-    interval is dropped, and the caller is told. A gap longer than the window also starts anew, since an average
-    over the gap would be a number about a time nobody looked at.
+    interval is dropped, and the caller is told. A gap of more than three windows, 30 s and ``gap_s`` also starts anew,
+    since an average over the gap would be a number about a time nobody looked at.
     """
 
-    __slots__ = ("_samples", "window_s")
+    __slots__ = ("_gap_s", "_samples", "window_s")
 
-    def __init__(self, window_s: float = 10.0) -> None:
+    def __init__(self, window_s: float = 10.0, gap_s: float = 0.0) -> None:
         self.window_s = window_s
+        self._gap_s = max(window_s * 3, 30.0, gap_s)
         self._samples: deque[tuple[float, float]] = deque()
 
     def observe(self, at: float, value: float) -> Step:
@@ -40,7 +41,7 @@ class RateMeter:
                 samples.clear()
                 samples.append((at, value))
                 return Step(None, None, restarted=True)
-            if at <= last_at or at - last_at > max(self.window_s * 3, 30.0):
+            if at <= last_at or at - last_at > self._gap_s:
                 samples.clear()
         if not samples:
             samples.append((at, value))

@@ -20,9 +20,9 @@ from aistack_top.timeline import Timeline
 MOST_EVENTS = 5_000
 MOST_MARKS = 1_000
 
-PRECEDENCE = ("nvml", "dcgm")
+PRECEDENCE = ("nvml", "dcgm", "", "prometheus")
 """Where two kinds of source tell the same quantity of the same entity, the earlier is primary; the other fills
-its gaps and is never added to it."""
+its gaps and is never added to it. The empty name stands for all kinds that are not named."""
 
 DERIVED = "derived"
 
@@ -188,15 +188,14 @@ class State:
     def _primary(self, batch: Batch) -> Readings:
         """Drop the readings that a source of higher standing tells as well."""
         kind, source = batch.health.kind, batch.health.source
-        rank = PRECEDENCE.index(kind) if kind in PRECEDENCE else len(PRECEDENCE)
+        rank = standing(kind)
         kept = []
         for row in batch.readings:
             owner = self._owners.get(row[:2])
             if owner is None or owner.source == source:
                 kept.append(row)
             else:
-                theirs = PRECEDENCE.index(owner.kind) if owner.kind in PRECEDENCE else len(PRECEDENCE)
-                if theirs < rank and batch.at - owner.at < 3 * max(batch.health.interval_s, 5.0):
+                if standing(owner.kind) < rank and batch.at - owner.at < 3 * max(batch.health.interval_s, 5.0):
                     continue
                 kept.append(row)
             self._owners[row[:2]] = _Owner(source, kind, batch.at)
@@ -221,3 +220,8 @@ class State:
         if not self._spends:
             return None
         return SpendSignals(self.timeline, self.facts, self.calls, self._tenants or Roster())
+
+
+def standing(kind: str) -> int:
+    """Return the place of a kind of source in `PRECEDENCE`; the lower one is primary."""
+    return PRECEDENCE.index(kind if kind in PRECEDENCE else "")

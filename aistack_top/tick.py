@@ -249,7 +249,7 @@ class History:
 
     Sample ``i`` of each column belongs to ``start + i * step``; NaN where there was none. ``marks`` holds, for
     columns that have any, -1 where the value is an upper bound ("below") and +1 where it is a lower one.
-    The rest is as in `Batch`, in the order of ``seen``.
+    ``fills``: of what is known already, only the gaps are filled. The rest is as in `Batch`, in the order of ``seen``.
     """
 
     start: float
@@ -257,6 +257,7 @@ class History:
     columns: Mapping[SeriesKey, "array[float]"]
     marks: Mapping[SeriesKey, "array[int]"] = field(default_factory=dict)
     batches: tuple[Batch, ...] = ()
+    fills: bool = False
 
 
 @dataclass(frozen=True, slots=True)

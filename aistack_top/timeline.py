@@ -16,6 +16,9 @@ from aistack_top.tick import STATS, Bound, History, Quantiles, Readings, SeriesK
 
 Fold = Literal["max", "min", "mean", "last"]
 
+FILLS_S = 30.0
+"""A history that only fills gaps fills those where nothing stands for so long before and after."""
+
 _BELOW, _ABOVE = -1, 1
 _MARKS = {"below": _BELOW, "above": _ABOVE}
 _SIDES: Mapping[int, Literal["below", "above"]] = {_BELOW: "below", _ABOVE: "above"}
@@ -85,6 +88,10 @@ class _Series:
         if self.first <= slot <= self.last and slot > self.last - self.capacity:
             return self.values[slot % self.capacity]
         return nan
+
+    def is_quiet(self, slot: int, near: int) -> bool:
+        """Whether nothing stands within so many slots."""
+        return all(value != value for value in self.slots(slot - near, slot + near + 1))
 
     def mark(self, slot: int) -> int:
         return self.marks[slot % self.capacity] if self.marks is not None else 0
@@ -161,13 +168,16 @@ class Timeline:
         stride = max(round(history.step / self.step_s), 1)
         for key, column in history.columns.items():
             marks = history.marks.get(key)
-            if stride == 1:
-                self._of(key).lay(start, column, marks)
-            else:
-                series = self._of(key)
-                for index, value in enumerate(column):
-                    if value == value:
-                        series.write(start + index * stride, value, marks[index] if marks else 0)
+            series = self._of(key)
+            if stride == 1 and not history.fills:
+                series.lay(start, column, marks)
+                continue
+            present = [index for index, value in enumerate(column) if value == value]
+            if history.fills and series.last >= 0:
+                near = round(FILLS_S / self.step_s)
+                present = [index for index in present if series.is_quiet(start + index * stride, near)]
+            for index in present:
+                series.write(start + index * stride, column[index], marks[index] if marks else 0)
 
     def take_from(self, other: "Timeline", key: SeriesKey, start: float, end: float) -> None:
         """Copy the samples of a series from start to end (seconds, end excluded) of a timeline of the same step."""

@@ -13,7 +13,7 @@ import msgspec
 from aistack_top.clock import Clock
 from aistack_top.entity import Entity
 from aistack_top.plain import plain
-from collectors.base import Collector
+from collectors.base import Collector, Inviting
 from collectors.config import (
     AnySource,
     Config,
@@ -22,6 +22,7 @@ from collectors.config import (
     LangfuseSource,
     MlflowSource,
     NvmlSource,
+    PrometheusSource,
     Secret,
     VllmSource,
 )
@@ -35,22 +36,26 @@ if TYPE_CHECKING:
 CONNECTIONS_S = 30.0
 
 
-def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]) -> list[AnySource]:
+def sources(
+    config: Config, endpoints: Sequence[str], environ: Mapping[str, str], prometheus: str = ""
+) -> list[AnySource]:
     """Return what is to be read: the addresses given, or this node and its environment, and what is configured.
 
-    Addresses on the command line switch everything off that was not asked for by name.
+    Addresses of servers on the command line switch everything off that was not asked for by name; a Prometheus server
+    comes on top, and takes the place of that of the environment.
 
     Raises:
         ConfigError: an address is none.
     """
+    asked = [("--endpoint", url) for url in endpoints] + ([("--prometheus", prometheus)] if prometheus else [])
+    problems = [f"{option} {plain(url)}: write it as http://HOST:PORT" for option, url in asked if not _is_address(url)]
+    if problems:
+        raise ConfigError(problems)
+    named = _prometheus(config, prometheus) if prometheus else None
     if endpoints:
-        problems = [
-            f"--endpoint {plain(url)}: write it as http://HOST:PORT" for url in endpoints if not _is_address(url)
-        ]
-        if problems:
-            raise ConfigError(problems)
-        return [VllmSource(url=url) for url in endpoints]
-    found: list[AnySource] = list(config.source)
+        return [*(VllmSource(url=url) for url in endpoints), *([named] if named else [])]
+    found: list[AnySource] = [source for source in config.source if not (named and source.name == named.name)]
+    found += [named] if named else []
     kinds = {type(source) for source in found}
     if HostSource not in kinds:
         found.insert(0, HostSource())
@@ -61,7 +66,16 @@ def sources(config: Config, endpoints: Sequence[str], environ: Mapping[str, str]
         found.append(LangfuseSource(url=url))
     if MlflowSource not in kinds and _is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
         found.append(mlflow(tracking, environ))
+    if PrometheusSource not in kinds and not named and _is_address(url := environ.get("PROMETHEUS_URL", "")):
+        found.append(PrometheusSource(url=url))
     return found
+
+
+def _prometheus(config: Config, url: str) -> PrometheusSource:
+    """Return a Prometheus server named on the command line, with the keys that are configured for its address."""
+    known = (source for source in config.source if isinstance(source, PrometheusSource))
+    same = next((source for source in known if source.url.rstrip("/") == url.rstrip("/")), None)
+    return same or PrometheusSource(url=url)
 
 
 def mlflow(url: str, environ: Mapping[str, str]) -> MlflowSource:
@@ -75,7 +89,9 @@ def mlflow(url: str, environ: Mapping[str, str]) -> MlflowSource:
     )
 
 
-def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | None, node: str) -> LiveFeed:
+def feed(
+    config: Config, endpoints: Sequence[str], clock: Clock, state: Path | None, node: str, prometheus: str = ""
+) -> LiveFeed:
     """Return the live feed of a configuration. Imports the clients, so call it after the first paint.
 
     Raises:
@@ -94,9 +110,10 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
     tools = Tools(clock, client, salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
-    for source in sources(config, endpoints, os.environ):
+    for source in sources(config, endpoints, os.environ, prometheus):
         try:
-            collectors.append(_recognised(source, tools) if endpoints else build(source, tools))
+            is_named = isinstance(source, VllmSource) and source.url in endpoints
+            collectors.append(_recognised(source, tools) if is_named else build(source, tools))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -104,9 +121,19 @@ def feed(config: Config, endpoints: Sequence[str], clock: Clock, state: Path | N
     live = LiveFeed(collectors, clock, title=node)
     live.collectors.extend(_links(config, live, clock, node))
     live.collectors.append(PriceCollector(config.spend, clock))
+    for collector in collectors:
+        if isinstance(collector, Inviting):
+            collector.invite(live.join, live.leave, given(config))
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live
+
+
+def given(config: Config) -> dict[tuple[str, int], str]:
+    """Return the names of configured servers by host and port."""
+    from collectors.discovery import place
+
+    return {place(url): source_of(source).name for source in config.source if (url := getattr(source, "url", ""))}
 
 
 def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Collector]:

@@ -6,10 +6,11 @@ a source that is down, slow, lying or closed to us is a health record with a sen
 optional request that fails never loses what the first one brought.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from aistack_top.tick import Batch, Health, Status
+from aistack_top.tick import Batch, Health, History, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,32 @@ class Collector(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections and threads; must not block."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A collector whose source also knows what was before we came."""
+
+    async def past(self) -> History | None:
+        """Return it, once and before the first run; None where there is none. Never raises for what a server did."""
+        ...
+
+
+@runtime_checkable
+class Inviting(Protocol):
+    """A collector that finds others, which then take part in the same feed."""
+
+    def invite(
+        self,
+        join: Callable[[Collector], None],
+        leave: Callable[[Collector], None],
+        given: Mapping[tuple[str, int], str],
+    ) -> None:
+        """Take the feed's doors: a collector comes in by the one and leaves by the other.
+
+        ``given`` are the names of the configured servers by host and port: a found one may be one of them.
+        """
         ...
 
 

@@ -139,6 +139,23 @@ class MlflowSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     password: Secret | None = None
 
 
+class PrometheusSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="prometheus"):
+    """A Prometheus server (or what speaks its API): every server it scrapes that this program can read.
+
+    ``interval`` is how often it is asked for new samples, ``timeout`` how long a query may take, ``ca`` the file of an
+    own certificate authority.
+    """
+
+    url: str
+    name: str = "prometheus"
+    interval: Positive = 5.0
+    timeout: Positive = 10.0
+    token: Secret | None = None
+    username: str = ""
+    password: Secret | None = None
+    ca: str = ""
+
+
 class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="langfuse"):
     """A Langfuse project: calls with model, version, tokens, cost. Prompts and answers are not fetched."""
 
@@ -163,7 +180,8 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 AnyPage = RaySource | MilvusSource | DcgmSource | LitellmSource | NemoSource
-AnySource = NvmlSource | HostSource | VllmSource | AnyPage | NemoTraceSource | MlflowSource | LangfuseSource
+AnyStore = PrometheusSource | LangfuseSource
+AnySource = NvmlSource | HostSource | VllmSource | AnyPage | NemoTraceSource | MlflowSource | AnyStore
 
 KINDS: dict[str, type[AnySource]] = {
     "nvml": NvmlSource,
@@ -176,6 +194,7 @@ KINDS: dict[str, type[AnySource]] = {
     "litellm": LitellmSource,
     "nemo": NemoSource,
     "nemo-trace": NemoTraceSource,
+    "prometheus": PrometheusSource,
     "langfuse": LangfuseSource,
 }
 """What ``kind`` may say, and which keys stand beside it."""

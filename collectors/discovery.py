@@ -109,7 +109,7 @@ class DiscoveryCollector:
             told = SourceError("slow", plain(f"/proc did not answer: {error}"))
             return Batch(now, now, self._keeper.bad(now, told))
         took = self._clock.monotonic() - began
-        there = {one.url: one for one in sight.candidates if _place(one.url) not in self._roll.configured}
+        there = {one.url: one for one in sight.candidates if place(one.url) not in self._roll.configured}
         events = self._gone(there)
         due = [one for one in there.values() if self._is_due(one)]
         # those that a process speaks for come first: their answer is the one that is waited for
@@ -206,10 +206,11 @@ class DiscoveryCollector:
 
 def place_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:
     """Return the hosts and ports of addresses, all names of this machine's loopback being one."""
-    return frozenset(_place(url) for url in urls if url)
+    return frozenset(place(url) for url in urls if url)
 
 
-def _place(url: str) -> tuple[str, int]:
+def place(url: str) -> tuple[str, int]:
+    """Return host and port of an address, all names of this machine's loopback being one; no host for none."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

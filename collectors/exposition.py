@@ -26,6 +26,9 @@ from collectors.exposition_text import MOST_SERIES, Page, Series
 FLAPPING = 3
 """Restarts within a minute from which they are no restarts: several processes answer behind one address."""
 
+GAP = 2.5
+"""Intervals of a source after which a rate would be one of a time nobody looked at."""
+
 _COMBINE: Mapping[Combine, Callable[[Sequence[float]], float]] = {
     "sum": sum,
     "max": max,
@@ -242,7 +245,7 @@ class Exposition:
     def _rate(self, taking: "_Taking", key: Key, what: str, row: Metric, members: Sequence[Series]) -> float | None:
         meter = self._meters.get((key, what))
         if meter is None:
-            meter = self._meters[key, what] = RateMeter(row.window_s)
+            meter = self._meters[key, what] = RateMeter(row.window_s, GAP * self._source.interval_s)
             born = self._born(members)
             if born is not None:
                 meter.observe(born, 0.0)

@@ -90,6 +90,7 @@ class Page:
 
     ``bad``: lines that could not be read. ``twice``: series that stood there again; the last one counts.
     ``left_off``: wanted series beyond `MOST_SERIES`. ``cut``: the page ended in mid-line, which was left off.
+    ``partial``: whoever keeps the page says that some of it may be missing.
     ``epoch``: that of the memo, whose series these are.
     """
 
@@ -100,11 +101,12 @@ class Page:
     twice: int = 0
     left_off: int = 0
     cut: bool = False
+    partial: bool = False
 
     @property
     def clean(self) -> bool:
         """Whether every series that the source has is here."""
-        return not (self.bad or self.left_off or self.cut)
+        return not (self.bad or self.left_off or self.cut or self.partial)
 
     def declares(self, name: str) -> bool:
         """Whether the page has a TYPE line for a name: the source knows it, though it may have no series yet."""

@@ -24,6 +24,7 @@ from collectors.config import (
     NemoSource,
     NemoTraceSource,
     NvmlSource,
+    PrometheusSource,
     RaySource,
     VllmSource,
 )
@@ -61,7 +62,11 @@ MILVUS = Local(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of source: its layer, its configuration, where its collector lives, and what one needs to know."""
+    """A kind of source: its layer, its configuration, where its collector lives, and what one needs to know.
+
+    ``adder`` names the function that makes an `exposition_source.Add` of a `Source`: what its pages tell beyond their
+    table.
+    """
 
     name: str
     layer: Layer
@@ -69,12 +74,21 @@ class Kind:
     build: str
     reads: str
     local: Local | None = None
+    adder: str = ""
 
 
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
     Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
-    Kind("dcgm", "compute", DcgmSource, "collectors.compute.dcgm:build", "dcgm-exporter: GPUs of any node", DCGM),
+    Kind(
+        "dcgm",
+        "compute",
+        DcgmSource,
+        "collectors.compute.dcgm:build",
+        "dcgm-exporter: GPUs of any node",
+        DCGM,
+        "collectors.compute.dcgm:adder",
+    ),
     Kind(
         "vllm",
         "serving",
@@ -82,6 +96,7 @@ KINDS: tuple[Kind, ...] = (
         "collectors.serving.vllm:build",
         "vLLM 0.6 to 0.33: /metrics, /load, /version",
         VLLM,
+        "collectors.serving.arrivals:adder",
     ),
     Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
     Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
@@ -101,6 +116,13 @@ KINDS: tuple[Kind, ...] = (
         NemoTraceSource,
         "collectors.governance.nemo_trace:build",
         "NeMo Guardrails by rail, from the file of its tracing",
+    ),
+    Kind(
+        "prometheus",
+        "tracing",
+        PrometheusSource,
+        "collectors.promserver.targets:build",
+        "Prometheus: all of these pages that it scrapes, and their last two hours",
     ),
     Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
 )

@@ -6,8 +6,8 @@ in exactly one batch with one health record.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from statistics import median
 
@@ -15,8 +15,8 @@ from aistack_top.clock import Clock, VirtualClock
 from aistack_top.entity import Entity
 from aistack_top.feed import Bounds
 from aistack_top.plain import plain
-from aistack_top.tick import Batch, Event, Health, Tick
-from collectors.base import Collector, HealthKeeper, SourceError
+from aistack_top.tick import Batch, Event, Health, History, Tick
+from collectors.base import Collector, HealthKeeper, Remembering, SourceError
 
 TICK_S = 1.0
 EARLY_S = (0.1, 0.2, 0.4, 0.7)
@@ -27,6 +27,9 @@ SLOWEST_S = 60.0
 
 GRACE_S = 0.5
 """A collector keeps its own deadline; the scheduler's is later by this, for the one that does not."""
+
+PAST_S = 60.0
+"""How long a source may take to tell what was before we came."""
 
 STEP_S = 2.0
 """A difference between the system's clock and ours that cannot come from its being slewed."""
@@ -44,6 +47,7 @@ class LiveFeed:
         self._title = title
         self._began = clock.now()
         self._batches: list[Batch] = []
+        self._pasts: deque[History] = deque()
         self._stepped = 0.0
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -63,12 +67,14 @@ class LiveFeed:
             began = clock.monotonic()
             for early in EARLY_S:
                 await clock.sleep_until(began + early)
-                if self._batches:
-                    yield self._tick()
+                if self._batches or self._pasts:
+                    for tick in self._news():
+                        yield tick
             due = began + self._tick_s
             while True:
                 await clock.sleep_until(due)
-                yield self._tick()
+                for tick in self._news():
+                    yield tick
                 due = max(due + self._tick_s, clock.monotonic())
 
     def seek(self, at: float) -> None:
@@ -103,6 +109,13 @@ class LiveFeed:
     def _begin(self, collector: Collector) -> None:
         self._tasks[id(collector)] = asyncio.create_task(self._pace(collector))
 
+    def _news(self) -> Iterator[Tick]:
+        """Yield what sources knew before we came, each in a tick of its own, then what they say now."""
+        while self._pasts:
+            now = self._clock.now()
+            yield Tick(now, now, history=self._pasts.popleft())
+        yield self._tick()
+
     def _tick(self) -> Tick:
         now = self._clock.now()
         # some come from threads, in any order: the same seed must give the same ticks
@@ -119,6 +132,7 @@ class LiveFeed:
         keeper = HealthKeeper(source)
         took: deque[float] = deque(maxlen=9)
         with _taking_part(clock):
+            await self._remember(collector)
             due = clock.monotonic()
             while True:
                 batch = await self._run(collector, keeper)
@@ -128,6 +142,15 @@ class LiveFeed:
                 self._batches.append(_paced(batch, pace, source.interval_s))
                 due = max(due + pace, clock.monotonic())
                 await clock.sleep_until(due)
+
+    async def _remember(self, collector: Collector) -> None:
+        if isinstance(collector, Remembering):
+            # whatever fails here, the present is still to be had
+            with suppress(TimeoutError, Exception):
+                async with asyncio.timeout(PAST_S):
+                    past = await collector.past()
+                    if past is not None:
+                        self._pasts.append(past)
 
     async def _run(self, collector: Collector, keeper: HealthKeeper) -> Batch:
         source, clock = collector.source, self._clock

@@ -5,6 +5,7 @@ when used or configured wrongly, 3 when no source could be reached; interactive 
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its kind is found out."
 )
+@click.option("--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes.")
 @click.option(
     "--config", type=FILE, metavar="FILE", help="Configuration file; default: the user's configuration folder."
 )
@@ -37,6 +39,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def main(
     context: click.Context,
     endpoint: tuple[str, ...],
+    prometheus: str,
     config: Path | None,
     layout: str | None,
     low_bandwidth: bool,
@@ -49,7 +52,7 @@ def main(
     """
     from tui.commands.common import Options
 
-    context.obj = Options(config, endpoint, layout, low_bandwidth, ascii_only, not no_ring)
+    context.obj = Options(config, endpoint, layout, low_bandwidth, ascii_only, not no_ring, prometheus)
     if context.invoked_subcommand is None:
         import tui.commands.live as live
 
@@ -135,15 +138,19 @@ def record(options: "Options", output: Path | None, duration: str | None, keep: 
     help="Collect for this long.",
 )
 @click.option("--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable).")
+@click.option("--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes.")
 @click.option(
     "--demo", metavar="SCENARIO", help="Of a simulated scenario, --settle seconds after 'demo' would open it."
 )
 @click.pass_obj
-def snapshot(options: "Options", as_json: bool, settle: float, endpoint: tuple[str, ...], demo: str | None) -> None:
+def snapshot(
+    options: "Options", as_json: bool, settle: float, endpoint: tuple[str, ...], prometheus: str, demo: str | None
+) -> None:
     """Collect for a few seconds and print everything."""
     import tui.commands.snapshot as command
 
-    sys.exit(command.run(options, as_json, settle, endpoint, demo))
+    options = replace(options, endpoints=(*options.endpoints, *endpoint), prometheus=prometheus or options.prometheus)
+    sys.exit(command.run(options, as_json, settle, demo))
 
 
 @main.command()

@@ -56,11 +56,13 @@ class Watch:
         if tick.history is not None:
             tick = replace(tick, history=coarse(tick.history))
         self.state.take(tick)
+        late = tick.history is not None and tick.history.fills
         if self._next is None:
             start = tick.at if tick.history is None else max(tick.history.start, tick.at - CATCH_UP_S)
-            first = (start // STEP_S + 1) * STEP_S
-            self._next = first
-            self._learn_before(first)
+            self._next = (start // STEP_S + 1) * STEP_S
+            late = True
+        if late:
+            self._learn_before(self._next)
         found: list[Incident] = []
         steps = 0
         # a slot of the grid is complete when its five seconds are over
@@ -136,6 +138,8 @@ class Watch:
         """Let the symptoms learn what is usual from a history, without asking whether it was."""
         self._find_symptoms()
         for key, watch in self._watches.items():
+            if key in self._slots:
+                continue
             for offset, value in enumerate(self.state.timeline.window(key, start - 1800.0, start)):
                 if watch.step(start - 1800.0 + offset * STEP_S, value) is not None:
                     watch.excursion = None
@@ -227,7 +231,7 @@ def coarse(history: History) -> History:
             older = padded[back::width]
             out = array("f", [a if a == a else b for a, b in zip(out, older, strict=True)])
         columns[key] = out
-    return History(first * STEP_S, STEP_S, columns, {}, history.batches)
+    return History(first * STEP_S, STEP_S, columns, {}, history.batches, history.fills)
 
 
 def _limits(rule: SymptomRule) -> Limits:

@@ -8,7 +8,7 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from aistack_top.session.blocks import BlockData
-from aistack_top.state import PRECEDENCE
+from aistack_top.state import standing
 from aistack_top.tick import SeriesKey
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _numbered(
             shared.add(place)
         ids.append(number)
         places.append(place)
-        ranks.append(PRECEDENCE.index(kind) if kind in PRECEDENCE else len(PRECEDENCE))
+        ranks.append(standing(kind))
     whose = pl.DataFrame(
         {"series": list(ids), "place": list(places), "rank": list(ranks)},
         schema={"series": pl.Int32, "place": pl.Int32, "rank": pl.Int32},

@@ -24,7 +24,7 @@ from collectors.compute.nvml_calls import Field, FieldKey
 from collectors.compute.nvml_throttle import NANO, ThrottleWatch
 from collectors.compute.nvml_xid import UNKNOWN, xids
 from collectors.exposition import Assembled
-from collectors.exposition_source import FACTS_S, Added, ExpositionCollector
+from collectors.exposition_source import FACTS_S, Add, Added, ExpositionCollector
 from collectors.exposition_text import Page, Series
 
 if TYPE_CHECKING:
@@ -71,7 +71,12 @@ def build(config: "DcgmSource", tools: "Tools") -> ExpositionCollector:
     """Return the collector of a configured exporter. See `collectors.page.build`."""
     from collectors.registry import source_of
 
-    return page.build(config, tools, DcgmExtra(source_of(config)).add)
+    return page.build(config, tools, adder(source_of(config)))
+
+
+def adder(source: Source) -> Add:
+    """Return what reads beyond the table of one exporter."""
+    return DcgmExtra(source).add
 
 
 class DcgmExtra:
@@ -202,6 +207,13 @@ def _busy(page: Page, values: Mapping[Series, float], found: Assembled) -> Itera
     """Read ``GPU_UTIL_RATIO``: whole percents in DCGM 4.6, where it is field 203, a share with decimals from 4.7 on."""
     ratios = [(series, value) for series, value in values.items() if series.name == _UTIL_RATIO]
     factor = 1.0 if ratios and _UTIL_AS_SHARE.search(page.body) else 0.01
+    if not page.body:
+        # a Prometheus server keeps the number and not how it was written: a page of nothing but 0 and 1 may mean 1 %
+        # or 100 %, and then only 0 is told
+        told = [value for _, value in ratios]
+        factor = 1.0 if any(value % 1 for value in told) else 0.01
+        if all(value in (0, 1) for value in told):
+            ratios = [(series, value) for series, value in ratios if value == 0]
     for series, value in ratios:
         gpu = _gpu(series)
         if gpu is not None and ("gpu.utilization", gpu) not in found.gauges and 0 <= value * factor <= 1:

@@ -20,7 +20,6 @@ import httpx
 import msgspec
 
 from aistack_top.clock import Clock
-from aistack_top.counters import RateMeter
 from aistack_top.entity import Entity
 from aistack_top.numbers import short
 from aistack_top.plain import plain
@@ -30,6 +29,7 @@ from collectors.exposition import Assembled, Exposition, SignalOf
 from collectors.exposition_source import FACTS_S, Scrape, Scraper, reason
 from collectors.exposition_table import Table, load
 from collectors.http import get
+from collectors.serving.arrivals import ARRIVED, RUNNING, WAITING, Arrivals
 from collectors.serving.frozen import FrozenWatch, Look
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ OPTIONAL_S = 2.0
 LARGEST_EXTRA = 1024 * 1024
 MOST_ALIASES = 20
 
-_RUNNING, _WAITING = "serving.requests.running", "serving.requests.waiting"
 _LORAS = "loras"
-_FINISHED = "serving.requests.finished"
 _WORK = frozenset(
     {"serving.generation_tokens.rate", "serving.prompt_tokens.rate", "serving.batch.tokens", "serving.preemptions"}
 )
@@ -104,7 +102,7 @@ class VllmCollector:
         self._exposition = Exposition(table(), source)
         self._keeper = HealthKeeper(source)
         self._engine = Entity.of(engine=source.name)
-        self._arrivals = _Arrivals()
+        self._arrivals = Arrivals(source)
         self._held = _Held()
         self._frozen = FrozenWatch()
         self._version = ""
@@ -135,7 +133,7 @@ class VllmCollector:
         for signal, entity, value in found.readings:
             readings.add(signal, entity, value)
         for entity, rate in self._arrivals.rates(found, now).items():
-            readings.add("serving.requests.arrived", entity, rate)
+            readings.add(ARRIVED, entity, rate)
         readings.add("serving.scrape.duration", self._engine, scraped.took_s)
         held = self._held.trusted(load_now)
         # several API servers show no process metrics, and each knows only its own share of the load
@@ -205,8 +203,8 @@ class VllmCollector:
         if held is None:
             return ""
         work = tuple(value for (signal, _), value in found.totals.items() if signal in _WORK)
-        running = _sum(found.gauges, _RUNNING)
-        frozen = self._frozen.observe(Look(now, held, running + _sum(found.gauges, _WAITING), running, work))
+        running = _sum(found.gauges, RUNNING)
+        frozen = self._frozen.observe(Look(now, held, running + _sum(found.gauges, WAITING), running, work))
         readings.add("serving.engine.frozen", self._engine, float(frozen))
         text = f"frozen: the API server holds {short(held)} requests and the engine works on none of them"
         if frozen and since is None:
@@ -219,45 +217,6 @@ class VllmCollector:
 
     def _event(self, at: float, now: float, severity: Severity, text: str) -> Event:
         return Event(at, now, self._source.layer, "frozen", severity, self._engine, text, self._source.name)
-
-
-class _Arrivals:
-    """Requests that arrived a second, by conservation: what finished plus what came to be inside.
-
-    vLLM counts no arrivals. Its HTTP counters and histograms count a request when it ends, which in a jam is a
-    minute late; running and waiting change at once. A client that hangs up may leave without being counted as
-    finished, so an interval in which the balance is negative counts as none.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[Entity, tuple[float, float]] = {}
-        self._meters: dict[Entity, RateMeter] = {}
-
-    def rates(self, found: Assembled, at: float) -> dict[Entity, float]:
-        """Return the rate of each engine whose page says what is needed."""
-        finished: dict[Entity, float] = {}
-        for (signal, entity), total in found.totals.items():
-            if signal == _FINISHED:
-                engine = entity.without("reason")
-                finished[engine] = finished.get(engine, 0.0) + total
-        rates = {}
-        for engine, total in finished.items():
-            running, waiting = found.gauges.get((_RUNNING, engine)), found.gauges.get((_WAITING, engine))
-            if running is None or waiting is None:
-                continue
-            balance = total + running + waiting
-            before, arrived = self._seen.get(engine, (balance, 0.0))
-            arrived += max(balance - before, 0.0)
-            self._seen[engine] = (balance, arrived)
-            rate = self._meters.setdefault(engine, RateMeter()).observe(at, arrived).rate
-            if rate is not None:
-                rates[engine] = rate
-        return rates
-
-    def reset(self) -> None:
-        """Forget the counters of a process that is gone."""
-        self._seen.clear()
-        self._meters.clear()
 
 
 class _Held:

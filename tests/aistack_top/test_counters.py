@@ -45,3 +45,12 @@ def test_no_rate_is_ever_negative_and_deltas_add_up(steps):
             assert step.rate >= 0.0
         total += step.delta or 0.0
     assert total == pytest.approx(value - first, rel=1e-6, abs=1e-6)
+
+
+def test_a_source_that_is_read_rarely_has_rates_too():
+    often, rarely = RateMeter(10.0), RateMeter(10.0, gap_s=150.0)
+    for meter in (often, rarely):
+        meter.observe(0.0, 0.0)
+    assert often.observe(60.0, 120.0).rate is None
+    assert rarely.observe(60.0, 120.0).rate == 2.0
+    assert rarely.observe(300.0, 999.0).rate is None

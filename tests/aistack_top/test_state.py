@@ -77,6 +77,17 @@ def test_the_primary_source_wins_and_the_other_fills_its_gap():
     assert state.source_of("gpu.temperature", GPU) == "dcgm"
 
 
+def test_what_is_read_directly_stands_above_the_same_through_a_prometheus_server():
+    state, row = State(), "serving.requests.waiting"
+    through = {"source": "prometheus/vllm-8000", "kind": "prometheus", "layer": "serving"}
+    direct = {"source": "vllm-8000", "kind": "vllm", "layer": "serving"}
+    state.take(tick(START, batch(START, [(row, ENGINE, 1.0)], **through)))
+    assert state.frame(START).read(row, ENGINE).sample.value == 1.0
+    state.take(tick(START + 1, batch(START + 1, [(row, ENGINE, 2.0)], **direct)))
+    state.take(tick(START + 2, batch(START + 2, [(row, ENGINE, 9.0)], **through)))
+    assert state.frame(START + 2).read(row, ENGINE).sample.value == 2.0
+
+
 def test_health_is_told_as_it_stood_at_the_moment_and_its_change_is_an_event():
     state = State()
     state.take(tick(START, batch(START)))

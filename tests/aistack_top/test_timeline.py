@@ -127,3 +127,17 @@ def test_labels_that_are_invented_cost_no_memory_and_ended_processes_make_room()
     put(timeline, 120.0, 1.0, entity=Entity.of(process="new"))
     assert (len(timeline), timeline.refused) == (2, 2)
     assert timeline.entities("serving.requests.waiting") == [Entity.of(process="0"), Entity.of(process="new")]
+
+
+def test_a_history_that_only_fills_leaves_what_is_known_and_its_surroundings():
+    timeline = Timeline()
+    for at in range(1000, 1100, 5):
+        put(timeline, float(at), 1.0)
+    timeline.lay(History(900.0, 5.0, {KEY: array("f", [7.0] * 80)}, fills=True))
+    assert timeline.sample(KEY, 960.0, 1.0).value == 7.0
+    assert timeline.sample(KEY, 1050.0, 1.0).value == 1.0
+    assert timeline.sample(KEY, 1052.0, 1.0) is None, "nothing is laid between what is known"
+    assert timeline.sample(KEY, 1200.0, 1.0).value == 7.0
+    other = ("serving.requests.running", A, "value")
+    timeline.lay(History(1000.0, 5.0, {other: array("f", [2.0, nan, 3.0])}, fills=True))
+    assert [timeline.sample(other, at, 1.0) is None for at in (1000.0, 1005.0, 1010.0)] == [False, True, False]

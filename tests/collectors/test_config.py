@@ -13,6 +13,7 @@ from collectors.config import (
     LangfuseSource,
     MlflowSource,
     NvmlSource,
+    PrometheusSource,
     Secret,
     VllmSource,
     load,
@@ -137,6 +138,22 @@ def test_mlflow_is_taken_from_its_own_variables():
     assert sources(Config(source=(MlflowSource(url="http://b"),)), [], environ)[0:2] == [NvmlSource(), HostSource()]
     assert len(sources(Config(source=(MlflowSource(url="http://b"),)), [], environ)) == 3
     assert len(sources(Config(), [], {"MLFLOW_TRACKING_URI": "./mlruns"})) == 2, "a folder of runs is no server"
+
+
+def test_a_prometheus_server_comes_on_top_of_what_else_is_read():
+    kept = PrometheusSource(url="http://p:9090/", token=Secret(env="T"))
+    here = [NvmlSource(), HostSource()]
+    environ = {"PROMETHEUS_URL": "http://env:9090"}
+    named = PrometheusSource(url="http://p:9090")
+    assert sources(Config(), [], environ) == [*here, PrometheusSource(url="http://env:9090")]
+    assert sources(Config(), [], {"PROMETHEUS_URL": "env:9090"}) == here
+    assert sources(Config(), [], environ, "http://p:9090") == [*here, named]
+    assert sources(Config(), ["http://a:1"], environ, "http://p:9090") == [VllmSource(url="http://a:1"), named]
+    # the keys stand in the configuration; the address on the command line picks them
+    assert sources(Config(source=(kept,)), [], environ, "http://p:9090") == [*here, kept]
+    assert sources(Config(source=(kept,)), [], environ) == [*here, kept]
+    with pytest.raises(ConfigError, match="--prometheus p:9090"):
+        sources(Config(), [], {}, "p:9090")
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://h:1", "http://", "http://h:port", "http://[::1"])

@@ -21,6 +21,7 @@ class Options:
     low_bandwidth: bool = False
     ascii_only: bool = False
     ring: bool = True
+    prometheus: str = ""
 
 
 def fail(message: str, code: int = USAGE) -> NoReturn:

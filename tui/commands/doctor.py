@@ -34,8 +34,8 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     clock, node = WallClock(), node_name(config)
     place = Place(state=state_folder())
     try:
-        wanted = assemble.sources(usable, options.endpoints, os.environ)
-        feed = assemble.feed(usable, options.endpoints, clock, place.state, node)
+        wanted = assemble.sources(usable, options.endpoints, os.environ, options.prometheus)
+        feed = assemble.feed(usable, options.endpoints, clock, place.state, node, options.prometheus)
     except ConfigError as error:
         fail("\n".join(error.problems))
     state = asyncio.run(look(feed))

@@ -39,7 +39,7 @@ def run(options: Options) -> int:
         def live() -> Feed:
             from collectors import assemble
 
-            return assemble.feed(config, options.endpoints, clock, state, node)
+            return assemble.feed(config, options.endpoints, clock, state, node, options.prometheus)
 
         if state is None:
             notes.append(f"not recorded: {NO_STATE}")
@@ -70,7 +70,8 @@ def ring_name(options: Options) -> str:
     """
     from aistack_top.session.ring import RING_NAME, ring_of
 
-    asked = [*sorted(options.endpoints), *([str(options.config.resolve())] if options.config else [])]
+    asked = [*sorted(options.endpoints), *([options.prometheus] if options.prometheus else [])]
+    asked += [str(options.config.resolve())] if options.config else []
     return ring_of(asked) if asked else RING_NAME
 
 

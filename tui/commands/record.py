@@ -41,7 +41,7 @@ def run(
     clock: Clock = WallClock()
     try:
         if scenario is None:
-            feed: Feed = assemble.feed(config, options.endpoints, clock, state_folder(), node)
+            feed: Feed = assemble.feed(config, options.endpoints, clock, state_folder(), node, options.prometheus)
         else:
             node = demo.NODE
             feed, clock, end = _simulated(scenario, seconds)

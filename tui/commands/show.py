@@ -104,7 +104,7 @@ def text_reader(options: Options, config: Config) -> "TextOf":
         from collectors.assemble import sources
         from collectors.tracing.langfuse_text import reader
 
-        found = reader(sources(config, options.endpoints, os.environ), WallClock())
+        found = reader(sources(config, options.endpoints, os.environ, options.prometheus), WallClock())
         if found is None:
             raise LookupError("no Langfuse server is configured that could have it")
         text = await found(call)

@@ -17,16 +17,14 @@ from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 
 
-def run(
-    options: Options, as_json: bool, settle: float, endpoints: tuple[str, ...] = (), scenario: str | None = None
-) -> int:
+def run(options: Options, as_json: bool, settle: float, scenario: str | None = None) -> int:
     """Print a snapshot after ``settle`` seconds of collecting and return the exit code."""
     config = configuration(options)
     if scenario is not None:
         return _of_scenario(scenario, settle, as_json)
     node = node_name(config)
     try:
-        feed = assemble.feed(config, (*options.endpoints, *endpoints), WallClock(), state_folder(), node)
+        feed = assemble.feed(config, options.endpoints, WallClock(), state_folder(), node, options.prometheus)
     except ConfigError as error:
         fail("\n".join(error.problems))
     return show(asyncio.run(collect(WatchingFeed(feed), settle)), node, as_json)

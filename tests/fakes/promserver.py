@@ -1,0 +1,106 @@
+"""A Prometheus server in memory: pages that were scraped at certain times, and the few forms of query asked of it."""
+
+import re
+from datetime import datetime
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from collectors.promserver.client import Access
+
+ACCESS = Access("http://prometheus:9090", {})
+LOOKBACK_S = 300.0
+
+_QUERY = re.compile(
+    r"(?P<function>count by \(job, instance\) |timestamp)?\(?(?P<selector>\{.*\})\)?(?P<range>\[\d+s\])?"
+)
+_MATCHER = re.compile(r'(\w+)(=~?)"((?:[^"\\]|\\.)*)"')
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class FakePrometheus:
+    """Answers as ``PrometheusConnect`` does, by its own clock; ``fault`` is raised instead, ``asked`` what came."""
+
+    def __init__(self, now) -> None:
+        self._now = now
+        self._series: dict[Labels, list[tuple[float, float | None]]] = {}
+        self.asked: list[str] = []
+        self.fault: Exception | None = None
+        self.warning = b""
+        self.hidden: set[str] = set()
+
+    def connect(self, access, listen):
+        self._listen = listen
+        return self
+
+    def scrape(self, at: float, instance: str, body: bytes | None, job: str = "vllm") -> None:
+        """Take a page, or None for a target that did not answer; what it no longer has ends there."""
+        own = (("instance", instance), ("job", job))
+        fresh: dict[Labels, float] = {(("__name__", "up"), *own): float(body is not None)}
+        for family in text_string_to_metric_families((body or b"").decode()):
+            for sample in family.samples:
+                labels = {f"exported_{k}" if k in ("job", "instance") else k: v for k, v in sample.labels.items() if v}
+                key = tuple(sorted([("__name__", sample.name), *labels.items(), *own]))
+                fresh[tuple(key)] = sample.value
+        fresh = {tuple(sorted(key)): value for key, value in fresh.items()}
+        for key, samples in self._series.items():
+            if key not in fresh and ("instance", instance) in key and samples[-1][1] is not None:
+                samples.append((at, None))
+        for key, value in fresh.items():
+            self._series.setdefault(key, []).append((at, value))
+
+    def custom_query(self, query, params):
+        function, wanted, back = self._read(query, params)
+        now = float(params.get("time", self._now()))
+        if back:
+            return [
+                {
+                    "metric": dict(key),
+                    "values": [[at, str(v)] for at, v in samples if now - back <= at <= now and v is not None],
+                }
+                for key, samples in wanted
+                if any(now - back <= at <= now and v is not None for at, v in samples)
+            ]
+        assert function.startswith("count"), query
+        there = {(dict(key)["job"], dict(key)["instance"]) for key, samples in wanted if _stood(samples, now)}
+        return [{"metric": {"job": job, "instance": instance}, "value": [now, "1"]} for job, instance in sorted(there)]
+
+    def custom_query_range(self, query, start_time, end_time, step, params):
+        function, wanted, _ = self._read(query, params)
+        assert isinstance(start_time, datetime)
+        start, end, step = float(params["start"]), float(params["end"]), float(step)
+        steps = [start + n * step for n in range(int((end - start) / step + 1e-6) + 1)]
+        assert len(steps) <= 11_000
+        found = []
+        for key, samples in wanted:
+            stood = [(at, _stood(samples, at)) for at in steps]
+            rows = [[at, str(one[0] if function == "timestamp" else one[1])] for at, one in stood if one]
+            if rows:
+                found.append({"metric": dict(key), "values": rows})
+        return found
+
+    def _read(self, query, params):
+        assert params["timeout"] == "10s"
+        self.asked.append(query)
+        if self.fault is not None:
+            raise self.fault
+        self._listen(b'{"status":"success"%s}' % self.warning)
+        match = _QUERY.fullmatch(query)
+        assert match, query
+        tests = []
+        for name, how, text in _MATCHER.findall(match["selector"]):
+            text = text.replace('\\"', '"').replace("\\\\", "\\")
+            tests.append((name, re.compile(text if how == "=~" else re.escape(text))))
+        wanted = [
+            (key, samples)
+            for key, samples in self._series.items()
+            if all(test.fullmatch(dict(key).get(name, "")) for name, test in tests)
+            and not self.hidden & {dict(key)["__name__"]}
+        ]
+        return (match["function"] or "").strip(" ("), wanted, int(match["range"][1:-2]) if match["range"] else 0
+
+
+def _stood(samples, at):
+    """Return the newest sample at a time; None where there is none, or where the series had ended."""
+    past = [one for one in samples if at - LOOKBACK_S < one[0] <= at]
+    return past[-1] if past and past[-1][1] is not None else None
