@@ -30,6 +30,7 @@ from collectors.config import (
     AnySource,
     HostSource,
     LangfuseSource,
+    LitellmSource,
     MilvusSource,
     MlflowSource,
     NvmlSource,
@@ -173,6 +174,7 @@ def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySo
     for engine in node.engines:
         gpus[engine.config.name] = (*gpus.get(engine.config.name, ()), *engine.config.gpus)
     found: list[AnySource] = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
+    found.append(LitellmSource(url=f"{address}/litellm", name="litellm"))
     found.append(MilvusSource(url=f"{address}/milvus", name="milvus"))
     if node.training:
         found += [RaySource(url=f"{address}/ray", name="ray"), MlflowSource(url=f"{address}/mlflow", name="mlflow")]

@@ -74,7 +74,7 @@ async def test_the_same_seed_is_the_same_play():
 async def test_no_layer_that_a_simulated_node_can_fill_is_without_a_source():
     ticks = await played(whole("ecc"), 5.0)
     layers = {batch.health.layer for tick in ticks for batch in tick.batches}
-    assert layers >= {"compute", "serving", "training", "data", "pipelines", "tracing", "spend"}
+    assert layers >= {"compute", "serving", "training", "data", "pipelines", "tracing", "governance", "spend"}
 
 
 async def test_a_feed_that_is_let_go_leaves_no_folder(tmp_path, monkeypatch):

@@ -12,11 +12,11 @@ from aistack_top.simulator.faces.app import Servers
 from aistack_top.simulator.faces.world import World
 from aistack_top.simulator.scenario import scenarios
 from collectors import simulated
-from collectors.config import DcgmSource
+from collectors.config import DcgmSource, NemoSource
 from collectors.registry import Tools, build
 
 STEP_S = 5.0
-SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "milvus", "prices")
+SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "litellm", "milvus", "prices")
 
 
 class Played:
@@ -168,6 +168,31 @@ async def test_a_collector_that_dies_of_the_incident_says_so_and_comes_back(tmp_
     assert health[25].status == "ok"
     assert {at for at, one in health.items() if one.status == "down"} == {at for at in health if at >= 30}
     assert health[60].age_s == pytest.approx(35.0, abs=1.0)
+
+
+async def test_the_gateway_and_the_rails_are_counted_as_the_model_counts_them(tmp_path):
+    played = await Played(tmp_path).to(121.0)
+    node, clock = played.node, VirtualClock(played.clock.now())
+    rails = {"input": node.gateway.input_rail, "output": node.gateway.output_rail}
+    told = {(signal, entity.get("rail") or entity.get("model")): v for (signal, entity), v in played.last.items()}
+    for name, rail in rails.items():
+        assert told["guardrail.latency", name].count > 200
+        assert told["guardrail.latency", name].p50 == pytest.approx(rail.service.median_s, rel=0.15)
+        assert told["guardrail.requests", name] * 60.0 == pytest.approx(rail.service.requests / 2, rel=0.2)
+    assert told["spend.proxy.rate", "chat-32b"] == 0.0
+    transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
+    tools = Tools(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
+    nemo = build(NemoSource(url=f"{simulated.ADDRESS}/nemo", name="nemo"), tools)
+    first = {side: rail.hits for side, rail in rails.items()}
+    await nemo.collect()
+    with clock.participant():
+        await clock.sleep_until(clock.now() + 60.0)
+    batch = await nemo.collect()
+    rates = {entity.get("rail"): value for signal, entity, value in batch.readings if signal == "guardrail.hits"}
+    assert batch.health.status == "ok"
+    assert {side.lower(): round(rate * 60.0) for side, rate in rates.items()} == {
+        side: rail.hits - first[side] for side, rail in rails.items()
+    }
 
 
 async def test_the_exporters_page_says_of_the_gpus_what_the_driver_says(tmp_path):
