@@ -169,12 +169,12 @@ class Node:
         return {basis: [prices.gpu_hour(name, basis) for name in told] for basis in bases}
 
     def proxy(self, at: float, names: Names) -> dict[Key, float] | None:
-        """Return what a proxy says that models not served here cost, USD an hour; None when none tells."""
-        found = {}
+        """Return what proxies say that models not served here cost, USD an hour; None when none tells."""
+        found: defaultdict[Key, float] = defaultdict(float)
         for entity in self._timeline.entities(PROXY):
             usd_hour = self._number(PROXY, entity, at, PROXY_LOOKBACK_S)
-            if usd_hour is not None:
-                found[(entity.get("model") or "", "")] = max(usd_hour, 0.0)
+            if usd_hour is not None:  # there may be several proxies, each with calls of its own
+                found[(entity.get("model") or "", "")] += max(usd_hour, 0.0)
         return {key: usd for key, usd in found.items() if not key[0] or not names.local(key[0])} if found else None
 
     def _price(self, gpu: Entity, prices: Prices) -> float | None:

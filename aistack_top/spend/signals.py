@@ -220,6 +220,8 @@ class SpendSignals:
     def _do_calls(self, prices: Prices, names: Names) -> list[tuple[float, Readings]]:
         """Do the grid points whose calls have become known."""
         ready = self._usage.last_step
+        if ready is None and self._points and next(reversed(self._points.values())).proxy is not None:
+            ready = self._done  # a proxy tells without any traces
         steps = range(0) if ready is None else range(self._calls_done + 1, min(ready, self._done) + 1)
         self._calls_done = max(self._calls_done, steps.stop - 1)
         return [self._do_point(self._points[step], prices, names) for step in steps if step in self._points]

@@ -10,7 +10,7 @@ import pytest
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.signals import signals
 from aistack_top.state import State
-from aistack_top.tick import Batch, Health, Link, ReadingsBuilder, Tick
+from aistack_top.tick import Batch, Fact, Health, Link, ReadingsBuilder, Tick
 from layouts.layers import Section
 from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
@@ -85,6 +85,15 @@ def test_what_is_told_by_rail_and_again_by_tenant_is_not_counted_twice():
     painted = text(share_rows(section, scene(told([*by_rail, *by_both]))))
     assert re.search(r"rail pii +2/s +50 %", painted)
     assert painted.count("tenant t-") == 2
+
+
+def test_equal_shares_stand_in_the_order_of_their_numbers_and_none_is_no_share():
+    prices = [("spend.rate", gpu(index), 0.0 if index == 3 else 5.0) for index in (10, 2, 0, 3)]
+    facts = tuple(Fact(gpu(index), "index", str(index)) for index in (10, 2, 0, 3))
+    one = told(prices)
+    named = replace(one, batches=(replace(one.batches[0], facts=facts),))
+    painted = text(share_rows(Section("shares", "by GPU", signal="spend.rate", keys=("gpu",)), scene(named)))
+    assert re.findall(r"gpu \d+", painted) == ["gpu 0", "gpu 2", "gpu 10"]
 
 
 def test_before_the_engine_is_the_mean_of_whole_traces():

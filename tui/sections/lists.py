@@ -89,7 +89,9 @@ def share_rows(section: Section, scene: Scene) -> list[Row]:
         total = sum(sums.values())
         if total <= 0:
             continue
-        ranked = sorted((who for who in sums if sums[who]), key=lambda entity: (-sums[entity], str(entity)))
+        names = {who: label(who, scene.view.frame.facts) for who in sums if sums[who]}
+        # equal ones in the order of their numbers: gpu 2 before gpu 10
+        ranked = sorted(names, key=lambda who: (-sums[who], len(names[who]), names[who]))
         found += [_share(entity, sums[entity], total, section.signal, scene) for entity in ranked[:MOST_SHARES]]
         if len(ranked) > MOST_SHARES:
             left = sum(sums[entity] for entity in ranked[MOST_SHARES:])

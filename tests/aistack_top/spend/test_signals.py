@@ -227,6 +227,19 @@ def test_what_a_proxy_says_goes_before_what_traces_cost_and_is_never_added():
     assert value(state, "spend.rate") == pytest.approx(15.02)
 
 
+def test_two_proxies_without_any_traces_are_added():
+    def proxies(at):
+        rows = [
+            ("spend.proxy.rate", Entity.of(source=f"litellm-{n}", model="gpt"), usd) for n, usd in ((1, 5.0), (2, 2.0))
+        ]
+        return batch(at, rows, kind="litellm", layer="governance")
+
+    state = play(begun(), 120, gpu_batch, engine_batch, proxies)
+    assert value(state, "spend.managed.rate") == pytest.approx(7.0)
+    assert value(state, "spend.share.rate", Entity.of(model="gpt")) == pytest.approx(7.0)
+    assert value(state, "spend.rate") == pytest.approx(17.02)
+
+
 def test_engines_elsewhere_do_not_make_this_nodes_tokens_cheaper():
     far = Entity.of(engine="10.0.0.9:8000")
     state = play(begun(), 60, gpu_batch, engine_batch, lambda at: engine_batch(at, 9000.0, engine=far))
