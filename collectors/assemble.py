@@ -51,7 +51,7 @@ def sources(
     problems = [f"{option} {plain(url)}: write it as http://HOST:PORT" for option, url in asked if not _is_address(url)]
     if problems:
         raise ConfigError(problems)
-    named = _prometheus(config, prometheus) if prometheus else None
+    named = prometheus_of(config, prometheus) if prometheus else None
     if endpoints:
         return [*(VllmSource(url=url) for url in endpoints), *([named] if named else [])]
     found: list[AnySource] = [source for source in config.source if not (named and source.name == named.name)]
@@ -71,7 +71,7 @@ def sources(
     return found
 
 
-def _prometheus(config: Config, url: str) -> PrometheusSource:
+def prometheus_of(config: Config, url: str) -> PrometheusSource:
     """Return a Prometheus server named on the command line, with the keys that are configured for its address."""
     known = (source for source in config.source if isinstance(source, PrometheusSource))
     same = next((source for source in known if source.url.rstrip("/") == url.rstrip("/")), None)

@@ -5,9 +5,10 @@ when used or configured wrongly, 3 when no source could be reached; interactive 
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,9 +16,36 @@ from aistack_top import __version__
 
 if TYPE_CHECKING:
     from tui.commands.common import Options
+    from tui.commands.window import Window
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def windowed(command: Command) -> Command:
+    """Give a command the options of a window that was not recorded."""
+    for option in (
+        click.option("--to", "ends", metavar="TIME", help="Where it ends; default: now."),
+        click.option(
+            "--from", "begins", metavar="TIME", help="Where it begins: -2h (default), 14:02, a date and time."
+        ),
+        click.option("--prometheus", metavar="URL", default="", help="Instead of a SESSION: this server's past."),
+    ):
+        command = option(command)
+    return command
+
+
+def asked_window(session: Path | None, url: str, begins: str | None, ends: str | None) -> "Window":
+    """Return the window that was asked for; refuses what says two things, or nothing."""
+    from tui.commands.window import Window
+
+    if session is not None and (url or begins or ends):
+        raise click.UsageError("a SESSION and a window (--prometheus, --from, --to) exclude each other")
+    if session is None and not url:
+        raise click.UsageError("name a SESSION, or --prometheus URL with --from and --to")
+    return Window(url, begins or "-2h", ends)
 
 
 @click.group(
@@ -99,17 +127,29 @@ def demo(
 
 
 @main.command()
-@click.argument("session", type=FOLDER)
+@click.argument("session", type=FOLDER, required=False)
+@windowed
 @click.option("--at", metavar="TIME", help="Begin here: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
 @click.option(
     "--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Times real time; 0 stands still."
 )
 @click.pass_obj
-def replay(options: "Options", session: Path, at: str | None, speed: float) -> None:
-    """Play a recorded session on the same screen as live."""
+def replay(
+    options: "Options",
+    session: Path | None,
+    prometheus: str,
+    begins: str | None,
+    ends: str | None,
+    at: str | None,
+    speed: float,
+) -> None:
+    """Play a recorded SESSION on the same screen as live, or a window that a Prometheus server still knows."""
     import tui.commands.replay as command
 
-    sys.exit(command.run(options, session, at, speed))
+    window = asked_window(session, prometheus or ("" if session else options.prometheus), begins, ends)
+    if session is not None:
+        sys.exit(command.run(options, session, at, speed))
+    sys.exit(command.run_window(options, window, at, speed))
 
 
 @main.command()
@@ -164,13 +204,25 @@ def export(session: Path, output: Path) -> None:
 
 
 @main.command()
-@click.argument("session", type=FOLDER)
+@click.argument("session", type=FOLDER, required=False)
+@windowed
 @click.option("--at", metavar="TIME", help="As known then: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print aistack-top/diagnosis/1 as JSON.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for an incident channel.")
 @click.option("--html", type=FILE, metavar="FILE", help="Write one page with charts, for a post-mortem.")
-def diagnose(session: Path, at: str | None, as_json: bool, markdown: bool, html: Path | None) -> None:
-    """Tell the incidents of a recorded session, with the evidence for and against.
+@click.pass_obj
+def diagnose(
+    options: "Options",
+    session: Path | None,
+    prometheus: str,
+    begins: str | None,
+    ends: str | None,
+    at: str | None,
+    as_json: bool,
+    markdown: bool,
+    html: Path | None,
+) -> None:
+    """Tell the incidents of a recorded SESSION or of a Prometheus server's past, with the evidence for and against.
 
     Exits 0 when none is open at that time, 1 when one is, 2 when it cannot be told.
     """
@@ -178,7 +230,11 @@ def diagnose(session: Path, at: str | None, as_json: bool, markdown: bool, html:
 
     if as_json + markdown + (html is not None) > 1:
         raise click.UsageError("--json, --markdown and --html exclude each other")
-    sys.exit(command.run(session, at, command.Form(as_json, markdown, html)))
+    window = asked_window(session, prometheus or ("" if session else options.prometheus), begins, ends)
+    form = command.Form(as_json, markdown, html)
+    if session is not None:
+        sys.exit(command.run(session, at, form))
+    sys.exit(command.run_window(options, window, at, form))
 
 
 @main.command()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
+from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -82,14 +83,15 @@ class Prometheus:
         self._heard = b""
         self.warned: tuple[str, ...] = ()
 
-    async def samples(self, selector: str, back_s: float) -> list[Series]:
-        """Return the raw samples of the last ``back_s`` seconds, as they were scraped.
+    async def samples(self, selector: str, back_s: float, at: float | None = None) -> list[Series]:
+        """Return the raw samples of the last ``back_s`` seconds before now or before ``at``, as they were scraped.
 
         Raises:
             SourceError: what went wrong, in words.
 
         """
-        return await self._ask(lambda made: made.custom_query(f"{selector}[{max(round(back_s), 1)}s]", self._params()))
+        params = self._params() if at is None else self._params(time=f"{at:.3f}")
+        return await self._ask(lambda made: made.custom_query(f"{selector}[{max(ceil(back_s), 1)}s]", params))
 
     async def instant(self, query: str) -> list[dict[str, str]]:
         """Return the labels of the series that a query gives now.

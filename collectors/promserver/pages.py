@@ -49,7 +49,7 @@ class Pages:
             series = self._known(row.metric)
             for step, text in row.values:
                 moment = step if times is None else times.get(step, 0.0)
-                value = _number(text)
+                value = number(text)
                 if value is None:
                     continue
                 if is_up:
@@ -97,7 +97,8 @@ def interval(moments: Iterable[float]) -> float | None:
     return gaps[len(gaps) // 2] if gaps else None
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """Return a sample's value; None for what is no number."""
     try:
         value = float(text)
     except ValueError:

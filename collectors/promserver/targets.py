@@ -55,9 +55,15 @@ def build(config: "PrometheusSource", tools: "Tools") -> "PrometheusCollector":
     from collectors.registry import source_of
 
     source = source_of(config, deadline_s=config.timeout + 5.0, most_busy=MOST_BUSY)
-    server = Prometheus(access(config))
-    names = Names(own_hosts(tools.node), place(config.url)[0] == "127.0.0.1")
-    return PrometheusCollector(replace(source, interval_s=LOOK_S), server, tools.clock, config.interval, names)
+    source = replace(source, interval_s=LOOK_S)
+    return PrometheusCollector(
+        source, Prometheus(access(config)), tools.clock, config.interval, names_for(config, tools)
+    )
+
+
+def names_for(config: "PrometheusSource", tools: "Tools") -> Names:
+    """Return what the targets of a configured server are called on this node."""
+    return Names(own_hosts(tools.node), place(config.url)[0] == "127.0.0.1")
 
 
 def own_hosts(node: str) -> frozenset[str]:
@@ -146,8 +152,10 @@ class PrometheusCollector:
         return max(len(fresh) - room, 0)
 
 
-async def scraped(server: Prometheus, names: Names) -> list[Reader]:
+async def scraped(server: Prometheus, names: Names, window: tuple[float, float] | None = None) -> list[Reader]:
     """Return a reader for every target that this program can read, each instance once for each kind.
+
+    With a ``window`` those that were scraped between its start and end, in seconds since the epoch.
 
     Raises:
         SourceError: what went wrong, in words.
@@ -156,7 +164,14 @@ async def scraped(server: Prometheus, names: Names) -> list[Reader]:
     found: list[Reader] = []
     for kind, read in readable():
         seen: set[str] = set()
-        labels = await server.instant(whose(read))
+        if window is None:
+            labels = await server.instant(whose(read))
+        else:
+            start, end = window
+            steps = min(LONGEST_S, max(end - start, 1.0)) * 0.8
+            # from the end, so that a window shorter than a step is asked about at all
+            first = end - (end - start) // steps * steps
+            labels = [row.metric for row in await server.stepped(whose(read), first, end, steps)]
         for target in sorted((row.get("job", ""), row.get("instance", "")) for row in labels):
             if target[1] and target[1] not in seen:
                 seen.add(target[1])

@@ -14,12 +14,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from math import ceil
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 from aistack_top.clock import Clock
 from aistack_top.entity import Entity
-from aistack_top.tick import Batch, Fact, Health, History, Status
+from aistack_top.tick import Batch, Call, Fact, Health, History, Status
 from collectors.base import HealthKeeper, Source, SourceError
 from collectors.tracing.langfuse_api import REFUSED_S, LangfuseApi
 from collectors.tracing.langfuse_drill import Drill
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from collectors.registry import Tools
 
 DEADLINE_S = 10.0
+WINDOW_S = 300.0
+"""Of one query for calls of the past."""
+
+STEP_S = 5.0
+"""Of a past: how often a console would have asked."""
+
 MOST_BUSY = 0.05
 """The hot query took 63 to 182 ms on a small server, so that one of 5 s keeps it busy for 1 to 4 % of the time."""
 
@@ -121,6 +128,32 @@ class LangfuseCollector:
             return await self._drill.history(start, end)
         except SourceError:
             return None
+
+    async def between(self, start: float, end: float) -> list[Batch]:
+        """Return the calls that ended from start to end, each known when it ended, in batches of some seconds.
+
+        Whatever cannot be had is said in the health of a batch, and what can be is there.
+        """
+        batches: list[Batch] = []
+        at = start
+        while at < end:
+            until, deadline = min(at + WINDOW_S, end), self._clock.monotonic() + self._source.deadline_s
+            try:
+                news = await self._reader.between(await self._connect(deadline), at, until, deadline)
+            except SourceError as error:
+                batches.append(Batch(at, at, self._keeper.bad(at, error)))
+                return batches
+            said = self._reason(replace(news, notes=[]), [], until)
+            health = self._keeper.good(at, 0.0, "slow" if news.sampled else "ok", said)
+            steps: dict[int, list[Call]] = {}
+            for call in news.calls:
+                steps.setdefault(int((call.end - at) // STEP_S), []).append(replace(call, seen=call.end))
+            for number in range(ceil((until - at) / STEP_S)):
+                known = min(at + (number + 1) * STEP_S, until)
+                calls = tuple(steps.get(number, ()))
+                batches.append(Batch(known, known, health, calls=calls, calls_until=known))
+            at = until
+        return batches
 
     async def aclose(self) -> None:
         """Do nothing: the HTTP client belongs to whoever made it."""

@@ -61,9 +61,13 @@ def iso(moment: float) -> str:
 
 
 def observations_filter(
-    since: float, started: float, environments: Sequence[str] = (), types: Sequence[str] = TYPES
+    since: float,
+    started: float,
+    environments: Sequence[str] = (),
+    types: Sequence[str] = TYPES,
+    until: float | None = None,
 ) -> str:
-    """Return the filter of an observations query: calls that ended since and did not start before ``started``.
+    """Return the filter of an observations query: ended since and before ``until``, and not begun before ``started``.
 
     A startTime window must be as wide as the longest call, since a span is sent when it ends; the endTime window
     needs only the ingest delay. Several types need ``any of``; a single one uses ``=``, which v1 knows too.
@@ -78,6 +82,8 @@ def observations_filter(
         {"type": "datetime", "column": "startTime", "operator": ">=", "value": iso(started)},
         {"type": "datetime", "column": "endTime", "operator": ">=", "value": iso(since)},
     ]
+    if until is not None:
+        conditions.append({"type": "datetime", "column": "endTime", "operator": "<", "value": iso(until)})
     if environments:
         conditions.append(
             {"type": "stringOptions", "column": "environment", "operator": "any of", "value": list(environments)}

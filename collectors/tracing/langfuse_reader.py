@@ -125,6 +125,19 @@ class Reader:
             self._seen.forget(self.windows.needed_since(server))
         return news
 
+    async def between(self, mode: Mode, start: float, end: float, deadline: float) -> News:
+        """Return the calls that ended from start to end, by the server's clock, however long ago.
+
+        Raises:
+            SourceError: what went wrong, in words.
+
+        """
+        news = News()
+        if not await self._query(mode, (start, start - SWEEP_S), news, deadline, until=end):
+            news.sampled.append("the calls of a busy time")
+        news.until = end
+        return news
+
     def delivered(self) -> None:
         """Say that the calls of the last `read` stand in a batch."""
         self._held = []
@@ -139,12 +152,19 @@ class Reader:
             news.sampled.append("late calls")
 
     async def _query(
-        self, mode: Mode, window: tuple[float, float], news: News, deadline: float, *, optional: bool = False
+        self,
+        mode: Mode,
+        window: tuple[float, float],
+        news: News,
+        deadline: float,
+        *,
+        optional: bool = False,
+        until: float | None = None,
     ) -> bool:
         """Read the pages of one window; return whether that was all of them."""
         cursor, page = "", 1
         for _ in range(MOST_PAGES):
-            wanted = observations_filter(*window, self._settings.environments, self._types)
+            wanted = observations_filter(*window, self._settings.environments, self._types, until)
             answer = await self._page(mode, wanted, cursor, page, optional, deadline)
             found = rows.read_page(answer.body, answer.content_type)
             del answer

@@ -1,7 +1,13 @@
 """A Prometheus server in memory: pages that were scraped at certain times, and the few forms of query asked of it."""
 
+import http.server
+import json
 import re
-from datetime import datetime
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from urllib.parse import parse_qsl
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -37,11 +43,9 @@ class FakePrometheus:
         """Take a page, or None for a target that did not answer; what it no longer has ends there."""
         own = (("instance", instance), ("job", job))
         fresh: dict[Labels, float] = {(("__name__", "up"), *own): float(body is not None)}
-        for family in text_string_to_metric_families((body or b"").decode()):
-            for sample in family.samples:
-                labels = {f"exported_{k}" if k in ("job", "instance") else k: v for k, v in sample.labels.items() if v}
-                key = tuple(sorted([("__name__", sample.name), *labels.items(), *own]))
-                fresh[tuple(key)] = sample.value
+        for name, told, value in _samples(body or b""):
+            labels = {f"exported_{k}" if k in ("job", "instance") else k: v for k, v in told.items() if v}
+            fresh[tuple(sorted([("__name__", name), *labels.items(), *own]))] = value
         fresh = {tuple(sorted(key)): value for key, value in fresh.items()}
         for key, samples in self._series.items():
             if key not in fresh and ("instance", instance) in key and samples[-1][1] is not None:
@@ -71,6 +75,11 @@ class FakePrometheus:
         start, end, step = float(params["start"]), float(params["end"]), float(step)
         steps = [start + n * step for n in range(int((end - start) / step + 1e-6) + 1)]
         assert len(steps) <= 11_000
+        if function.startswith("count"):
+            there = {
+                (dict(key)["job"], dict(key)["instance"]) for key, row in wanted for at in steps if _stood(row, at)
+            }
+            return [{"metric": {"job": job, "instance": one}, "values": [[end, "1"]]} for job, one in sorted(there)]
         found = []
         for key, samples in wanted:
             stood = [(at, _stood(samples, at)) for at in steps]
@@ -98,6 +107,45 @@ class FakePrometheus:
             and not self.hidden & {dict(key)["__name__"]}
         ]
         return (match["function"] or "").strip(" ("), wanted, int(match["range"][1:-2]) if match["range"] else 0
+
+
+@cache
+def _samples(body: bytes) -> list[tuple[str, dict[str, str], float]]:
+    families = text_string_to_metric_families(body.decode())
+    return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+
+@contextmanager
+def over_http(fake: FakePrometheus):
+    """Let a server in memory answer on a loopback port; yields its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path, _, query = self.path.partition("?")
+            params = dict(parse_qsl(query))
+            fake.connect(None, lambda _: None)
+            if path == "/api/v1/query_range":
+                start, end = (datetime.fromtimestamp(float(params[name]), UTC) for name in ("start", "end"))
+                rows = fake.custom_query_range(params["query"], start, end, params["step"], params)
+            else:
+                rows = fake.custom_query(params["query"], params)
+            body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _stood(samples, at):

@@ -212,6 +212,8 @@ class Playback:
             if condition["operator"] == ">=" and column in ("startTime", "endTime"):
                 since = moment(value) - self.shift_s
                 found = [one for one in found if (one.start if column == "startTime" else one.end) >= since]
+            elif condition["operator"] == "<" and column == "endTime":
+                found = [one for one in found if one.end < moment(value) - self.shift_s]
             elif condition["operator"] in ("any of", "="):
                 wanted = value if isinstance(value, list) else [value]
                 found = [one for one in found if one.row.get(column) in wanted]

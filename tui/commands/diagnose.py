@@ -19,7 +19,9 @@ from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
-from tui.commands.common import UNREACHABLE, fail
+from tui.commands.common import UNREACHABLE, Options, fail
+from tui.commands.live import configuration
+from tui.commands.window import Window
 from tui.times import moment
 
 MOST_SPAN_S = 3500.0
@@ -51,6 +53,12 @@ def run(path: Path, at: str | None, form: Form) -> int:
         print(f"aistack-top: {plain(problem, 400)}", file=sys.stderr)
     _write(told, form)
     return 1 if any(one.incident.open for one in told.incidents) else 0
+
+
+def run_window(options: Options, window: Window, at: str | None, form: Form) -> int:
+    """Write the verdicts on a window that nobody recorded, as `run` does on a session."""
+    with window.recorded(configuration(options)) as path:
+        return run(path, at, form)
 
 
 async def _report(session: Session, until: float) -> Report:

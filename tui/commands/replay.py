@@ -10,12 +10,20 @@ from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
+from tui.commands.window import Window
 from tui.times import moment
 
 
 def run(options: Options, path: Path, at: str | None, speed: float) -> int:
     """Play a session; without a terminal, print the snapshot of where it would begin. Returns the exit code."""
     return play(options, configuration(options), path, at, speed)
+
+
+def run_window(options: Options, window: Window, at: str | None, speed: float) -> int:
+    """Play a window that nobody recorded, as `run` plays a session."""
+    config = configuration(options)
+    with window.recorded(config) as path:
+        return play(options, config, path, at, speed)
 
 
 def play(options: Options, config: Config, path: Path, at: str | None, speed: float) -> int:

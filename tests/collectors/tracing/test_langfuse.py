@@ -76,6 +76,29 @@ async def test_the_numbers_are_those_of_the_servers_own_metrics(whole_run):
         assert sum(call.cost or 0 for call in calls) == pytest.approx(row["sum_totalCost"], abs=1e-9)
 
 
+async def test_calls_of_a_time_gone_by_are_those_that_ended_in_it(whole_run):
+    _, batches = whole_run
+    play = playback("v4", "2026-11-23T18:00:00Z")
+    start, end = moment("2026-11-23T15:50:00Z"), moment("2026-11-23T16:12:00Z")
+    told = await collector(play).between(start, end)
+    wanted = {call.id: call.latency for call in calls_of(batches) if start <= call.end < end}
+    found = calls_of(told)
+    assert len(wanted) > 100
+    assert {call.id: call.latency for call in found} == wanted
+    assert len(found) == len(wanted)
+    assert all(call.seen == call.end for call in found)
+    assert all(call.end <= batch.seen <= call.end + 5.0 for batch in told for call in batch.calls)
+    assert [batch.calls_until for batch in told] == [batch.seen for batch in told]
+    assert (told[-1].seen, {batch.health.status for batch in told}) == (end, {"ok"})
+
+
+async def test_calls_of_a_time_gone_by_that_cannot_be_had_are_said():
+    play = playback("v4", "2026-11-23T18:00:00Z")
+    (told,) = await collector(play, secret_key="sk-wrong").between(moment("2026-11-23T15:50:00Z"), play.clock.now())
+    assert told.health.status == "unauthorized"
+    assert told.calls == ()
+
+
 async def test_no_request_asks_for_prompts_or_is_without_a_time_bound(whole_run):
     play, _ = whole_run
     asked = [params for path, params in play.requests if path == OBSERVATIONS]

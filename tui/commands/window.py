@@ -1,0 +1,118 @@
+"""A window of a Prometheus server that nobody recorded, fetched into a recording that ends with the command."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from aistack_top.clock import VirtualClock, WallClock
+from aistack_top.diagnosis.feed import WatchingFeed
+from aistack_top.plain import plain
+from aistack_top.session.recorder import Recorder, RecordingFeed
+from collectors.base import SourceError
+from collectors.config import Config, ConfigError
+from tui.commands.common import UNREACHABLE, fail
+from tui.times import moment
+
+if TYPE_CHECKING:
+    from collectors.promserver.window import WindowFeed
+    from collectors.registry import Tools
+
+LONGEST_S = 86_400.0
+BACK_S = 30 * 86_400.0
+"""A time of day or a date may be this long ago."""
+
+WRITTEN_S = 60.0
+"""How long the disk may take for what is still to be written at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was asked for: a server, and two times as a person types them."""
+
+    url: str
+    begins: str
+    ends: str | None = None
+
+    @contextmanager
+    def recorded(self, config: Config) -> Iterator[Path]:
+        """Fetch it and yield the session that holds it, which is deleted afterwards; says what is wrong and leaves."""
+        start, end = self._times()
+        with tempfile.TemporaryDirectory(prefix="aistack-top-") as folder:
+            name = (urlsplit(self.url).netloc.rpartition("@")[2] or "prometheus").replace(":", "-")
+            path = Path(folder) / f"{plain(name, 80)}.aistack"
+            began = time.monotonic()
+            try:
+                readings = asyncio.run(self._fetch(config, start, end, path))
+            except ConfigError as error:
+                fail("\n".join(error.problems))
+            except SourceError as error:
+                fail(f"{plain(self.url)}: {error.reason}", UNREACHABLE)
+            took = time.monotonic() - began
+            print(f"{readings} readings of {(end - start) / 60:.0f} min fetched in {took:.1f} s", file=sys.stderr)
+            yield path
+
+    def _times(self) -> tuple[float, float]:
+        now = WallClock().now()
+        option = "--to"
+        try:
+            end = now if self.ends is None else moment(self.ends, now - BACK_S, now)
+            option = "--from"
+            start = moment(self.begins, now - BACK_S, now)
+        except ValueError as error:
+            fail(f"{option}: {error}")
+        if end - start < 1.0:
+            fail("--from: the window begins after it ends")
+        if end - start > LONGEST_S:
+            fail(f"--from: a window is at most {LONGEST_S / 3600:.0f} h long")
+        return start, end
+
+    async def _fetch(self, config: Config, start: float, end: float, path: Path) -> int:
+        """Record the window and return how many readings there are.
+
+        Raises:
+            ConfigError: a secret is not to be found, or the address is none.
+            SourceError: the server cannot be asked.
+
+        """
+        import httpx
+
+        from collectors.place import node_name, salt, state_folder
+        from collectors.registry import Tools
+
+        async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as http:
+            tools = Tools(WallClock(), http, salt(state_folder()), node_name(config))
+            feed = self._feed(config, tools, start, end)
+            if not await feed.look():
+                raise SourceError("ok", "in this window it scraped nothing that can be read here")
+            recorder = Recorder(path, node=tools.node, clock=VirtualClock(start))
+            recording, readings = RecordingFeed(WatchingFeed(feed), recorder), 0
+            try:
+                async for tick in recording.ticks():
+                    readings += sum(len(batch.readings) for batch in tick.batches)
+                await asyncio.to_thread(recorder.close, WRITTEN_S)
+            finally:
+                await recording.aclose()
+            return readings
+
+    def _feed(self, config: Config, tools: "Tools", start: float, end: float) -> "WindowFeed":
+        from collectors.assemble import prometheus_of, sources
+        from collectors.config import LangfuseSource
+        from collectors.promserver.client import Prometheus
+        from collectors.promserver.targets import access, names_for
+        from collectors.promserver.window import WindowFeed
+        from collectors.registry import source_of
+        from collectors.tracing.langfuse import build
+
+        asked = sources(config, [], os.environ, self.url)
+        calls = [build(one, tools) for one in asked if isinstance(one, LangfuseSource)]
+        server = prometheus_of(config, self.url)
+        source = source_of(server, deadline_s=server.timeout + 5.0)
+        return WindowFeed(source, Prometheus(access(server)), names_for(server, tools), start, end, calls)
