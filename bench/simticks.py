@@ -19,6 +19,7 @@ from aistack_top.simulator.engine import Engine
 from aistack_top.simulator.gateway import Gateway
 from aistack_top.simulator.gpu import Gpu, Reason
 from aistack_top.simulator.histogram import Histogram
+from aistack_top.simulator.host import Report
 from aistack_top.simulator.node import Node
 from aistack_top.simulator.request import Request
 from aistack_top.tick import Batch, Call, CallKind, Event, Fact, Health, Link, ReadingsBuilder, Tick
@@ -185,6 +186,7 @@ class NodeReader:
         self.held: set[tuple[str, str]] = set()
         self.coming: list[tuple[float, Call]] = []
         self.asked = 0.0
+        self.paces: dict[str, tuple[Report, float | None]] = {}
         node.gateway.__class__ = TellingGateway
         TellingGateway.tellers = {id(node.gateway): self}
 
@@ -210,6 +212,8 @@ class NodeReader:
                 batches.append(self.host(at))
             if second % 5 == 0:
                 batches += [self.rails(at), self.calls(at)]
+            if second % 15 == 0 and self.node.training:
+                batches.append(self.training(at))
             kept = [batch for batch in batches if not self.missing or self.chance.random() >= self.missing]
             yield Tick(at, at, tuple(kept))
 
@@ -276,6 +280,22 @@ class NodeReader:
         builder.add("host.cpu.pressure", about, max(1.0 - 1.0 / host.slowdown, 0.0))
         builder.add("host.memory.used", about, host.memory_used)
         return Batch(at, at, Health("host", "host", "compute", "ok"), builder.build())
+
+    def training(self, at: float) -> Batch:
+        """Return what the tracking server tells of training runs: the pace between the two newest reports."""
+        builder = ReadingsBuilder()
+        for job in self.node.training:
+            report = job.report
+            if report is None:
+                continue
+            before, pace = self.paces.get(job.name, (report, None))
+            if report.step > before.step:
+                pace = (report.at - before.at) / (report.step - before.step)
+            self.paces[job.name] = (report, pace)
+            about = Entity.of(job=job.name)
+            builder.add("training.step_time", about, pace)
+            builder.add("training.tokens.rate", about, report.tokens_per_s)
+        return Batch(at, at, Health("mlflow", "mlflow", "pipelines", "ok", interval_s=15.0), builder.build())
 
     def rails(self, at: float) -> Batch:
         """Return what the guardrails tell."""

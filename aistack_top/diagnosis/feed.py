@@ -1,5 +1,6 @@
 """A feed whose ticks carry what was found in them: incidents, and what was spent today. See `aistack_top.feed.Feed`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +22,16 @@ STEPS = 2
 
 
 class WatchingFeed:
-    """Puts the watch between the sources and whoever records or shows them."""
+    """Puts the watch between the sources and whoever records or shows them.
+
+    It looks on a thread: a look at an incident takes longer than a key may wait.
+    """
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._made: Watch | None = None
         self._fault = ""
+        self._dismissed: list[str] = []
 
     @property
     def _watch(self) -> "Watch":
@@ -43,13 +48,15 @@ class WatchingFeed:
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
         async for tick in self._feed.ticks():
-            yield self.watched(tick)
+            yield await asyncio.to_thread(self.watched, tick)
 
     def watched(self, tick: Tick) -> Tick:
         """Return a tick with what is found in it; for a past that does not come through the feed, too."""
         if self._fault:
             return tick
         try:
+            while self._dismissed:
+                self._watch.dismiss(self._dismissed.pop(0))
             found = (*_left_open(tick), *self._watch.take(tick))
         except Exception as error:  # a mistake in a verdict must not cost the numbers: it is said, and they go on
             self._fault = f"diagnosis stopped: {plain(f'{type(error).__name__}: {error}')}"
@@ -80,7 +87,7 @@ class WatchingFeed:
     def keep(self, mark: Mark) -> bool:
         """See `aistack_top.feed.Keeper`; a dismissed incident's symptoms must rise further to be told again."""
         if mark.kind == "dismissed":
-            self._watch.dismiss(mark.about)
+            self._dismissed.append(mark.about)  # between two ticks: the thread may be at work on one
         feed: object = self._feed
         return isinstance(feed, Keeper) and feed.keep(mark)
 

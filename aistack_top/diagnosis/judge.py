@@ -18,9 +18,34 @@ MOST_CANDIDATES = 10
 NOTHING = 0.2
 """Below this nothing recorded explains it."""
 
+SEEN = 0.35
+"""From here a cause is seen: how it hurts (queue, cache) is attached to it and does not stand beside it."""
+
+KEPT = 0.8
+"""A verdict gives way to one with at least this share of its score."""
+
 SHORT_BASELINE_S = 180.0
 LEAST_SHARE, MOST_SHARE = 0.2, 0.5
 """A cause in a part that grew by less than a fifth of the rise cannot be first; a mechanism explains from a half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """What counts in the ranking. Everything does; a benchmark asks what each factor is worth."""
+
+    weight: bool = True
+    evidence: bool = True
+    support: bool = True
+    order: bool = True
+    mechanism: bool = True
+    against: bool = True
+    kind: bool = True
+    shift: bool = True
+    novelty: bool = True
+    coherence: bool = True
+
+
+ALL = Factors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +60,17 @@ class Opinion:
     ruled_out: tuple[RuledOut, ...]
     blind_spots: tuple[str, ...]
     verdict: Verdict
+    passing: bool = False
+    effect: bool = False
+
+    def gives_way(self, other: "Opinion") -> bool:
+        """Whether a later opinion takes the place of this one: what is seen late is mostly effect, not cause."""
+        if self.cause is Cause.UNKNOWN:
+            return True
+        if other.effect and not self.effect:
+            return False
+        lasting = (self.passing and not other.passing) or (self.effect and not other.effect)
+        return other.score >= (SEEN if lasting else KEPT * self.score)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +85,7 @@ def judge(
     symptom_key: SeriesKey | None,
     baseline_s: float,
     calls: CallsEvidence | None = None,
+    factors: Factors = ALL,
 ) -> Opinion:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
     out = {symptom.signal, *(excursion.key[0] for excursion in scene.excursions)}
@@ -57,12 +94,14 @@ def judge(
     # with hardly a baseline, what stands at a limit says more than what seems to have risen
     short = baseline_s < SHORT_BASELINE_S
     ranked = sorted(
-        (_Ranked(_score(r, scene), r) for r in readings if r.established),
+        (_Ranked(_score(r, scene, factors), r) for r in readings if r.established and not r.is_blind(scene)),
         key=lambda one: (short and _is_relative(one.reading.rule), -one.score),
     )
+    if not short and any(one.score >= SEEN and not one.reading.rule.effect for one in ranked):
+        ranked.sort(key=lambda one: one.score < SEEN or one.reading.rule.effect)
     ranked = [one for one in ranked if symptom_key is not None or one.reading.rule.alone]
     blind = words.blind_spots(scene, baseline_s)
-    moved = candidates(scene, symptom_key, _best_of_each(ranked))
+    moved = candidates(scene, symptom_key, _best_of_each(ranked), factors)
     best = ranked[0] if ranked and ranked[0].score >= NOTHING else None
     ruled_out = _ruled_out(readings, best)
     if best is None:
@@ -71,7 +110,8 @@ def judge(
     rule = best.reading.rule
     strength, because = _strength(best, ranked, scene, baseline_s)
     verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
-    return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict)
+    kind = (rule.passing, rule.effect)
+    return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
 
 
 def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
@@ -86,19 +126,22 @@ def _is_relative(rule: Rule) -> bool:
     return any(test.rose is not None or test.fell is not None for test in rule.required)
 
 
-def _score(reading: Reading, scene: Scene) -> float:
+def _score(reading: Reading, scene: Scene, factors: Factors) -> float:
     rule = reading.rule
     evidence = sum(finding.score for finding in reading.required) / len(reading.required)
+    score = rule.weight if factors.weight else 1.0
+    if factors.evidence:
+        score *= 0.5 + 0.5 * evidence
     helped = sum(1 for finding in reading.supports if finding.holds)
-    support = 0.75 + 0.25 * helped / len(reading.supports) if reading.supports else 1.0
+    if factors.support and reading.supports:
+        score *= 0.75 + 0.25 * helped / len(reading.supports)
     leads = [finding.lead_s for finding in reading.required if finding.lead_s is not None]
-    order = 0.5 if leads and max(leads) < 0 else 1.0
-    mechanism = 1.0
-    if rule.acts_on and not rule.alone:
+    if factors.order and leads and max(leads) < 0:
+        score *= 0.5
+    if factors.mechanism and rule.acts_on and not rule.alone:
         share = reading.share
-        mechanism = 0.8 if share is None else 0.3 if share < LEAST_SHARE else min(1.0, 0.7 + 0.6 * share)
-    against = 0.4 if reading.contradicted else 1.0
-    return rule.weight * (0.5 + 0.5 * evidence) * support * order * mechanism * against
+        score *= 0.8 if share is None else 0.3 if share < LEAST_SHARE else min(1.0, 0.7 + 0.6 * share)
+    return score * (0.4 if factors.against and reading.contradicted else 1.0)
 
 
 def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: float) -> tuple[Strength, str]:
@@ -125,6 +168,8 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
     leads = [finding.lead_s for finding in reading.required if finding.lead_s is not None]
     if not leads and not rule.alone:
         limits.append(("likely", "the order is not known"))
+    if leads and max(leads) < 0:
+        limits.append(("likely", "it was seen only after the symptom"))
     rival = next((one for one in ranked if one.reading.rule.slug is not rule.slug), None)
     if rival is not None and rival.score > 0.9 * best.score and not rival.reading.contradicted:
         limits.append(("likely", f"{rival.reading.rule.slug.value.replace('_', ' ')} fits nearly as well"))
@@ -132,7 +177,9 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
     return max(limits, key=lambda limit: order.index(limit[0]))
 
 
-def candidates(scene: Scene, symptom: SeriesKey | None, ranked: list[_Ranked]) -> tuple[Candidate, ...]:
+def candidates(
+    scene: Scene, symptom: SeriesKey | None, ranked: list[_Ranked], factors: Factors = ALL
+) -> tuple[Candidate, ...]:
     """Return the causes that fit, best first, then what else moved: class x shift x novelty x coherence x lead."""
     found = [_evidence(one, scene) for one in ranked]
     told = {(one.signal, one.entity) for one in found}
@@ -140,14 +187,17 @@ def candidates(scene: Scene, symptom: SeriesKey | None, ranked: list[_Ranked]) -
     for key in scene.series():
         shift = scene.shift(key)
         if shift is not None and shift.usual is not None and shift.score > 0.1:
-            weight = CLASS_WEIGHT[signals()[key[0]].kind]
-            rough.append((weight * shift.score * (0.3 + 0.7 * shift.novelty), shift))
+            weight = CLASS_WEIGHT[signals()[key[0]].kind] if factors.kind else 1.0
+            moved_by = shift.score if factors.shift else 1.0
+            rough.append((weight * moved_by * (0.3 + 0.7 * shift.novelty if factors.novelty else 1.0), shift))
     rough.sort(key=lambda pair: pair[0], reverse=True)
     moved: list[Candidate] = []
     for score, shift in rough[: 3 * MOST_CANDIDATES]:
-        agreed = coherence(scene.state.timeline, shift.key, symptom, scene.onset, scene.until) if symptom else 1.0
+        agreed = 1.0
+        if symptom and factors.coherence:
+            agreed = coherence(scene.state.timeline, shift.key, symptom, scene.onset, scene.until)
         lead = scene.lead(shift)
-        order = 0.5 if lead is not None and lead < 0 else 1.0
+        order = 0.5 if factors.order and lead is not None and lead < 0 else 1.0
         total = score * (0.5 + 0.5 * agreed) * order
         signal, entity, _ = shift.key
         text = sentence(shift, scene, lead)
@@ -177,7 +227,7 @@ def moments(scene: Scene) -> tuple[Moment, ...]:
 
 def payers(scene: Scene) -> CallsEvidence | None:
     """Return the calls that paid for it against those before."""
-    return compare(scene.state, scene.onset, scene.until, scene.models)
+    return compare(scene.calls)
 
 
 def _ruled_out(readings: list[Reading], best: _Ranked | None) -> tuple[RuledOut, ...]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from aistack_top.derive import MODEL_KINDS
 from aistack_top.diagnosis.model import CallsEvidence, Contrast
@@ -17,7 +18,9 @@ BEFORE_S = 1800.0
 FEWEST = 8
 """Fewer calls on a side compare nothing."""
 
-MOST_CALLS = 2_000
+MOST_CALLS = 600
+"""Of more calls on a side every second, third ... is looked at: medians and shares hardly move by it."""
+
 NEW_SHARE, OLD_SHARE = 0.2, 0.05
 SLOWER = 1.5
 ROLLED_S = 180.0
@@ -40,9 +43,33 @@ _SIZES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def compare(state: State, onset: float, until: float, models: set[str]) -> CallsEvidence | None:
+class Sides(NamedTuple):
+    """The models' calls before and since an onset, and how many there were of each."""
+
+    before: list[Call]
+    during: list[Call]
+    known_before: int
+    known_during: int
+
+
+def sides(state: State, onset: float, until: float, models: set[str]) -> Sides:
+    """Return the calls of some models (of all where none is given) before and since an onset."""
+
+    def mine(calls: list[Call]) -> list[Call]:
+        return [c for c in calls if c.kind in MODEL_KINDS and (not models or c.model in models or not c.model)]
+
+    old = mine(state.calls.between(onset - BEFORE_S, onset))
+    new = [call for call in mine(state.calls.between(onset, until)) if call.start >= onset - 60.0]
+    return Sides(_thinned(old), _thinned(new), len(old), len(new))
+
+
+def _thinned(calls: list[Call]) -> list[Call]:
+    return calls[:: -(-len(calls) // MOST_CALLS) or 1]
+
+
+def compare(known: Sides) -> CallsEvidence | None:
     """Return what sets the calls since the onset apart from those before; None where too few are known."""
-    before, during = _windows(state, onset, until, models)
+    before, during = known.before, known.during
     if len(before) < FEWEST or len(during) < FEWEST:
         return None
     contrasts: list[Contrast] = []
@@ -64,13 +91,13 @@ def compare(state: State, onset: float, until: float, models: set[str]) -> Calls
         theirs = [[call for call in calls if getattr(call, trait) == slow] for calls in (old, new)]
         if slow is not None and min(map(len, theirs)) >= FEWEST:
             old, new = theirs  # what else sets those calls apart is asked among themselves
-    return CallsEvidence(len(before), len(during), tuple(findings), tuple(contrasts))
+    return CallsEvidence(known.known_before, known.known_during, tuple(findings), tuple(contrasts))
 
 
-def new_versions(state: State, onset: float, until: float, models: set[str]) -> list[Event]:
+def new_versions(known: Sides, onset: float) -> list[Event]:
     """Return an event for each version of a model or prompt that came into use shortly before or with the onset."""
-    before, during = _windows(state, onset, until, models)
-    before = [call for call in before if call.end <= onset - ROLLED_S] or before
+    during = known.during
+    before = [call for call in known.before if call.end <= onset - ROLLED_S] or known.before
     found: list[Event] = []
     if len(before) < FEWEST or len(during) < FEWEST:
         return found
@@ -84,15 +111,6 @@ def new_versions(state: State, onset: float, until: float, models: set[str]) -> 
             text = f"{_WORDS[trait]} {plain(was, 40)} -> {plain(value, 40)} in {share:.0%} of the calls"
             found.append(Event(first, first, "pipelines", f"calls.{trait}", "info", Entity.of(), text))
     return found
-
-
-def _windows(state: State, onset: float, until: float, models: set[str]) -> tuple[list[Call], list[Call]]:
-    def mine(call: Call) -> bool:
-        return call.kind in MODEL_KINDS and (not models or call.model in models or not call.model)
-
-    old = [call for call in state.calls.between(onset - BEFORE_S, onset) if mine(call)]
-    new = [call for call in state.calls.between(onset, until) if mine(call) and call.start >= onset - 60.0]
-    return old[-MOST_CALLS:], new[:MOST_CALLS]
 
 
 def _compare_trait(
@@ -119,15 +137,17 @@ def _compare_trait(
     if len(slow) != 1 or judged < 2:
         return None
     place = sum(finding.startswith("only ") for finding in findings)
-    findings.insert(place, f"only {word} {plain(slow[0], 60)} is slow" + _why_slow(trait, slow[0], during))
+    findings.insert(place, f"only {word} {plain(slow[0], 60)} is slow" + _why_slow(trait, slow[0], before, during))
     return slow[0]
 
 
-def _why_slow(trait: str, value: str, during: Sequence[Call]) -> str:
+def _why_slow(trait: str, value: str, before: Sequence[Call], during: Sequence[Call]) -> str:
     theirs = [call for call in during if getattr(call, trait) == value]
-    others = [call for call in during if getattr(call, trait) != value]
+    # what was there before is set against itself, what is new against the others
+    own = [call for call in before if getattr(call, trait) == value]
+    usual = own if len(own) >= FEWEST else [call for call in during if getattr(call, trait) != value]
     for name, word in (("input_tokens", "prompts"), ("output_tokens", "answers")):
-        a, b = _middle(theirs, name), _middle(others, name)
+        a, b = _middle(theirs, name), _middle(usual, name)
         if a is not None and b and a >= 1.5 * b:
             return f"; its {word} are {a / b:.1f}x longer"
     return ""

@@ -83,6 +83,14 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pattern of signals: it explains these symptoms and no others."""
 
     strongest: Literal["shown", "likely", "possible"] = "shown"
+    passing: bool = False
+    """It explains while it is so: what is found when it is over gives the lasting cause."""
+
+    seen: tuple[str, ...] = ()
+    """Signals that must be read before it may be said: what nobody reads could be the cause."""
+
+    effect: bool = False
+    """It is how things hurt, not why: it stands first only where no cause is seen."""
 
 
 class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -161,6 +169,13 @@ class Reading:
     def unseen(self) -> bool:
         """Whether a required test cannot be told, and none fails."""
         return not self.established and self.refuted is None
+
+    def is_blind(self, scene: Scene) -> bool:
+        """Whether a signal is unread that could be the cause, and no input is seen to have risen instead."""
+        table = signals()
+        if any(one.holds and one.key is not None and table[one.key[0]].kind == "input" for one in self.supports):
+            return False
+        return not all(scene.reads(name) for name in self.rule.seen)
 
     @property
     def contradicted(self) -> bool:

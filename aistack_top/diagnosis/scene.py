@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from aistack_top.diagnosis.excursion import Excursion
-from aistack_top.diagnosis.payers import new_versions
+from aistack_top.diagnosis.payers import Sides, new_versions, sides
 from aistack_top.diagnosis.shift import BEFORE_S, SINCE_S, Shift, measure, present
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.links import engines_serving, gpus_of
@@ -140,6 +140,10 @@ class Scene:
             self._shifts[key] = found
         return self._shifts[key]
 
+    def reads(self, signal: str) -> bool:
+        """Return whether anything told a signal since the onset."""
+        return any(self.shift((signal, entity, "value")) is not None for entity in self._having(signal))
+
     def series(self) -> Iterable[SeriesKey]:
         """Return the series that could be a cause here."""
         engines, gpus = set(self.engines), set(self.gpus)
@@ -196,10 +200,15 @@ class Scene:
         return WIDE_LEAD_S + extra
 
     @cached_property
+    def calls(self) -> Sides:
+        """The calls of these engines' models, before and since."""
+        return sides(self.state, self.onset, self.until, self.models)
+
+    @cached_property
     def events(self) -> list[Event]:
         """What happened and was known, and versions that came into use, newest first."""
         known = [event for event in self.state.events if event.at <= self.until and event.seen <= self.until + 1.0]
-        known += new_versions(self.state, self.onset, self.until, self.models)
+        known += new_versions(self.calls, self.onset)
         return sorted(known, key=lambda event: event.at, reverse=True)
 
     @cached_property

@@ -13,7 +13,7 @@ from aistack_top.plain import plain
 from aistack_top.state import State
 from aistack_top.tick import Event, SeriesKey
 
-REVIEWS_S = (0.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0)
+REVIEWS_S = (0.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0)
 """Seconds after the detection at which it is judged anew: evidence that is recorded late comes in meanwhile."""
 
 ALARM_S = 300.0
@@ -21,9 +21,6 @@ ALARM_S = 300.0
 
 SETTLED_S = 15.0
 """An event's own signal may come a scrape after it."""
-
-KEPT = 0.8
-"""A verdict gives way to one with at least this share of its score: what is seen late is mostly effect, not cause."""
 
 GREW = 1.25
 _PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.ttft", "calls.latency")
@@ -154,7 +151,7 @@ class Trouble:
         baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
         self._calls = payers(scene)
         opinion = judge(scene, self.symptom(state), key, baseline, self._calls)
-        if self.opinion is None or opinion.score >= KEPT * self.opinion.score:
+        if self.opinion is None or self.opinion.gives_way(opinion):
             self.opinion = opinion
         else:
             self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))

@@ -72,6 +72,11 @@ class Watch:
             steps += 1
         return tuple(found)
 
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """The incidents of the last three hours, oldest first."""
+        return tuple(self._troubles)
+
     def dismiss(self, name: str) -> bool:
         """Learn that a person called an incident none: its symptoms must rise further than this to be told again."""
         for trouble in self._troubles:

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis.document import decode, encode
 from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.diagnosis.model import Contrast
-from aistack_top.diagnosis.payers import compare
+from aistack_top.diagnosis.judge import Opinion
+from aistack_top.diagnosis.model import Contrast, Verdict
+from aistack_top.diagnosis.payers import compare, sides
 from aistack_top.diagnosis.rules import rules, symptoms
 from aistack_top.diagnosis.watch import Watch
 from aistack_top.entity import Entity
@@ -231,11 +233,11 @@ def test_the_calls_that_paid_are_set_against_those_before():
     new = [call(100 + n, "1.9.0", 9.0, 6000, 0) if n % 2 else call(100 + n, "1.8.0", 2.0, 1000, 500) for n in range(60)]
     state = State()
     state.calls.take([*old, *new])
-    found = compare(state, START + 499, START + 900, {"m"})
+    found = compare(sides(state, START + 499, START + 900, {"m"}))
     assert (found.before, found.during) == (100, 60)
     assert found.findings[0] == "only version 1.9.0 is slow; its prompts are 6.0x longer"
     assert Contrast("version", "1.9.0", 0.0, 0.5, "1") in found.contrasts
-    assert compare(state, START + 499, START + 510, {"m"}) is None
+    assert compare(sides(state, START + 499, START + 510, {"m"})) is None
 
 
 def test_an_engine_that_answers_nothing_any_more_is_trouble_unless_a_replica_serves():
@@ -254,3 +256,54 @@ def test_soon_after_the_start_only_what_lasts_far_beyond_all_seen_is_trouble():
     assert found.strength in ("possible", "unknown")
     assert found.verdict.blind[0].startswith("no baseline (")
     assert watch(Plant(bent(60, serving__ttft=3.0)), 200) == {}
+
+
+FULL = {"serving__kv_cache__usage": 2.48, "serving__requests__waiting": 30.0, **SLOW}
+
+
+def test_a_full_cache_is_a_cause_only_where_what_could_fill_it_is_read():
+    seen = only(watch(Plant(bent(1000, **FULL))))
+    assert (seen.cause, seen.strength) == (Cause.KV_PRESSURE, "likely")
+    unread = only(watch(Plant(bent(1000, **FULL), nvml=False)))
+    assert unread.cause is Cause.UNKNOWN
+    longer = bent(1000, serving__prompt_tokens__per_request=3.0, **FULL)
+    assert only(watch(Plant(longer, nvml=False))).cause is Cause.LONG_PROMPTS
+
+
+def opinion(score, cause=Cause.CAPACITY_CHANGED, passing=False, effect=False):
+    verdict = Verdict("what", "why")
+    return Opinion("likely", score, "serving", cause, (), (), (), verdict, passing, effect)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gives_way"),
+    [
+        (opinion(0.6), opinion(0.5), True),
+        (opinion(0.6), opinion(0.4), False),
+        (opinion(0.6), opinion(0.9, effect=True), False),
+        (opinion(0.6, passing=True), opinion(0.4), True),
+        (opinion(0.6, passing=True), opinion(0.3), False),
+        (opinion(0.6, effect=True), opinion(0.4), True),
+        (opinion(0.0, Cause.UNKNOWN), opinion(0.1), True),
+    ],
+)
+def test_what_passes_and_what_is_an_effect_gives_way_to_a_cause_and_not_the_other_way(old, new, gives_way):
+    assert old.gives_way(new) is gives_way
+
+
+async def test_it_looks_on_a_thread_and_hears_of_a_dismissal_between_two_ticks(monkeypatch):
+    calls = []
+
+    def take(self, tick):
+        calls.append(("take", threading.current_thread() is threading.main_thread()))
+        return ()
+
+    monkeypatch.setattr(Watch, "take", take)
+    monkeypatch.setattr(Watch, "dismiss", lambda self, name: calls.append(("dismiss", name)))
+    feed = WatchingFeed(FakeFeed(list(Plant().ticks(10))))
+    ticks = feed.ticks()
+    await anext(ticks)
+    feed.keep(Mark(START, START, "load test", kind="dismissed", about="i-1"))
+    assert calls == [("take", False)]
+    await anext(ticks)
+    assert calls[1:] == [("dismiss", "i-1"), ("take", False)]
