@@ -12,6 +12,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.dom import DOMNode
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from aistack_top.feed import Feed
@@ -115,6 +116,13 @@ class ConsoleApp(App[None]):
             self._pumping.cancel()
             await asyncio.gather(self._pumping, return_exceptions=True)
         await self.console_model.pump.close()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """See `textual.app.App.get_line_filters`; under NO_COLOR colours are left out, not made grey.
+
+        Textual 8.2 decides before the theme is known, and would paint the terminal's own colours black on black.
+        """
+        return [NoColor() if isinstance(one, Monochrome) else one for one in super().get_line_filters()]
 
     def tell(self, sentence: str) -> None:
         """Show a sentence that a person must know."""

@@ -10,6 +10,7 @@ from aistack_top.signals import LAYERS
 from aistack_top.tick import Batch, Health, ReadingsBuilder, Tick
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds
+from tests.fakes.trouble import troubled
 from tests.tui.painted import SIZES, lines, press, settle, shown, text
 from tui.widgets.panel import LayerPanel
 
@@ -179,7 +180,20 @@ async def test_the_linux_console_gets_ascii_and_no_colour_does_not_crash(monkeyp
         assert "LIVE" in await press(app, pilot, "space", "space")
 
 
-@pytest.mark.parametrize("name", ["compact", "wall"])
+@pytest.mark.parametrize("theme", ["terminal", "night", "textual-light"])
+async def test_without_colours_there_are_none_at_all_and_signs_stay(monkeypatch, theme):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with shown(FakeFeed(troubled(World())), size=(120, 40)) as (app, pilot):
+        app.theme = theme
+        await settle(app, pilot)
+        styles = [part.style for strip in app.screen._compositor.render_strips() for part in strip if part.style]
+        colours = [colour for style in styles for colour in (style.color, style.bgcolor) if colour is not None]
+        assert {colour.name for colour in colours} <= {"default"}
+        assert any(style.reverse or style.bold for style in styles)
+        assert "! TTFT" in text(app)
+
+
+@pytest.mark.parametrize("name", ["compact", "incident", "wall"])
 @pytest.mark.parametrize("size", [(40, 24), (120, 40)])
 async def test_every_bundled_layout_shows_every_layer(name, size):
     async with shown(FakeFeed(seconds(6, World(gpus=2, engines=2))), size, load(name)) as (app, _):
