@@ -102,7 +102,8 @@ class Frame:
     def events(self, start: float, end: float | None = None) -> list[Event]:
         """Return what happened from a time to this moment (or to ``end``), oldest first, and known by then."""
         until = self.at if end is None else end
-        return [e for e in self.log if start <= e.at <= until and e.seen <= self.at + 1.0]
+        known = (e for e in self.log if start <= e.at <= until and e.seen <= self.at + 1.0)
+        return sorted(known, key=lambda event: event.at)
 
     def calls(self, start: float, end: float | None = None) -> Sequence[Call]:
         """Return the calls that ended after a time and not after this moment (or ``end``)."""

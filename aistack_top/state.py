@@ -103,6 +103,7 @@ class State:
         self._derived = CallSignals(self.calls, again, self._tenants)
         self._spend = self._begin_spend()
         self._owners: dict[tuple[str, Entity], _Owner] = {}
+        self._told: dict[tuple[float, str, Entity, str], None] = {}
 
     def take(self, tick: Tick) -> None:
         """Take what was learned at one moment."""
@@ -181,9 +182,19 @@ class State:
             self.events.append(
                 Event(batch.at, batch.seen, health.layer, "source", "warning", about, text, health.source)
             )
-        self.events.extend(batch.events)
+        self.events.extend(event for event in batch.events if self._is_news(event))
         self.events.extend(self.facts.learn(batch.facts, batch.at, batch.seen, health.layer, health.source))
         self.facts.join(batch.links)
+
+    def _is_news(self, event: Event) -> bool:
+        """Whether an event is not known yet: a source tells of its past again when it is asked by a new console."""
+        key = (round(event.at, 3), event.kind, event.entity, event.text)
+        if key in self._told:
+            return False
+        self._told[key] = None
+        if len(self._told) > MOST_EVENTS:
+            del self._told[next(iter(self._told))]
+        return True
 
     def _primary(self, batch: Batch) -> Readings:
         """Drop the readings that a source of higher standing tells as well."""
@@ -214,6 +225,7 @@ class State:
         self._derived.clear()
         self._spend = self._begin_spend()
         self._owners.clear()
+        self._told.clear()
         self.now = 0.0
 
     def _begin_spend(self) -> SpendSignals | None:

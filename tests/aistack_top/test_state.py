@@ -173,6 +173,19 @@ def test_more_series_than_are_kept_is_said_once():
     assert event.text == "nvml tells more series than the 1 that are kept; new ones are not shown"
 
 
+def test_an_event_that_is_told_again_is_none_and_all_stand_in_the_order_of_their_times():
+    state = State()
+
+    def told(at, text, seen):
+        return Event(at, seen, "pipelines", "run", "info", GPU, text, "mlflow")
+
+    past = [told(START - 60, "began", START), told(START - 30, "ended", START)]
+    state.take(tick(START, batch(START, events=(told(START - 1, "b", START), *past))))
+    again = [told(one.at, one.text, START + 9) for one in past]
+    state.take(tick(START + 9, batch(START + 9, events=(*again, told(START + 8, "c", START + 9)))))
+    assert [event.text for event in state.frame().events(START - 100)] == ["began", "ended", "b", "c"]
+
+
 def build_frame():
     state = State()
     rows = [
