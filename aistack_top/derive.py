@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
-from aistack_top.rails import Rails, count
+from aistack_top.rails import END, Rails, count, since
 from aistack_top.tenants import Roster, shown_as
 from aistack_top.tick import Batch, Call, Quantiles, Readings, ReadingsBuilder
 
@@ -133,8 +133,10 @@ class CallSignals:
             self._tenants.clear()
 
     def _at(self, moment: float, first: float) -> Readings:
-        known = self._book.between(moment - WIDEST_S, moment)
-        calls = [c for c in known if c.kind in MODEL_KINDS]
+        kinds: dict[str, list[Call]] = defaultdict(list)
+        for call in self._book.between(moment - WIDEST_S, moment):
+            kinds[call.kind].append(call)
+        calls = _in_order(kinds["generation"], kinds["embedding"])
         models: dict[str, list[Call]] = defaultdict(list)
         for call in calls:
             models[call.model].append(call)
@@ -145,9 +147,10 @@ class CallSignals:
             _describe_more(builder, entity, members, moment)
         for tenant, members in self._by_tenant(calls, moment).items():
             _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
-        for signal, spans in _around(known).items():
-            builder.add(signal, SERVICE, _spread(spans, moment, "latency"))
-        for rail, checks in self._rails.at(moment, known).items():
+        requests = [call for call in _in_order(kinds["tool"], kinds["other"]) if call.root]
+        builder.add("calls.retrieval.latency", SERVICE, _spread(kinds["retrieval"], moment, "latency"))
+        builder.add("calls.request.latency", SERVICE, _spread(requests, moment, "latency"))
+        for rail, checks in self._rails.at(moment, kinds["guardrail"]).items():
             count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
             builder.add("guardrail.latency", rail, _spread(checks, moment, "latency"))
         return builder.build()
@@ -161,20 +164,14 @@ class CallSignals:
         return found
 
 
-def _around(calls: Iterable[Call]) -> dict[str, list[Call]]:
-    """Return what stands around the models: look-ups and whole requests."""
-    found: dict[str, list[Call]] = {"calls.retrieval.latency": [], "calls.request.latency": []}
-    for call in calls:
-        if call.kind == "retrieval":
-            found["calls.retrieval.latency"].append(call)
-        elif call.root and call.kind not in MODEL_KINDS and call.kind != "guardrail":
-            found["calls.request.latency"].append(call)
-    return found
+def _in_order(one: list[Call], other: list[Call]) -> list[Call]:
+    """Return two lists of calls as one in the order of their ends, in which each of them is."""
+    return sorted([*one, *other], key=END) if one and other else one or other
 
 
 def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:
     """Tell what is told of everybody; of tenants no more than this, since there can be many."""
-    recent = [call for call in calls if call.end > moment - WINDOW_S]
+    recent = since(calls, moment - WINDOW_S)
     if window_s > 0:
         builder.add("calls.rate", entity, len(recent) / window_s)
         tokens_in = [call.input_tokens for call in recent if call.input_tokens is not None]
@@ -196,7 +193,7 @@ def _describe_more(builder: ReadingsBuilder, entity: Entity, calls: list[Call], 
     builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, "input_tokens"))
     builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, "output_tokens"))
     if entity is SERVICE:
-        delays = [call.seen - call.end for call in calls if call.end > moment - WINDOW_S]
+        delays = [call.seen - call.end for call in since(calls, moment - WINDOW_S)]
         builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
 
 

@@ -10,8 +10,10 @@ A block is an ordinary answer of the service, so a status never tells. Where a s
 are passed over: they may be a sample, and nothing is counted twice.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from aistack_top.entity import Entity
 from aistack_top.quantiles import WINDOW_S
@@ -24,6 +26,8 @@ PROXY, PROXY_SPAN = "litellm", "guardrail"
 
 TOLD_S = 120.0
 """Counters are believed for this long after they were last read."""
+
+END = attrgetter("end")
 
 SILENT_S = 3600.0
 """A rail without a call for this long is not told of any more; before, it is told to have had none."""
@@ -57,15 +61,22 @@ class Rails:
                 self._known[who] = (min(first, call.end), max(last, call.end))
 
     def at(self, moment: float, calls: Iterable[Call]) -> dict[Entity, list[Call]]:
-        """Return the checks of each rail that is told of at a moment, also of one that had none."""
+        """Return the checks of each rail that is told of at a moment, also of one that had none.
+
+        ``calls`` are guardrail spans in the order of their ends, and so are those of each rail.
+        """
         found: dict[Entity, list[Call]] = {
             who: []
             for who, (first, last) in self._known.items()
             if first <= moment < last + SILENT_S and not self._is_counted(who, moment)
         }
+        spans: dict[tuple[str, str], list[Call]] = defaultdict(list)
         for call in calls if found else ():
-            if call.kind == "guardrail" and (who := self._of(call)) in found:
-                found[who].append(call)
+            spans[call.name, call.model].append(call)
+        for alike in spans.values():  # a rail has hundreds of calls: who it is, is asked once
+            who = self._of(alike[0])
+            if who in found:
+                found[who] = sorted([*found[who], *alike], key=END) if found[who] else alike
         return found
 
     def clear(self) -> None:
@@ -83,6 +94,11 @@ class Rails:
         return first <= moment < last + TOLD_S
 
 
+def since(calls: Sequence[Call], moment: float) -> Sequence[Call]:
+    """Return the calls that ended after a moment, of some in the order of their ends."""
+    return calls[bisect_right(calls, moment, key=END) :]
+
+
 def count(builder: ReadingsBuilder, rail: Entity, calls: list[Call], moment: float, window_s: float) -> None:
     """Add how much a rail checked, stopped and failed to check in the seconds before a moment.
 
@@ -90,7 +106,7 @@ def count(builder: ReadingsBuilder, rail: Entity, calls: list[Call], moment: flo
     """
     if window_s <= 0:
         return
-    recent = [call for call in calls if call.end > moment - WINDOW_S]
+    recent = since(calls, moment - WINDOW_S)
     builder.add("guardrail.requests", rail, len(recent) / window_s)
     if rail.get("rail") == PROXY_SPAN and all(call.level == USUAL for call in calls):
         return
