@@ -1,48 +1,71 @@
-"""Makes the pictures of the documentation from the story of the demonstration: ``make pictures``."""
+"""Makes the pictures of the documentation from a drill of the simulator: ``make pictures``. Takes some minutes.
+
+The drill is recorded as ``aistack-top record --demo`` does, so that every picture shows the same moment again.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from math import inf
+import subprocess
+import sys
+import tempfile
+from contextlib import aclosing
 from pathlib import Path
 
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.tick import Tick
-from collectors.rehearsal import TITLE, RehearsalFeed, story
+from aistack_top.clock import WallClock
+from aistack_top.session.blocks import recorded_incidents
+from aistack_top.session.reader import Session
+from aistack_top.session.replay import SessionFeed
 from layouts.load import load
 from tui.app import ConsoleApp
 
-ROOT = Path(__file__).parents[1]
-SHOWN_S = 100.0
-"""From the first live moment to the picture: the incident has been told."""
+FOLDER = Path(__file__).parents[1] / "docs/pictures"
+DRILL = "thermal_throttle"
+SEEN_S = 75.0
+"""How long after the incident was noticed the pictures are taken."""
+
+PICTURES: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
+    (80, 24): {"overview-80x24": ()},
+    (120, 40): {
+        "overview": (),
+        "incident": ("i",),
+        "compute": ("1",),
+        "serving": ("2",),
+        "calls": ("T",),
+        "call": ("T", "j", "enter"),
+        "help": ("2", "question_mark"),
+    },
+}
+"""For each size the keys that lead from the overview to what is drawn."""
 
 
-class Until(WatchingFeed):
-    """A rehearsal, watched, that ends at a moment of its own time."""
+async def draw(session: Session, at: float, size: tuple[int, int], wanted: dict[str, tuple[str, ...]]) -> None:
+    """Draw screens of one size at a moment of a session."""
+    feed = SessionFeed(session, WallClock(), at=at, speed=0.0, hold=True)
+    app = ConsoleApp(feed, load("overview"), node=session.node)
+    async with aclosing(feed), app.run_test(size=size) as pilot:
+        while app.console_model.state.now <= 0:
+            await pilot.pause(0.2)
+        for name, keys in wanted.items():
+            for key in (*("escape",) * (len(app.screen_stack) - 1), *keys):
+                app.simulate_key(key)
+                await pilot.pause(0.5)
+            await pilot.pause(1.0)
+            drawn = app.export_screenshot(title="aistack-top")
+            (FOLDER / f"{name}.svg").write_text(drawn, encoding="utf-8")
+            print(f"{name}.svg, {len(drawn) // 1000} kB")
 
-    def __init__(self, feed: RehearsalFeed, seconds: float) -> None:
-        super().__init__(feed)
-        self._end = feed.live_from + seconds
 
-    async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.feed.Feed.ticks`."""
-        async for tick in super().ticks():
-            yield tick
-            if tick.at >= self._end:
-                return
-
-
-async def picture(columns: int, rows: int) -> str:
-    """Return the overview with the incident told."""
-    app = ConsoleApp(Until(story(speed=inf), SHOWN_S), load("overview"), node=f"{TITLE} (demo)")
-    async with app.run_test(size=(columns, rows)) as pilot:
-        while app.console_model.state.now < app.console_model.deck.bounds.start + SHOWN_S:
-            await pilot.pause(0.1)
-        await pilot.pause(0.5)
-        drawn = app.export_screenshot()
-        await pilot.press("q")
-    return drawn
+async def main(recorded: Path) -> None:
+    """Draw all pictures from a recorded drill."""
+    session = Session.open(recorded)
+    incident = recorded_incidents(session)[0]
+    for size, wanted in PICTURES.items():
+        await draw(session, incident.detected + SEEN_S, size, wanted)
 
 
 if __name__ == "__main__":
-    drawn = asyncio.run(picture(120, 40))
-    (ROOT / "docs/pictures/overview.svg").write_text(drawn, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / f"{DRILL}.aistack"
+        if not made.exists():
+            command = [str(Path(sys.executable).parent / "aistack-top"), "record", "--demo", DRILL, "-o", str(made)]
+            subprocess.run(command, check=True)
+        asyncio.run(main(made))
