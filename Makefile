@@ -15,7 +15,7 @@ demo: $(VENV)/.installed ## run the console on the embedded example; without a t
 	$(BIN)/aistack-top demo
 
 test: $(VENV)/.developed ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.developed format lint types imports ## format, lint, strict types, import contracts
 

@@ -26,11 +26,17 @@ async def shown(
     feed: FakeFeed | None = None,
     size: tuple[int, int] = (80, 24),
     layout: Layout | None = None,
+    until: float = 0.0,
     **options,
 ) -> AsyncIterator[tuple[ConsoleApp, Pilot[None]]]:
-    """A console that has taken all the ticks its feed has to give, and painted them."""
+    """A console that has taken all the ticks its feed has to give, and painted them.
+
+    A feed that works on a thread says ``until`` when they come: nobody knows how long its next one takes.
+    """
     app = ConsoleApp(feed or FakeFeed(seconds(12, World())), layout or load("overview"), **options)
     async with app.run_test(size=size) as pilot:
+        while app.console_model.state.now < until:
+            await turns(pilot)
         await settle(app, pilot)
         yield app, pilot
 

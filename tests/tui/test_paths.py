@@ -80,8 +80,8 @@ PATHS = {
 async def test_a_cause_is_at_most_five_keys_away(trouble):
     keys, cause, evidence = PATHS[trouble]
     assert len(keys) <= 5
-    feed = WatchingFeed(FakeFeed(PLANTS[trouble].ticks(LASTS, BEGINS - 400)))
-    async with shown(feed) as (app, pilot):
+    ticks = list(PLANTS[trouble].ticks(LASTS, BEGINS - 400))
+    async with shown(WatchingFeed(FakeFeed(ticks)), until=ticks[-1].at) as (app, pilot):
         first = text(app)
         assert re.search(r"^! ", first, re.MULTILINE), first
         incident = await press(app, pilot, keys[0])
