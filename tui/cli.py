@@ -93,7 +93,7 @@ def main(
 @click.option("--json", "as_json", is_flag=True, help="With --list: print aistack-top/demo-list/1 as JSON.")
 @click.option("--seed", type=int, help="Another run of chance; default: the scenario's own.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0.1, max=60), default=1.0, show_default=True, help="Times real time."
+    "--speed", type=click.FloatRange(min=0.1, max=10), default=1.0, show_default=True, help="Times real time."
 )
 @click.option(
     "--serve",
