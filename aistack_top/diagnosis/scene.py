@@ -218,7 +218,9 @@ class Scene:
         for name, signal, about in _PARTS:
             if name in found and about == "engine":
                 continue
-            for subject in self.subjects(about) if about != "service" else self._having(signal):
+            # a proxy's rail is told with its source beside the rail's name
+            owners = self.subjects(about)
+            for subject in (one for one in self._having(signal) if any(owner.covers(one) for owner in owners)):
                 shift = self.shift((signal, subject, "mean"))
                 if shift is None or shift.usual is None:
                     continue

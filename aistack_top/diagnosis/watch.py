@@ -34,6 +34,9 @@ JOIN_S = 300.0
 TOGETHER_S = 120.0
 """Symptoms of different models that begin within this time have one cause until shown otherwise."""
 
+WARMING_S = 90.0
+"""The first requests of an engine that has just started pay for cold caches: its latency is not judged so long."""
+
 AROUND = ("guardrail.", "calls.retrieval.")
 
 
@@ -97,6 +100,7 @@ class Watch:
         self._next = None
         self._events_until = 0.0
         self._errors: dict[Entity, float] = {}
+        self._started: dict[str, float] = {}
 
     def _step(self, at: float, seen: float) -> list[Incident]:
         self._find_symptoms()
@@ -132,8 +136,12 @@ class Watch:
         if newest < first:
             return
         self._slots[key] = newest
+        started = self._started.get(key[1].get("engine") or "") if key[0] in ("serving.ttft", "serving.itl") else None
+        warm = 0.0 if started is None else started + WARMING_S
         for offset, value in enumerate(timeline.window(key, first * STEP_S, (newest + 1) * STEP_S)):
             moment = (first + offset) * STEP_S
+            if moment < warm:
+                continue
             excursion = watch.step(moment, value)
             if excursion is not None:
                 excursion.detected = max(excursion.detected, at) if excursion.end is None else excursion.detected
@@ -180,6 +188,7 @@ class Watch:
         """Return what happened since the last step that is trouble in itself."""
         fresh = [e for e in self.state.events if self._events_until < e.seen <= at + STEP_S and e.at > at - 300.0]
         self._events_until = at + STEP_S
+        self._started |= {event.entity.get("engine") or "": event.at for event in fresh if event.kind == "restart"}
         found = [e for e in fresh if _is_alarm(e)] + self._gone.step(self.state, at)
         for entity in self.state.timeline.entities("gpu.ecc.uncorrected"):
             sample = self.state.timeline.sample(("gpu.ecc.uncorrected", entity, "value"), at, 30.0)

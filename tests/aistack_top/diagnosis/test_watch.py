@@ -307,3 +307,11 @@ async def test_it_looks_on_a_thread_and_hears_of_a_dismissal_between_two_ticks(m
     assert calls == [("take", False)]
     await anext(ticks)
     assert calls[1:] == [("dismiss", "i-1"), ("take", False)]
+
+
+def test_the_first_requests_after_an_engines_start_are_no_trouble_what_lasts_is():
+    started = event(1000, "restart", engine(0), "chat-0 restarted")
+    assert watch(Plant(bent(1000, 1070, **SLOW), events=started)) == {}
+    lasting = only(watch(Plant(bent(1000, **SLOW), events=started)))
+    assert lasting.detected - START <= 1150
+    assert only(watch(Plant(bent(1000, 1070, **SLOW)))).detected - START <= 1070
