@@ -1,12 +1,19 @@
 """The ways from one screen to another. Screens are imported when their door is opened, not before the first paint."""
 
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tui.targets import CallsTarget, CallTarget, EntityTarget, IncidentTarget, MomentTarget, NumberTarget, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.strip import Strip
+
     from aistack_top.diagnosis.model import Incident
     from tui.screens.base import ConsoleScreen
+    from tui.view import View
 
 
 def layer(screen: "ConsoleScreen", name: str) -> None:
@@ -49,9 +56,6 @@ def newest_incident(screen: "ConsoleScreen") -> None:
 
 def keep_evidence(screen: "ConsoleScreen") -> None:
     """Write what is seen into a folder, while the screen goes on."""
-    from tui import evidence
-    from tui.screens.travel import TravelScreen
-
     if screen.console.keeping:
         screen.say("the evidence is being written already")
         return
@@ -59,25 +63,28 @@ def keep_evidence(screen: "ConsoleScreen") -> None:
     with screen.discreet():
         # the strips as they stand are no public API; export_screenshot would make the SVG of them on this very loop
         strips = screen._compositor.render_strips()
-    picture = evidence.Picture(strips, screen.app.size.width)
-
-    async def keep() -> None:
-        try:
-            kept = await evidence.keep(screen.console, view, picture, screen.console.evidence)
-        except evidence.EvidenceError as error:
-            said = str(error)
-        except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
-            said = f"no evidence: {type(fault).__name__}: {fault}"
-        else:
-            said = f"kept in {kept}: the session to replay, the verdict, the screen"
-        finally:
-            screen.console.keeping = False
-        seen = screen.app.screen
-        (seen if isinstance(seen, TravelScreen) else screen).say(said)
-
     screen.say("writing the evidence")
     screen.console.keeping = True
-    screen.app.run_worker(keep(), exit_on_error=False)
+    screen.app.run_worker(_keep(screen, view, strips, screen.app.size.width), exit_on_error=False)
+
+
+async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]", width: int) -> None:
+    from aistack_top.session.threads import on_thread
+    from tui.screens.travel import TravelScreen
+
+    try:
+        await on_thread(partial(import_module, "tui.evidence"))  # what it takes to write is imported beside the screen
+        from tui import evidence
+
+        kept = await evidence.keep(screen.console, view, evidence.Picture(strips, width), screen.console.evidence)
+        said = f"kept in {kept}: the session to replay, the verdict, the screen"
+    except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
+        known = type(fault).__name__ == "EvidenceError"
+        said = str(fault) if known else f"no evidence: {type(fault).__name__}: {fault}"
+    finally:
+        screen.console.keeping = False
+    seen = screen.app.screen
+    (seen if isinstance(seen, TravelScreen) else screen).say(said)
 
 
 def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
