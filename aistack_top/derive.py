@@ -14,7 +14,7 @@ from aistack_top.entity import SERVICE, Entity
 from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
 from aistack_top.rails import END, Rails, count, since
 from aistack_top.tenants import Roster, shown_as
-from aistack_top.tick import Batch, Call, Quantiles, Readings, ReadingsBuilder
+from aistack_top.tick import Batch, Call, History, Quantiles, Readings, ReadingsBuilder
 
 GRID_S = 5.0
 MOST_CALLS = 50_000
@@ -97,6 +97,10 @@ class CallSignals:
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
+
+    def lay(self, history: History) -> None:
+        """Take what a past tells beside its calls, before these are taken."""
+        self._rails.lay(history)
 
     def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
         """Return the readings of each grid point that became computable or has to be computed again."""

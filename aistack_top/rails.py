@@ -17,7 +17,7 @@ from operator import attrgetter
 
 from aistack_top.entity import Entity
 from aistack_top.quantiles import WINDOW_S
-from aistack_top.tick import Batch, Call, ReadingsBuilder
+from aistack_top.tick import Batch, Call, History, ReadingsBuilder
 
 HIT, USUAL = "WARNING", "DEFAULT"
 
@@ -52,13 +52,22 @@ class Rails:
                 if batch.health.kind == PROXY:
                     rails.add(PROXY_SPAN)
                 for rail in rails:
-                    first, last = self._counted.get(rail, (batch.at, batch.at))
-                    self._counted[rail] = (min(first, batch.at), max(last, batch.at))
+                    self._count(rail, batch.at, batch.at)
         for call in fresh:
             if call.kind == "guardrail":
                 who = self._of(call)
                 first, last = self._known.get(who, (call.end, call.end))
                 self._known[who] = (min(first, call.end), max(last, call.end))
+
+    def lay(self, history: History) -> None:
+        """Take a past in bulk, before its calls: its readings are columns, and come with no batch of their own."""
+        proxies = {batch.health.source for batch in history.batches if batch.health.kind == PROXY}
+        for (name, who, _), column in history.columns.items():
+            if name == "guardrail.requests":
+                end = history.start + len(column) * history.step
+                self._count(who.get("rail") or "", history.start, end)
+                if who.get("source") in proxies:
+                    self._count(PROXY_SPAN, history.start, end)
 
     def at(self, moment: float, calls: Iterable[Call]) -> dict[Entity, list[Call]]:
         """Return the checks of each rail that is told of at a moment, also of one that had none.
@@ -88,6 +97,10 @@ class Rails:
         name = call.name or OTHER
         rail = Entity.of(rail=name, model=call.model) if call.model else Entity.of(rail=name)
         return rail if rail in self._known or len(self._known) < MOST_RAILS else Entity.of(rail=OTHER)
+
+    def _count(self, rail: str, first: float, last: float) -> None:
+        before = self._counted.get(rail, (first, last))
+        self._counted[rail] = (min(before[0], first), max(before[1], last))
 
     def _is_counted(self, who: Entity, moment: float) -> bool:
         first, last = self._counted.get(who.get("rail") or "", (0.0, -TOLD_S))

@@ -111,6 +111,7 @@ class State:
             self._clear()
         if tick.history is not None:
             self.timeline.lay(tick.history)
+            self._derived.lay(tick.history)
             for key in tick.history.columns:
                 self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
             if self._spend is not None:

@@ -1,5 +1,6 @@
 """Guardrails as traces tell them: hits, errors and added time by rail, and who is believed where two tell."""
 
+from array import array
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from aistack_top.entity import Entity
 from aistack_top.rails import MOST_RAILS, PROXY_SPAN, SILENT_S
 from aistack_top.state import State
-from aistack_top.tick import Batch, Call, Health, ReadingsBuilder, Tick
+from aistack_top.tick import Batch, Call, Health, History, ReadingsBuilder, Tick
 from collectors.tracing import langfuse_rows
 from collectors.tracing.langfuse_settings import LangfuseSettings
 
@@ -92,6 +93,16 @@ def test_where_a_source_counts_a_rail_itself_its_spans_are_passed_over():
     assert number(state, "guardrail.requests", rail="pii", source="proxy") == 1.0
     other = played(calls, proxy("toxicity", "nemo-trace"))
     assert number(other, "guardrail.requests", rail=PROXY_SPAN) is not None
+
+
+def test_what_a_source_counted_in_a_past_that_is_laid_in_is_not_counted_again():
+    calls = [check(n, START + n, rail) for rail in (PROXY_SPAN, "pii") for n in range(120)]
+    told = proxy("pii")(START + 120)
+    columns = {("guardrail.requests", Entity.of(source="proxy", rail="pii"), "value"): array("f", [1.0] * 120)}
+    state = State()
+    past = History(START, 1.0, columns, batches=(told, traced(START + 120, calls)))
+    state.take(Tick(START + 121, START + 121, history=past))
+    assert [entity.get("source") for entity in state.frame().entities("guardrail.requests")] == ["proxy"]
 
 
 def test_span_names_without_end_are_told_as_one():
