@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,7 @@ from tui import theme
 from tui.console import TextOf, make
 from tui.cost import CountingDriver
 from tui.glyphs import Glyphs
+from tui.leaving import GRACE_S, LOOKS_S, is_gone, leave_within
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
 
@@ -104,7 +106,8 @@ class ConsoleApp(App[None]):
         self.set_keymap(self._keymap_wanted)
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+                asyncio.get_running_loop().add_signal_handler(number, self._leave)
+            self.set_interval(LOOKS_S, self._leave_with_terminal)
 
     def on_ready(self) -> None:
         """Start taking ticks once the first frame is painted: clients are imported then, and would hold it up."""
@@ -151,6 +154,14 @@ class ConsoleApp(App[None]):
                 seen.add(binding.description)
                 yield SystemCommand(binding.description, f"key: {binding.key}", _runner(self, active.node, binding))
         yield SystemCommand("Theme", "other colours", self.action_change_theme)
+
+    def _leave(self) -> None:
+        leave_within(GRACE_S)
+        self.exit()
+
+    def _leave_with_terminal(self) -> None:
+        if sys.__stdin__ is not None and is_gone(sys.__stdin__.fileno()):
+            self._leave()
 
     def _on_news(self) -> None:
         if self._paint_due:

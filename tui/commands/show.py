@@ -28,6 +28,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
     # looking for garbage among them costs a fifth of the start. The app turns it on again.
     gc.disable()
     from tui.app import ConsoleApp
+    from tui.leaving import GRACE_S, leave_within
 
     app = ConsoleApp(
         feed,
@@ -45,6 +46,8 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         app.run()
     finally:
         gc.enable()
+        if not app.is_headless:
+            leave_within(GRACE_S, app.return_code or 0)
     return app.return_code or 0
 
 
