@@ -7,7 +7,6 @@ asked only for rows that no table of ours has.
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 
 import msgspec
@@ -24,6 +23,8 @@ def installed() -> bool:
 
 def title() -> str:
     """Return its name with its version: where a price comes from, and how old it can be."""
+    from importlib.metadata import version  # 20 ms of a start that hardly anybody needs it for
+
     return f"genai-prices {version('genai-prices')}"
 
 
