@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -119,6 +120,10 @@ async def play_fast(session: Session, at: float, seconds: float) -> tuple[float,
     return total, total - spent
 
 
+def _seek(past: Past, at: float) -> None:
+    past.before(*past.find(at))
+
+
 def recording(folder: Path, series: int) -> None:
     """Print what recording one minute of one-second ticks costs, on the taker's side and on the thread's."""
     minute = list(ticks(1 / 60, series, 1.0))
@@ -127,7 +132,7 @@ def recording(folder: Path, series: int) -> None:
     cpu = time.process_time()
     took = []
     for tick in minute:
-        took += timed(lambda tick=tick: recorder.take(tick))  # type: ignore[misc]
+        took += timed(partial(recorder.take, tick))
         while recorder.backlog:
             time.sleep(0.001)
     recorder.close(30)
@@ -163,7 +168,7 @@ def main() -> None:
     show("open", timed(lambda: Session.open(path), 5))
     past, dice = Past(session), random.Random(2)
     moments = [session.start + dice.random() * (session.end - session.start) for _ in range(20)]
-    seeks = [timed(lambda at=at: past.before(*past.find(at)))[0] for at in [moments[0], *moments]]  # type: ignore[misc]
+    seeks = [timed(partial(_seek, past, at))[0] for at in [moments[0], *moments]]
     show("seek, first (reads the day's changes)", seeks[:1])
     show("seek, 20 random", seeks[1:])
     history = past.before(*past.find(moments[3]))
@@ -171,7 +176,7 @@ def main() -> None:
     total, own = asyncio.run(play_fast(session, session.start + 3600, 3600.0))
     print(f"{'an hour at full speed: times real time; feed alone':58} {3600 / total:9.0f} {3600 / own:9.0f} x")
     for ending in (".parquet", ".csv"):
-        show(f"export of {count} readings to {ending}", timed(lambda e=ending: export(session, folder / f"out{e}")))  # type: ignore[misc]
+        show(f"export of {count} readings to {ending}", timed(partial(export, session, folder / f"out{ending}")))
     print(f"{'peak memory of this process':58} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:9.0f} MB")
     recording(folder, options.series)
     if options.folder is None:

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from aistack_top.simulator.measure import backlog_end, excursion, watch  # noqa: E402 - the path comes first
-from aistack_top.simulator.node import Node  # noqa: E402
-from aistack_top.simulator.scenario import Scenario, nodes, scenarios  # noqa: E402
+from aistack_top.simulator.node import Node  # noqa: E402 - as above
+from aistack_top.simulator.scenario import Scenario, nodes, scenarios  # noqa: E402 - as above
 
 
 def cost(minutes: float = 10.0) -> None:

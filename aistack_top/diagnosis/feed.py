@@ -1,14 +1,15 @@
 """A feed whose ticks carry what was found in them: incidents, and what was spent today. See `aistack_top.feed.Feed`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Bounds, Feed, Keeper, Recorded
 from aistack_top.plain import plain
+from aistack_top.session.threads import on_thread
 from aistack_top.tick import Batch, Health, Mark, Tick
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class WatchingFeed:
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
         async for tick in self._feed.ticks():
-            yield await asyncio.to_thread(self.watched, tick)
+            yield await on_thread(partial(self.watched, tick))
 
     def watched(self, tick: Tick) -> Tick:
         """Return a tick with what is found in it; for a past that does not come through the feed, too."""

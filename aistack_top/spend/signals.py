@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from aistack_top.derive import GRID_S, CallBook
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.facts import Facts
+from aistack_top.frame import CALLS_LOOKBACK_S
 from aistack_top.spend.ledger import Ledger, ledger_in
 from aistack_top.spend.money import (
     HOUR_S,
@@ -46,9 +47,6 @@ ANSWERED_S = 5.0
 
 SETTLED_S = 15.0
 """A node that showed no GPU for this long has none; before, its sources may only not have answered yet."""
-
-CALLS_LOOKBACK_S = 120.0
-"""Traces come late and in polls of up to half a minute; what was known longer ago is not taken for the present."""
 
 KEPT = 180
 """Grid points that can be done again for late calls: 15 minutes."""

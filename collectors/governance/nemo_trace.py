@@ -5,7 +5,6 @@ count from the beginning of the request and the file holds no other: a request i
 seen. Only names, times and whether a rail stopped are read; what a span quotes of a prompt is never decoded.
 """
 
-import asyncio
 from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from aistack_top.tick import Batch, ReadingsBuilder
 from collectors.base import HealthKeeper, Source, SourceError
 from collectors.exposition_source import reason
 from collectors.governance.tail import Tail
+from collectors.threads import DaemonCaller
 
 if TYPE_CHECKING:
     from collectors.config import NemoTraceSource
@@ -73,6 +73,7 @@ class NemoTraceCollector:
         self._clock = clock
         self._path = path
         self._tail = Tail(path)
+        self._caller = DaemonCaller("nemo-trace")
         self._keeper = HealthKeeper(source)
         self._began: float | None = None
         self._checks: dict[str, deque[tuple[float, bool, float | None]]] = defaultdict(deque)
@@ -85,7 +86,11 @@ class NemoTraceCollector:
     async def collect(self) -> Batch:
         """See `collectors.base.Collector.collect`."""
         try:
-            appended = await asyncio.to_thread(self._tail.read)
+            appended = await self._caller.call(self._tail.read, self._source.deadline_s)
+        except TimeoutError:  # before OSError, of which it is a kind: a file server may hang
+            now = self._clock.now()
+            said = f"{self._path} could not be read in time: does the file system that it lies on answer?"
+            return Batch(now, now, self._keeper.bad(now, SourceError("slow", plain(said))))
         except OSError as error:
             now = self._clock.now()
             said = (
@@ -103,6 +108,7 @@ class NemoTraceCollector:
 
     async def aclose(self) -> None:
         """See `collectors.base.Collector.aclose`."""
+        self._caller.close()
 
     def _take(self, line: bytes, now: float) -> bool:
         try:

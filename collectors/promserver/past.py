@@ -1,11 +1,11 @@
 """The last hours of a target as a Prometheus server has them, as columns that are laid under the live numbers."""
 
-import asyncio
 from array import array
 from collections.abc import Iterable, Mapping
 from functools import partial
 from math import ceil, nan
 
+from aistack_top.session.threads import on_thread
 from aistack_top.tick import STATS, Batch, Bound, Health, History, Quantiles, SeriesKey, Value
 from collectors.base import Source
 from collectors.promserver import client
@@ -90,7 +90,7 @@ async def past_of(server: Prometheus, reader: Reader, source: Source, start: flo
             for moment, text in row.values
         }
         told = partial(_read, reader, source, rows, times, columns, whole=not warned, pace_s=step)
-        batches += await asyncio.to_thread(told)
+        batches += await on_thread(told)
         at = until + step
     return columns.history(tuple(batches))
 

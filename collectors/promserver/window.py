@@ -8,11 +8,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from typing import Protocol
 
 from aistack_top.feed import Bounds
 from aistack_top.plain import plain
+from aistack_top.session.threads import on_thread
 from aistack_top.tick import Batch, Tick
 from collectors.base import HealthKeeper, Source, SourceError
 from collectors.exposition_source import reason
@@ -125,7 +127,7 @@ class WindowFeed:
             warned.update(dict.fromkeys(here))
             for one in targets:
                 mine: list[client.Series] = rows.get(one.reader.target, [])
-                batches += await asyncio.to_thread(one.batches, mine, not here)
+                batches += await on_thread(partial(one.batches, mine, not here))
         notes = reason([f"warns: {text}" for text in warned])
         looks = [at + LOOK_S * count for count in range(ceil((until - at) / LOOK_S))]
         return [*(Batch(look, look, self._keeper.good(look, 0.0, reason=notes)) for look in looks), *batches], False

@@ -1,13 +1,15 @@
 """The trace file of NeMo Guardrails: hits by rail as recorded, and a file that is rotated, cut off or gone."""
 
 import gzip
+import os
 
 import pytest
 
 from aistack_top.clock import VirtualClock
 from aistack_top.signals import signals
+from collectors.base import Source
 from collectors.config import NemoTraceSource
-from collectors.governance.nemo_trace import build
+from collectors.governance.nemo_trace import NemoTraceCollector, build
 from collectors.governance.tail import LONGEST_LINE, MOST_BYTES, Tail
 from collectors.registry import Tools
 from tests.fakes.pages import CAPTURES
@@ -86,6 +88,20 @@ async def test_a_line_that_is_no_trace_is_told_and_the_others_are_read(path):
     (batch,) = await collected(path, b"{no json}\n\xff\xfe\n[]\n" + LINES[0])
     assert batch.health.reason == "3 lines are no trace"
     assert "regex check input" in rails(batch, "guardrail.requests")
+
+
+async def test_a_file_whose_system_hangs_is_slow_and_costs_one_thread(tmp_path):
+    path, clock = tmp_path / "hangs", VirtualClock(1_000_000.0)
+    os.mkfifo(path)  # to open one waits for a writer, as a file server that is away is waited for
+    reader = NemoTraceCollector(Source("trace", "nemo-trace", "governance", 5.0, 0.05), clock, path)
+    for _ in range(2):
+        batch = await reader.collect()
+        assert (batch.health.status, batch.health.reason) == (
+            "slow",
+            f"{path} could not be read in time: does the file system that it lies on answer?",
+        )
+    await reader.aclose()
+    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
 
 
 async def test_a_file_that_is_not_there_is_said_and_read_from_its_start_when_it_comes(tmp_path):
