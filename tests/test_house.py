@@ -60,3 +60,10 @@ def test_no_file_is_a_god():
         for file in (ROOT / package).rglob("*.py"):
             lines = file.read_text(encoding="utf-8").count("\n")
             assert lines <= 500, f"{file.relative_to(ROOT)} has {lines} lines"
+
+
+def test_only_the_transport_bar_and_the_command_line_know_what_a_replay_is():
+    told = [
+        file.relative_to(ROOT / "tui") for file in sorted((ROOT / "tui").rglob("*.py")) if "replay" in file.read_text()
+    ]
+    assert [str(file) for file in told if file.parts[0] not in ("cli.py", "commands")] in ([], ["widgets/transport.py"])

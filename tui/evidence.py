@@ -2,12 +2,13 @@
 
 | in the folder | is |
 |---|---|
-| ``session.aistack`` | the window shown, with its incidents, their baseline and all marks, for ``aistack-top replay`` |
+| ``session.aistack`` | the window shown, with its incidents, their baseline and all marks, for ``aistack-top`` to play |
 | ``verdict.md`` | the incidents of the window, for a channel or a ticket |
 | ``verdict.html`` | the same with charts, one file without anything from elsewhere |
 | ``screen.svg``, ``screen.txt`` | the screen, without any text of a call |
 
-It is written beside its place and gets its name when it is whole. The screen goes on meanwhile.
+It is written beside its place and gets its name when it is whole. The screen goes on meanwhile. A whole recording is
+kept under a name of its own by `keep_recording`.
 """
 
 import io
@@ -28,7 +29,9 @@ from aistack_top.plain import plain
 from aistack_top.session.cut import cut
 from aistack_top.session.disk import say
 from aistack_top.session.errors import SessionError
+from aistack_top.session.format import SUFFIX
 from aistack_top.session.held import Held, hold, write
+from aistack_top.session.ring import keep as keep_ring
 from aistack_top.session.threads import on_thread
 from tui.console import Console
 from tui.view import View
@@ -84,6 +87,43 @@ async def keep(console: Console, view: View, picture: Picture, folder: Path) -> 
     when = datetime.fromtimestamp(end).astimezone()
     target = folder / f"aistack-evidence-{_as_file(console.name)}-{when:%Y%m%d-%H%M%S}"
     return await on_thread(lambda: _write(told, target))
+
+
+def recording_name(console: Console) -> str:
+    """Return what a recording is called if nobody says otherwise: the node and the time now."""
+    when = datetime.fromtimestamp(console.state.now).astimezone()
+    return f"{_as_file(console.name)}-{when:%Y%m%d-%H%M%S}{SUFFIX}"
+
+
+async def keep_recording(console: Console, name: str) -> Path:
+    """Keep all that is recorded under a name or path, which later hours cannot push out; return its path.
+
+    Of a feed that nothing records it is what is held in memory.
+
+    Raises:
+        EvidenceError: it could not be kept, and nothing is left of the attempt.
+
+    """
+    target = console.evidence / Path(name).expanduser()
+    if target.suffix != SUFFIX:
+        target = target.with_name(target.name + SUFFIX)
+    recording = await console.deck.recording()
+    state = console.state
+    held = None if recording is not None else await hold(state, console.pump.oldest, state.now)
+    await on_thread(lambda: _keep_whole(recording, held, target, console.name))
+    return target
+
+
+def _keep_whole(recording: Path | None, held: Held | None, target: Path, node: str) -> None:
+    if target.exists():
+        raise EvidenceError(f"not kept: {target} is there already; take another name")
+    try:
+        if held is None and recording is not None:
+            keep_ring(recording, target)
+        elif held is not None:
+            write(held, target, node)
+    except (OSError, SessionError) as error:
+        raise EvidenceError(_sentence(error, target.parent).replace("no evidence in", "not kept in")) from error
 
 
 def window(view: View, oldest: float) -> tuple[float, float]:

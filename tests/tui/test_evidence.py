@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from textual.widgets import Input
 
 from aistack_top.clock import VirtualClock
 from aistack_top.session.blocks import recorded_incidents, recorded_marks
@@ -150,6 +151,45 @@ async def test_the_verdict_is_copied_as_markdown_through_the_terminal():
         assert "thermal throttle" in base64.b64decode(sent[1]).decode()
     async with shown(FakeFeed(seconds(6, World()))) as (app, pilot):
         assert "nothing to copy" in await press(app, pilot, "y")
+
+
+async def keep_as(app, pilot, name):
+    """Press `R`, give the recording a name, wait for the worker, return what is said then."""
+    await press(app, pilot, "R")
+    await app.workers.wait_for_complete()
+    await settle(app, pilot)
+    assert app.screen.query_one(Input).value.endswith("-20251124-160054.aistack")
+    app.screen.query_one(Input).value = name
+    await press(app, pilot, "enter")
+    await app.workers.wait_for_complete()
+    await settle(app, pilot)
+    return said(app)
+
+
+async def test_a_recording_is_kept_whole_under_a_name_while_it_goes_on(tmp_path):
+    clock = VirtualClock(START)
+    recorder = Recorder(tmp_path / "ring.aistack", node="node-1", clock=clock, every_s=5.0, block_s=20.0)
+    feed = RecordingFeed(FakeFeed(seconds(55, World(history_s=0))), recorder)
+    async with shown(feed, evidence=tmp_path / "out") as (app, pilot):
+        kept_in = tmp_path / "out/night.aistack"
+        assert f"thewholerecordingiskeptin{kept_in}" in await keep_as(app, pilot, "night")
+        assert f"notkept:{kept_in}isthere" in await keep_as(app, pilot, "night.aistack")
+    session = Session.open(kept_in)
+    assert (session.start, session.end) == (START, START + 54)
+    assert not session.problems
+
+
+async def test_what_nothing_records_is_kept_out_of_memory(tmp_path):
+    async with shown(FakeFeed(seconds(55, World(history_s=60))), evidence=tmp_path) as (app, pilot):
+        assert "iskeptin" in await keep_as(app, pilot, str(tmp_path / "other/a.aistack"))
+    session = Session.open(tmp_path / "other/a.aistack")
+    assert session.end - session.start == 114
+
+
+async def test_a_recording_that_cannot_be_kept_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    async with shown(FakeFeed(seconds(55, World())), evidence=tmp_path / "file") as (app, pilot):
+        assert "notkeptin" in await keep_as(app, pilot, "night")
 
 
 def test_what_a_node_is_called_makes_a_harmless_name():

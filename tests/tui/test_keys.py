@@ -34,7 +34,7 @@ def test_a_wish_is_taken_or_told_of(wished, good, said):
 
 
 async def test_a_key_bound_anew_stands_in_the_help():
-    async with shown(keymap=keymap({"changes": "v"})[0], size=(120, 50)) as (app, pilot):
+    async with shown(keymap=keymap({"changes": "v"})[0], size=(120, 60)) as (app, pilot):
         assert "What changed and happened" in await press(app, pilot, "question_mark")
         await press(app, pilot, "escape")
         assert "aistack-top › changes" in await press(app, pilot, "v")

@@ -58,6 +58,7 @@ class ConsoleScreen(TravelScreen):
         Binding("S", "sources", "List of sources", id="sources"),
         Binding("c", "changes", "What changed and happened", id="changes"),
         Binding("e", "keep_evidence", "Keep the evidence: session, verdict, screen", id="evidence"),
+        Binding("R", "keep_recording", "Keep this recording under a name", id="recording.keep"),
         Binding("y", "copy_verdict", "Copy the verdict to the clipboard of your terminal", id="verdict.copy"),
         Binding("C", "cost", "What the console itself costs", id="cost"),
     ]  # fmt: skip
@@ -196,6 +197,10 @@ class ConsoleScreen(TravelScreen):
     def action_keep_evidence(self) -> None:
         """Write what is seen into a folder."""
         doors.keep_evidence(self)
+
+    def action_keep_recording(self) -> None:
+        """Keep the whole recording under a name."""
+        doors.keep_recording(self)
 
     def action_copy_verdict(self) -> None:
         """Hand the verdict on the incident to the terminal's clipboard (OSC 52)."""

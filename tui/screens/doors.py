@@ -77,12 +77,43 @@ async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]"
         from tui import evidence
 
         kept = await evidence.keep(screen.console, view, evidence.Picture(strips, width), screen.console.evidence)
-        said = f"kept in {kept}: the session to replay, the verdict, the screen"
+        said = f"kept in {kept}: the session to play again, the verdict, the screen"
     except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
         known = type(fault).__name__ == "EvidenceError"
         said = str(fault) if known else f"no evidence: {type(fault).__name__}: {fault}"
     finally:
         screen.console.keeping = False
+    seen = screen.app.screen
+    (seen if isinstance(seen, TravelScreen) else screen).say(said)
+
+
+def keep_recording(screen: "ConsoleScreen") -> None:
+    """Ask for a name and keep the whole recording under it, so that later hours cannot push it out."""
+    from aistack_top.session.threads import on_thread
+
+    async def asked() -> None:
+        await on_thread(partial(import_module, "tui.evidence"))
+        from tui import evidence
+
+        def wanted(name: str) -> None:
+            if name:
+                screen.say("keeping the recording")
+                screen.app.run_worker(_keep_recording(screen, name), exit_on_error=False)
+
+        screen.ask("keep as", wanted, value=evidence.recording_name(screen.console))
+
+    screen.app.run_worker(asked(), exit_on_error=False)
+
+
+async def _keep_recording(screen: "ConsoleScreen", name: str) -> None:
+    from tui import evidence
+    from tui.screens.travel import TravelScreen
+
+    try:
+        kept = await evidence.keep_recording(screen.console, name)
+        said = f"the whole recording is kept in {kept}"
+    except evidence.EvidenceError as error:
+        said = str(error)
     seen = screen.app.screen
     (seen if isinstance(seen, TravelScreen) else screen).say(said)
 

@@ -83,6 +83,8 @@ class OverviewScreen(ConsoleScreen):
             ("T", "calls", "screen.calls"),
             ("S", "sources", "screen.sources"),
             ("c", "changes", "screen.changes"),
+            ("e", "evidence", "screen.keep_evidence"),
+            ("R", "keep recording", "screen.keep_recording"),
             (":", "all commands", "app.command_palette"),
         )
 
