@@ -2,7 +2,7 @@
 
 | in the folder | is |
 |---|---|
-| ``session.aistack`` | the window shown, with its incidents, their baseline and all marks, for ``aistack-top`` to play |
+| ``session.aistack`` | the window shown, with its incidents, their baseline and all marks, to be played again |
 | ``verdict.md`` | the incidents of the window, for a channel or a ticket |
 | ``verdict.html`` | the same with charts, one file without anything from elsewhere |
 | ``screen.svg``, ``screen.txt`` | the screen, without any text of a call |
@@ -104,14 +104,17 @@ async def keep_recording(console: Console, name: str) -> Path:
         EvidenceError: it could not be kept, and nothing is left of the attempt.
 
     """
-    target = console.evidence / Path(name).expanduser()
-    if target.suffix != SUFFIX:
-        target = target.with_name(target.name + SUFFIX)
+    target = _kept_as(name, console.evidence)
     recording = await console.deck.recording()
     state = console.state
     held = None if recording is not None else await hold(state, console.pump.oldest, state.now)
     await on_thread(lambda: _keep_whole(recording, held, target, console.name))
     return target
+
+
+def _kept_as(name: str, folder: Path) -> Path:
+    target = folder / Path(name).expanduser()
+    return target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
 
 
 def _keep_whole(recording: Path | None, held: Held | None, target: Path, node: str) -> None:

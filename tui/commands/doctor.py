@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -18,7 +20,9 @@ from collectors.identity import LinkCollector
 from collectors.place import node_name, state_folder
 from collectors.registry import source_of
 from collectors.scheduler import LiveFeed
+from layouts import load as layout
 from tui.commands.common import Options, fail
+from tui.commands.show import layout_folder
 from tui.commands.snapshot import collect
 
 SETTLE_S = 4.0
@@ -31,6 +35,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     config, checks = doctor.configuration(path, named=options.config is not None or "AISTACK_TOP_CONFIG" in os.environ)
     # a source whose key cannot be had is told above; the others are tried
     usable = replace(config, source=tuple(one for one in config.source if not doctor.unreadable_secrets(one)))
+    checks += layouts(config.console.layout, layout_folder(options)) + keys(config.console.keys)
     clock, node = WallClock(), node_name(config)
     place = Place(state=state_folder())
     try:
@@ -57,6 +62,37 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
         told = doctor.text(checks, capabilities=permissions)
     sys.stdout.write(told)
     return code
+
+
+def layouts(wanted: str, folder: Path) -> list[doctor.Check]:
+    """Return a check for each layout of the user's folder, and for the one that the configuration asks for."""
+    bundled = layout.bundled()
+    own = [name for name in layout.names(folder) if name not in bundled or (folder / f"{name}.toml").is_file()]
+    checks = []
+    for name in dict.fromkeys([*own, *([] if wanted in bundled else [wanted])]):
+        try:
+            layout.load(name, folder)
+        except layout.LayoutError as error:
+            for problem in error.problems:
+                said, _, hint = problem.partition("; ")
+                mend = hint or "correct the line named; until then the overview is shown instead"
+                checks.append(doctor.Check("configuration", "layout", "failed", said, mend))
+        else:
+            checks.append(doctor.Check("configuration", "layout", "ok", f"{name}, your own"))
+    return checks
+
+
+def keys(wished: Mapping[str, str]) -> list[doctor.Check]:
+    """Return a check for each key of the configuration that cannot be bound."""
+    if not wished:
+        return []
+    from tui.keys import keymap
+
+    mend = "docs/layouts.md lists the actions; until then the key stays as it is"
+    return [
+        doctor.Check("configuration", "keys", "failed", said, hint or mend)
+        for said, _, hint in (problem.partition("; ") for problem in keymap(wished)[1])
+    ]
 
 
 async def look(feed: LiveFeed) -> State:

@@ -48,6 +48,30 @@ async def test_an_engine_that_discovery_finds_after_the_first_look_is_linked_all
     assert [(check.name, check.outcome) for check in checks] == [("vllm-8000 to GPUs", "ok")]
 
 
+def test_every_layout_of_the_users_folder_is_looked_at(tmp_path):
+    (tmp_path / "mine.toml").write_text('title = "mine"\nbase = "overview"\n')
+    (tmp_path / "bad.toml").write_text('title = "bad"\nbase = "overview"\nsiez = 3\n')
+    checks = doctor.layouts("overview", tmp_path)
+    assert [(one.outcome, one.name) for one in checks] == [("failed", "layout"), ("ok", "layout")]
+    assert "bad.toml:3:" in checks[0].said
+    assert "did you mean 'size'" in checks[0].mend
+    assert "mine" in checks[1].said
+
+
+def test_a_layout_that_is_asked_for_and_that_there_is_none_of_is_a_failure(tmp_path):
+    (check,) = doctor.layouts("overveiw", tmp_path / "none")
+    assert "no such layout: 'overveiw'" in check.said
+    assert "did you mean 'overview'" in check.mend
+    assert doctor.layouts("wall", tmp_path / "none") == []
+
+
+def test_a_key_that_cannot_be_bound_is_a_failure():
+    (check,) = doctor.keys({"pauze": "p", "filter": "f"})
+    assert "no such action: 'pauze'" in check.said
+    assert "did you mean 'pause'" in check.mend
+    assert doctor.keys({}) == []
+
+
 async def test_where_no_gpu_is_read_no_link_is_missed(tmp_path):
     ProcTree(tmp_path)
     live = feed(tmp_path, lambda: [EngineAddress(ENGINE, "http://127.0.0.1:8000")], Tells("vllm", "serving"))
