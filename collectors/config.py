@@ -204,11 +204,12 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause.
 
     ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set. ``keys`` binds other keys
-    to actions, as ``pause = "p"``; ``docs/layouts.md`` lists their names.
+    to actions, as ``pause = "p"``; ``docs/layouts.md`` lists their names, and those of themes.
     """
 
     node: str = ""
     layout: str = "overview"
+    theme: str = ""
     low_bandwidth: bool = False
     pseudonyms: bool = True
     discovery: bool = True

@@ -46,6 +46,7 @@ class ConsoleApp(App[None]):
     ``runbooks`` are the site's own pages, by the cause they are about; ``text_of`` fetches the text of one call.
     ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
     ids, as Textual does. ``evidence`` is the folder that evidence is written into; the working folder otherwise.
+    ``colours`` names the theme to begin with.
     """
 
     COMMANDS = App.COMMANDS | {places}
@@ -70,11 +71,12 @@ class ConsoleApp(App[None]):
         text_of: TextOf | None = None,
         keymap: dict[str, str] | None = None,
         evidence: Path | None = None,
+        colours: str = "",
     ) -> None:
         super().__init__(driver_class=CountingDriver)
         for one in theme.THEMES:
             self.register_theme(one)
-        self.theme = theme.OWN
+        self.theme = colours or theme.first(os.environ)
         self.animation_level = "none"
         glyphs = Glyphs(ascii_only or theme.wants_ascii(os.environ))
         self.console_model = make(

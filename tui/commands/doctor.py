@@ -36,6 +36,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     # a source whose key cannot be had is told above; the others are tried
     usable = replace(config, source=tuple(one for one in config.source if not doctor.unreadable_secrets(one)))
     checks += layouts(config.console.layout, layout_folder(options)) + keys(config.console.keys)
+    checks += colours(config.console.theme)
     clock, node = WallClock(), node_name(config)
     place = Place(state=state_folder())
     try:
@@ -93,6 +94,16 @@ def keys(wished: Mapping[str, str]) -> list[doctor.Check]:
         doctor.Check("configuration", "keys", "failed", said, hint or mend)
         for said, _, hint in (problem.partition("; ") for problem in keymap(wished)[1])
     ]
+
+
+def colours(wished: str) -> list[doctor.Check]:
+    """Return a check for a theme that there is none of."""
+    if not wished:
+        return []
+    from tui.theme import problem
+
+    said, _, hint = problem(wished).partition("; ")
+    return [doctor.Check("configuration", "theme", "failed", said, hint)] if said else []
 
 
 async def look(feed: LiveFeed) -> State:

@@ -40,6 +40,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
         runbooks=config.console.runbooks,
         text_of=text_reader(options, config),
         keymap=_keymap(config, told.own),
+        colours=_colours(config, told.own),
         evidence=Path(config.console.evidence or ".").expanduser().resolve(),
     )
     try:
@@ -69,6 +70,15 @@ def layout_of(options: Options, config: Config, notes: list[str]) -> Layout:
 def layout_folder(options: Options) -> Path:
     """Return where a user's own layouts lie: beside the configuration."""
     return (options.config or default_path()).parent / "layouts"
+
+
+def _colours(config: Config, notes: list[str]) -> str:
+    """Return the theme to begin with; one that there is none of is noted."""
+    from tui.theme import problem
+
+    said = problem(config.console.theme)
+    notes += [said] if said else []
+    return "" if said else config.console.theme
 
 
 def _keymap(config: Config, notes: list[str]) -> dict[str, str]:

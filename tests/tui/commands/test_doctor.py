@@ -72,6 +72,12 @@ def test_a_key_that_cannot_be_bound_is_a_failure():
     assert doctor.keys({}) == []
 
 
+def test_a_theme_that_there_is_none_of_is_a_failure():
+    (check,) = doctor.colours("nihgt")
+    assert (check.said, check.mend) == ("[console] no such theme: 'nihgt'", "did you mean 'night'?")
+    assert doctor.colours("night") == doctor.colours("textual-light") == doctor.colours("") == []
+
+
 async def test_where_no_gpu_is_read_no_link_is_missed(tmp_path):
     ProcTree(tmp_path)
     live = feed(tmp_path, lambda: [EngineAddress(ENGINE, "http://127.0.0.1:8000")], Tells("vllm", "serving"))
