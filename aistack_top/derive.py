@@ -7,7 +7,7 @@ the old place on the axis is redrawn, the newest is not added to.
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aistack_top.entity import SERVICE, Entity
@@ -102,8 +102,11 @@ class CallSignals:
         """Take what a past tells beside its calls, before these are taken."""
         self._rails.lay(history)
 
-    def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> list[tuple[float, Readings]]:
-        """Return the readings of each grid point that became computable or has to be computed again."""
+    def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> Iterator[tuple[float, Readings]]:
+        """Yield the readings of each grid point that became computable or has to be computed again.
+
+        A late call asks for up to 60 points, each a millisecond or two: whoever has a screen to keep may pause between.
+        """
         self._rails.learn(batches, fresh)
         for batch in batches:
             if batch.calls_until is not None:
@@ -112,7 +115,7 @@ class CallSignals:
                 self._begun[source] = min(self._begun.get(source, batch.calls_until), oldest)
                 self._until[source] = max(self._until.get(source, 0.0), batch.calls_until)
         if not self._until:
-            return []
+            return
         mark = min(self._until.values()) - USUAL_DELAY_S
         first = min(self._begun.values())
         last_point = int(mark // GRID_S)
@@ -125,7 +128,8 @@ class CallSignals:
                 points.update(range(low, high + 1))
         if points:
             self._done = max(self._done or 0.0, last_point * GRID_S)
-        return [(point * GRID_S, self._at(point * GRID_S, first)) for point in sorted(points)]
+        for point in sorted(points):
+            yield point * GRID_S, self._at(point * GRID_S, first)
 
     def clear(self) -> None:
         """Forget how far it got."""

@@ -5,6 +5,7 @@ Live, replay, backfill and simulation all go through `State.take`. Nothing here 
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aistack_top.derive import CallBook, CallSignals
@@ -107,6 +108,14 @@ class State:
 
     def take(self, tick: Tick) -> None:
         """Take what was learned at one moment."""
+        for _ in self.taking(tick):
+            pass
+
+    def taking(self, tick: Tick) -> Iterator[None]:
+        """Take what was learned at one moment in steps of a few milliseconds, between which a screen may be seen to.
+
+        The time that is seen moves on with the last step.
+        """
         if tick.reset:
             self._clear()
         if tick.history is not None:
@@ -116,8 +125,8 @@ class State:
                 self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
             if self._spend is not None:
                 self._spend.begin(tick.history.start)
-            self._take_all(tick.history.batches)
-        self._take_all(tick.batches)
+            yield from self._take_all(tick.history.batches)
+        yield from self._take_all(tick.batches)
         self.incidents.take(tick.incidents)
         self.note(*tick.marks)
         self.now = max(self.now, tick.at)
@@ -158,13 +167,14 @@ class State:
         owner = self._owners.get((signal, entity))
         return owner.source if owner else DERIVED
 
-    def _take_all(self, batches: tuple[Batch, ...]) -> None:
+    def _take_all(self, batches: tuple[Batch, ...]) -> Iterator[None]:
         fresh = []
         for batch in batches:
             self._take_batch(batch)
             fresh += self.calls.take(batch.calls)
         for at, readings in self._derived.take(batches, fresh):
             self.timeline.add(at, readings)
+            yield
         if self._spend is not None:
             self._spend.learn(batches, fresh)
 

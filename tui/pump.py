@@ -73,7 +73,9 @@ class Pump:
             if tick.history is not None:
                 self._told_history = True
                 self._oldest = min(self._oldest, tick.history.start)
-            self._state.take(tick)
+            for _ in self._state.taking(tick):
+                if not tick.reset:  # of another time nothing is shown before it is whole
+                    await asyncio.sleep(0)
             self._on_news()
             # a feed that is played fast may never wait by itself, and keys must get their turn
             await asyncio.sleep(0)

@@ -116,6 +116,18 @@ def test_calls_are_derived_once_they_can_be_in_and_again_when_one_is_late():
     assert state.frame(START + 35).read("calls.rate", SERVICE).sample.value == pytest.approx(1.0, abs=0.05)
 
 
+def test_a_late_call_is_taken_in_steps_and_the_time_seen_moves_on_with_the_last():
+    state = State()
+    for second in range(0, 400, 5):
+        state.take(tick(START + second, traces(START + second)))
+    late = traces(START + 400, call("late", START + 100, seen=START + 400))
+    steps = state.taking(tick(START + 400, late))
+    seen = [state.now for _ in steps]
+    assert len(seen) > 50
+    assert set(seen) == {START + 395}
+    assert state.now == START + 400
+
+
 def test_a_call_told_twice_counts_once_and_its_newer_telling_stands():
     state = State()
     first, again = call(1, START), call(1, START, cost=2.0, seen=START + 9)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 FALLBACK = "overview"
+SWITCH_S = 0.001
+"""So long a thread that computes may keep a key waiting at a time; Python's own 5 ms add up to what is felt."""
 
 
 def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequence[str] = ()) -> int:
@@ -27,6 +30,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
     # thousands of classes and functions are made until the first numbers are on the screen and none of them dies;
     # looking for garbage among them costs a fifth of the start. The app turns it on again.
     gc.disable()
+    sys.setswitchinterval(SWITCH_S)
     from tui.app import ConsoleApp
     from tui.leaving import GRACE_S, leave_within
 
