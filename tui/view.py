@@ -12,6 +12,9 @@ from aistack_top.timeline import Fold
 SPANS_S = (60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0)
 """Lengths of the time axis; the timeline holds no more than the last."""
 
+HELD_S = 5.0
+"""So long a number is taken to be as it was told last: engines are asked every few seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -53,8 +56,8 @@ class View:
     def history(self, signal: str, entity: Entity, stat: str, count: int, fold: Fold) -> list[float]:
         """Return the history of a series in ``count`` columns; NaN is a gap.
 
-        The newest column stands at its first sample until it is whole: a line that changes at its end is written to
-        the terminal from its beginning.
+        The newest column stands at its first sample until it is whole, and before that at the last one: a line that
+        changes at its end is written to the terminal from its beginning.
         """
         timeline = self.frame.timeline
         width = self.slots(count)
@@ -63,12 +66,14 @@ class View:
         return [*values[:-1], self.newest(key, count)] if self.frame.follows else values
 
     def newest(self, key: SeriesKey, count: int) -> float:
-        """Return the first sample in the newest of ``count`` columns; NaN while there is none."""
+        """Return the first sample in the newest of ``count`` columns; until it comes the last of `HELD_S`, else NaN."""
         timeline = self.frame.timeline
         width = self.slots(count)
         start = timeline.slot(self.end) // width * width * timeline.step_s
-        window = timeline.window(key, start, start + width * timeline.step_s)
-        return next((value for value in window if value == value), nan)
+        back = max(min(width, int((start + HELD_S - self.end) / timeline.step_s)), 0)
+        window = timeline.window(key, start - back * timeline.step_s, start + width * timeline.step_s)
+        first = next((value for value in window[back:] if value == value), nan)
+        return first if first == first else next((value for value in reversed(window[:back]) if value == value), nan)
 
     def slots(self, count: int) -> int:
         """Return how many steps of the timeline one of ``count`` columns covers."""

@@ -53,6 +53,14 @@ def test_the_worst_is_the_highest_or_the_lowest_by_what_hurts():
     assert (worst.text, worst.notes) == ("20 %", ("a",))
 
 
+def test_the_newest_column_holds_the_last_number_for_a_few_seconds_and_is_a_gap_then():
+    state = state_of(("serving.kv_cache.usage", engine("a"), 0.5), at=START + 9)
+    for later, shown in ((10, 0.5), (13, 0.5), (16, nan)):
+        state.take(Tick(START + later, START + later, ()))
+        values = TimeCursor(300.0).view(state).history("serving.kv_cache.usage", engine("a"), "value", 30, "max")
+        assert values[-2:] == pytest.approx([0.5, shown], nan_ok=True)
+
+
 def test_sums_and_means_say_of_how_many():
     view = view_of(*[("serving.requests.waiting", engine(name), value) for name, value in (("a", 3.0), ("b", 5.0))])
     (total,) = figures(Row("serving.requests.waiting", over="sum"), view)

@@ -47,7 +47,8 @@ def axis(view: View, width: int, glyphs: Glyphs) -> Line:
     runs = [(style, "".join(sign for sign, _ in group)) for style, group in groupby(signs, key=lambda sign: sign[1])]
     track = tuple(Cell(text, style, len(text)) for style, text in runs)
     first = cell(clock(view.start(count)), "dim")
-    last = cell(f" {clock(view.end)}", "dim")
+    # the seconds of the newest moment stand in the transport bar; here they would cost a line a second
+    last = cell(f" {clock(view.end)[: 5 if view.frame.follows else 8]}", "dim", 9)
     pad = cell("", "text", room - count)
     used = pad.width + first.width + 1 + count + last.width
     length = cell(span(view.span_s), "dim", max(width - used, 0), right=True)

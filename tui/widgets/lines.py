@@ -21,7 +21,9 @@ NOTES = 15
 FEWEST_COLUMNS = 8
 """A history shorter than this says nothing."""
 
-MOST_COLUMNS = 60
+MOST_COLUMNS = 40
+"""A longer one costs a slow link more than it says: a line is written anew whenever a column begins."""
+
 NAME = 14
 WAITING = ("waiting for the first data", "waiting")
 MOST_OTHERS = 400
