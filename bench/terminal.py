@@ -27,6 +27,9 @@ ANSWERS = (
     (re.compile(rb"\x1b\[6n"), b"\x1b[1;1R"),
 )
 DRAWN = re.compile(rb"\x1b\[[0-9;?<>=]*[ -/]*[@-~]|\x1b[\]PX^_].*?(?:\x07|\x1b\\)|\x1b.|[\s\x00-\x1f]", re.DOTALL)
+QUIET_S = 0.06
+"""A terminal that got nothing for so long has got all of what it was sent."""
+
 PAINTED = 60
 """So many visible characters are a first paint."""
 
@@ -41,6 +44,7 @@ class Figures:
     bytes_per_min: float | None = None
     rss_mb: float | None = None
     key_ms: float | None = None
+    key_done_ms: float | None = None
     quit_s: float | None = None
     restored: bool | None = None
     starts: list[float] = field(default_factory=list)
@@ -85,18 +89,20 @@ class Terminal:
                 return time.perf_counter() - self.began
         return None
 
-    def press(self, key: str) -> float | None:
-        """Send a key in a quiet moment and return milliseconds to the first byte that answers it."""
+    def press(self, key: str) -> tuple[float, float] | None:
+        """Send a key in a quiet moment; return milliseconds to the first and to the last byte that answers it."""
         self.pump(0.05)
-        while select.select([self.master], [], [], 0.06)[0] and not self.ended:
+        while select.select([self.master], [], [], QUIET_S)[0] and not self.ended:
             self.pump(0.01)
         sent = time.perf_counter()
         os.write(self.master, key.encode())
         if not select.select([self.master], [], [], 1.5)[0]:
             return None
-        took = (time.perf_counter() - sent) * 1000
-        self.pump(0.05)
-        return took
+        first = done = time.perf_counter()
+        while select.select([self.master], [], [], QUIET_S)[0] and not self.ended:
+            self.pump(0.0005)
+            done = time.perf_counter()
+        return (first - sent) * 1000, (done - sent) * 1000
 
     def cpu_s(self) -> float:
         """Return user and system seconds of the tree, ended children included."""
@@ -174,7 +180,8 @@ def measure(
     figures.bytes_per_min = (terminal.total - sent) * 60 / elapsed
     figures.rss_mb = peak
     answered = [took for key in keys * 6 if (took := terminal.press(key)) is not None]
-    figures.key_ms = statistics.median(answered) if answered else None
+    figures.key_ms = statistics.median(first for first, _ in answered) if answered else None
+    figures.key_done_ms = statistics.median(done for _, done in answered) if answered else None
     figures.quit_s, figures.restored = terminal.leave(leave)
     return figures
 
