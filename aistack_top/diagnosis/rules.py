@@ -356,7 +356,8 @@ def sentence(shift: Shift, scene: Scene, lead: float | None) -> str:
     now = show(shift.now, signal.unit)
     if shift.usual is None:
         return f"{signal.title}{stat} [{who}] {now}, no baseline"
-    if shift.score < 0.1:
+    # a score is of the direction that hurts; what went the other way did change
+    if shift.score < 0.1 and abs(shift.now - shift.usual) < max(signal.floor, 0.2 * abs(shift.usual)):
         return f"{signal.title}{stat} [{who}] {now}, unchanged"
     text = f"{signal.title}{stat} [{who}] {show(shift.usual, signal.unit)} -> {now}"
     return f"{text}, {_order(lead)}" if lead is not None else text

@@ -121,6 +121,8 @@ class Scene:
             return self.gpus
         if about == "peer":
             return self.peers
+        if about == "replica":
+            return [*self.engines, *self.peers]
         if about == "other_gpu":
             return self.other_gpus
         if about == "rail":

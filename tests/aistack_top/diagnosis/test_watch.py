@@ -86,7 +86,7 @@ def test_a_cause_in_a_part_that_did_not_grow_is_not_first():
 DECODE = {"serving__itl": 3.0, "serving__decode_time": 3.0}
 QUEUE = {"serving__ttft": 8.0, "serving__queue_time": 80.0}
 BUSY = {"host__cpu__utilization": 3.2, "host__cpu__run_queue": 4.0}
-NOTICE = event(985, "notice", Entity.of(node="n"), "gone in 120 s")
+NOTICE = event(985, "notice", Entity.of(node="n"), "gone in 120 s", "critical", action="terminate")
 XID_79 = event(1000, "xid", gpu(0), "XID 79", "critical", code="79", group="hardware")
 SIGNATURES = {
     Cause.POWER_BRAKE: (both(bent(990, gpu__clock__sm=0.4), bent(1010, **SLOW)), {}),
@@ -98,7 +98,7 @@ SIGNATURES = {
     Cause.NVLINK: (both(bent(990, gpu__nvlink__active=0.5), bent(1000, **DECODE)), {}),
     Cause.GUARDRAIL_SLOW: (bent(1000, guardrail__latency=40.0), {}),
     Cause.GUARDRAIL_HITS: (bent(1000, guardrail__hits=30.0), {}),
-    Cause.SPOT_NOTICE: (bent(1010, **SLOW), NOTICE),
+    Cause.SPOT_NOTICE: (bent(1010, serving__requests__arrived=0.3, **SLOW), NOTICE),
     Cause.XID: (bent(1010, **SLOW), XID_79),
 }
 
@@ -110,6 +110,43 @@ def test_each_cause_is_found_by_its_signature(cause):
         bend = both(bend, lambda at, s, who: 0.9 if at >= 990 and who == "GPU-0/hw_power_brake" else 1.0)
     versions = watch(Plant(bend, events=events))
     assert [found[-1].cause for found in versions.values()] == [cause]
+
+
+def drained(at, signal, who):
+    """One of two replicas gets no requests any more; the other has to take them."""
+    if at < 990 or signal not in ("serving.requests.arrived", *(name.replace("__", ".") for name in QUEUE)):
+        return 1.0
+    if signal == "serving.requests.arrived":
+        return 0.01 if who == "chat-1" else 2.0
+    return QUEUE[signal.replace(".", "__")] if who == "chat-0" and at >= 1000 else 1.0
+
+
+def test_a_notice_followed_by_a_replica_that_gets_nothing_is_shown_with_order_and_mechanism():
+    found = only(watch(Plant(drained, engines=2, events=NOTICE)))
+    assert (found.cause, found.strength, found.layer) == (Cause.SPOT_NOTICE, "shown", "compute")
+    assert found.candidates[0].cause is Cause.SPOT_NOTICE
+    assert any("gone in 120 s" in text and "before" in text for text in found.verdict.support)
+
+
+@pytest.mark.parametrize(
+    ("severity", "action"), [("warning", "rebalance"), ("warning", "system-reboot"), ("info", "terminate")]
+)
+def test_a_recommendation_or_maintenance_or_a_notice_withdrawn_is_no_cause(severity, action):
+    told = event(985, "notice", Entity.of(node="n"), "told", severity, action=action)
+    found = only(watch(Plant(drained, engines=2, events=told)))
+    assert found.cause is not Cause.SPOT_NOTICE
+
+
+def test_a_notice_that_took_nothing_is_no_cause():
+    surge = both(bent(980, serving__requests__arrived=2.0), bent(1010, **SLOW))
+    found = only(watch(Plant(surge, events=NOTICE)))
+    assert found.cause is Cause.TRAFFIC_SURGE
+    assert only(watch(Plant(bent(1010, **SLOW), events=NOTICE))).cause is Cause.UNKNOWN
+
+
+def test_an_engine_that_is_gone_after_a_notice_was_likely_called_back():
+    found = only(watch(Plant(down={"chat-0": (1000, 1200)}, events=NOTICE)))
+    assert (found.cause, found.strength) == (Cause.SPOT_NOTICE, "likely")
 
 
 def test_an_application_xid_is_no_cause():
