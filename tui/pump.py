@@ -14,13 +14,17 @@ CLOSE_S = 0.25
 
 
 class Pump:
-    """Runs the feed. ``on_news`` is called after every tick, ``on_fault`` with one sentence when the feed failed."""
+    """Runs the feed. ``on_news`` is called after every tick, ``on_fault`` with one sentence when the feed failed.
+
+    ``taking`` says that a tick is being taken and not seen yet.
+    """
 
     def __init__(self, feed: Feed, state: State, on_news: Callable[[], None], on_fault: Callable[[str], None]) -> None:
         self._feed = feed
         self._state = state
         self._on_news = on_news
         self._on_fault = on_fault
+        self.taking = False
         self._again = asyncio.Event()
         self._oldest: float | None = None
         self._began: float | None = None
@@ -73,9 +77,11 @@ class Pump:
             if tick.history is not None:
                 self._told_history = True
                 self._oldest = min(self._oldest, tick.history.start)
+            self.taking = True
             for _ in self._state.taking(tick):
                 if not tick.reset:  # of another time nothing is shown before it is whole
                     await asyncio.sleep(0)
+            self.taking = False
             self._on_news()
             # a feed that is played fast may never wait by itself, and keys must get their turn
             await asyncio.sleep(0)

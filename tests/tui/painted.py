@@ -50,7 +50,7 @@ async def turns(pilot: Pilot[None], count: int = 3) -> None:
 async def settle(app: ConsoleApp, pilot: Pilot[None]) -> None:
     """Wait until nothing is under way, then paint without waiting for the next turn."""
     before = -1.0
-    while app.console_model.state.now != before:
+    while app.console_model.pump.taking or app.console_model.state.now != before:
         before = app.console_model.state.now
         await turns(pilot)
     app.paint()

@@ -11,7 +11,8 @@ from aistack_top.entity import Entity
 from aistack_top.tick import Batch, Call, Event, Fact, Health, Mark, ReadingsBuilder
 from tests.fakes.feed import START, FakeFeed, World
 from tests.fakes.trouble import incident, traces_batch, troubled
-from tests.tui.painted import SIZES, press, shown, text
+from tests.tui.painted import SIZES, press, shown, text, turns
+from tui.screens.base import ConsoleScreen
 from tui.widgets.cells import CellView
 from tui.widgets.prompt import Ask
 
@@ -88,9 +89,8 @@ def evil():
     return [replace(first, batches=(*first.batches, made), incidents=(*first.incidents, worst), marks=marks), *more]
 
 
-def whole(app) -> None:
+def whole(app, painted: str) -> None:
     """Nothing reaches over the edge of its widget, no widget over another, no sign that moves the terminal."""
-    painted = text(app)
     assert painted.strip()
     assert not [sign for sign in painted if unicodedata.category(sign) in ("Cc", "Cf") and sign != "\n"]
     leaves = [one for one in app.screen.walk_children(Widget) if one.display and not one.children and one.region.area]
@@ -103,13 +103,31 @@ def whole(app) -> None:
         assert not one.region.overlaps(other.region) or {one.id, other.id} & {"said"}, (one, other)
 
 
-@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def kinds(base: type[ConsoleScreen]) -> set[type[ConsoleScreen]]:
+    """Every kind of screen that is no mere base of others."""
+    below = {kind for child in base.__subclasses__() for kind in kinds(child)}
+    return below or {base}
+
+
 @pytest.mark.parametrize("data", [nothing, usual, far_too_much, evil])
-async def test_every_screen_is_whole(data, size):
-    async with shown(FakeFeed(data()), size) as (app, pilot):
+async def test_every_screen_is_whole_at_every_size(data):
+    """One walk; on each screen the terminal is made larger, or smaller, step by step. Of usual names none is cut."""
+    sizes, seen = list(SIZES), set()
+    async with shown(FakeFeed(data()), sizes[0]) as (app, pilot):
         for name, keys in WALK:
             await press(app, pilot, *keys)
-            try:
-                whole(app)
-            except AssertionError as error:
-                raise AssertionError(f"{name}: {error}\n{text(app)}") from error
+            seen.add(type(app.screen))
+            for size in sizes:
+                if app.size != size:
+                    await pilot.resize_terminal(*size)
+                    await turns(pilot)
+                assert app.size == size
+                painted = text(app)
+                try:
+                    whole(app, painted)
+                    assert data is not usual or "…" not in painted
+                except AssertionError as error:
+                    raise AssertionError(f"{name} at {size}: {error}\n{painted}") from error
+            sizes.reverse()
+    if data is usual:
+        assert seen == kinds(ConsoleScreen)

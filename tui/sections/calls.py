@@ -1,7 +1,7 @@
 """Calls as a table: every field a column, and every column a field of the filter."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import overload
 
@@ -15,6 +15,8 @@ from tui.targets import CallTarget
 from tui.widgets.axis import clock
 from tui.widgets.board import Row, still
 from tui.widgets.cells import Line, cell
+
+MOST_SPARE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +134,15 @@ class CallRows(Sequence[Row]):
 
 
 def fitting(width: int) -> list[Column]:
-    """Return the columns that fit whole, from the first on."""
+    """Return the columns that fit whole, from the first on; names of models get what is left."""
     found: list[Column] = []
     for column in COLUMNS:
         if width < column.width:
             break
         found.append(column)
         width -= column.width
-    return found
+    spare = min(width, MOST_SPARE)
+    return [replace(column, width=column.width + spare) if column.field == "model" else column for column in found]
 
 
 def _titles(columns: Sequence[Column], scene: Scene) -> Line:

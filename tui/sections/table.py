@@ -255,13 +255,19 @@ def _facts(section: Section, members: dict[str, Entity], frame: Frame) -> list[_
                     told.setdefault(who, {})[label(Entity.of(**{key: value}), frame.facts)] = None
         found.append(_fact(key, {who: _few(list(names)) for who, names in told.items()}))
     for key, title in section.facts.items():
-        words = {who: plain(said, 60) for who, one in members.items() if (said := frame.facts.get(one, key))}
+        words = {who: _brief(said) for who, one in members.items() if (said := frame.facts.get(one, key))}
         found.append(_fact(title, words))
     return [fact for fact in found if fact.by_member]
 
 
 def _fact(title: str, words: dict[str, str]) -> _Fact:
     return _Fact(title, words, min(max([len(title), *(len(said) for said in words.values())]), WIDEST_FACT))
+
+
+def _brief(said: str) -> str:
+    """Return a fact in the room that there is: of a long path its last part, which is what it is called."""
+    whole = plain(said, 60)
+    return whole if len(whole) <= WIDEST_FACT else whole.rsplit("/", 1)[-1]
 
 
 def _few(names: list[str]) -> str:
