@@ -7,8 +7,10 @@ the old place on the axis is redrawn, the newest is not added to.
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
+from operator import attrgetter
 
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
@@ -22,6 +24,7 @@ USUAL_DELAY_S = 10.0
 """Span end to visible in Langfuse, default batching of the sender: median 5 s, worst 8.4 s of six, measured."""
 
 MODEL_KINDS = frozenset({"generation", "embedding"})
+LATENCY = attrgetter("latency")
 
 
 @dataclass(slots=True)
@@ -156,11 +159,13 @@ class CallSignals:
         for tenant, members in self._by_tenant(calls, moment).items():
             _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
         requests = [call for call in _in_order(kinds["tool"], kinds["other"]) if call.root]
-        builder.add("calls.retrieval.latency", SERVICE, _spread(kinds["retrieval"], moment, "latency"))
-        builder.add("calls.request.latency", SERVICE, _spread(requests, moment, "latency"))
+        builder.add("calls.retrieval.latency", SERVICE, _spread(kinds["retrieval"], moment, LATENCY))
+        builder.add("calls.request.latency", SERVICE, _spread(requests, moment, LATENCY))
+        if requests:
+            builder.add("calls.request.ttft", SERVICE, _spread(requests, moment, _request_ttft(kinds["generation"])))
         for rail, checks in self._rails.at(moment, kinds["guardrail"]).items():
             count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
-            builder.add("guardrail.latency", rail, _spread(checks, moment, "latency"))
+            builder.add("guardrail.latency", rail, _spread(checks, moment, LATENCY))
         return builder.build()
 
     def _by_tenant(self, calls: list[Call], moment: float) -> dict[str, list[Call]]:
@@ -193,19 +198,33 @@ def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], momen
             builder.add("calls.cost.rate", entity, sum(costs) * 3600 / window_s)
     if recent:
         builder.add("calls.errors", entity, sum(call.failed for call in recent) / len(recent))
-    builder.add("calls.latency", entity, _spread(calls, moment, "latency"))
+    builder.add("calls.latency", entity, _spread(calls, moment, LATENCY))
 
 
 def _describe_more(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float) -> None:
-    builder.add("calls.ttft", entity, _spread(calls, moment, "ttft"))
-    builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, "input_tokens"))
-    builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, "output_tokens"))
+    builder.add("calls.ttft", entity, _spread(calls, moment, attrgetter("ttft")))
+    builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, attrgetter("input_tokens")))
+    builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, attrgetter("output_tokens")))
     if entity is SERVICE:
         delays = [call.seen - call.end for call in since(calls, moment - WINDOW_S)]
         builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
 
 
-def _spread(calls: list[Call], moment: float, attribute: str) -> Quantiles | None:
+def _request_ttft(generations: list[Call]) -> Callable[[Call], float | None]:
+    """Return how long a request waited for the first token of any model: what is done before the model counts."""
+    firsts: dict[str, float] = {}
+    for call in generations:
+        if call.ttft is not None:
+            firsts[call.trace] = min(call.start + call.ttft, firsts.get(call.trace, inf))
+
+    def waited(request: Call) -> float | None:
+        first = firsts.get(request.trace)
+        return None if first is None or first < request.start else first - request.start
+
+    return waited
+
+
+def _spread(calls: list[Call], moment: float, get: Callable[[Call], float | None]) -> Quantiles | None:
     """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
     values: list[float] = []
     window = WINDOW_S
@@ -214,7 +233,7 @@ def _spread(calls: list[Call], moment: float, attribute: str) -> Quantiles | Non
             if len(values) >= FEWEST or window >= WIDEST_S:
                 return sample_quantiles(values, window) if values else None
             window += WINDOW_S
-        value = getattr(call, attribute)
+        value = get(call)
         if value is not None:
             values.append(value)
     if not values:

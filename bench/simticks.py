@@ -169,6 +169,8 @@ class EngineReader:
             "gpu_memory_utilization": str(config.gpu_memory_utilization),
             "enable_prefix_caching": str(config.enable_prefix_caching),
             "max_model_len": str(config.max_model_len),
+            "max_num_seqs": str(config.max_num_seqs),
+            "model_root": f"{config.model}@{config.version}",
         }
         return tuple(Fact(about, key, value) for key, value in known.items())
 

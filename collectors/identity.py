@@ -167,12 +167,21 @@ def _addresses_of(host: str) -> Iterable[str]:
         return ()
 
 
+LIMITS = {
+    "max_num_seqs": ("--max-num-seqs", "--max_num_seqs", "--max-running-requests"),
+    "max_num_batched_tokens": ("--max-num-batched-tokens", "--max_num_batched_tokens"),
+}
+"""Limits of a batch that no server tells while it runs, and the options that set them (vLLM, SGLang)."""
+
+
 def _facts(engine: Entity, server: Process) -> list[Fact]:
     """Return what is known of an engine's server process; another process id is a restart, which is told elsewhere."""
     facts = [
         Fact(engine, "pid", str(server.pid), watched=False),
         Fact(engine, "command", plain(redacted(server.argv), LONGEST_COMMAND)),
     ]
+    for key, names in LIMITS.items():
+        facts.append(Fact(engine, key, plain(option(server.argv, *names) or "default", 20)))
     if server.container:
         facts.append(Fact(engine, "container", plain(server.container, 80), watched=False))
     return facts

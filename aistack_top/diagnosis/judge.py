@@ -25,6 +25,9 @@ KEPT = 0.8
 """A verdict gives way to one with at least this share of its score."""
 
 SHORT_BASELINE_S = 180.0
+SOON_S = 60.0
+"""Nothing is shown earlier than this after the onset: a cause that is told every half minute may not be in yet."""
+
 LEAST_SHARE, MOST_SHARE = 0.2, 0.5
 """A cause in a part that grew by less than a fifth of the rise cannot be first; a mechanism explains from a half."""
 
@@ -62,10 +65,12 @@ class Opinion:
     verdict: Verdict
     passing: bool = False
     effect: bool = False
+    excluded: frozenset[Cause] = frozenset()
+    """Causes that are ruled out by what they cannot do."""
 
     def gives_way(self, other: "Opinion") -> bool:
         """Whether a later opinion takes the place of this one: what is seen late is mostly effect, not cause."""
-        if self.cause is Cause.UNKNOWN:
+        if self.cause is Cause.UNKNOWN or self.cause in other.excluded:
             return True
         if other.effect and not self.effect:
             return False
@@ -104,13 +109,15 @@ def judge(
     moved = candidates(scene, symptom_key, _best_of_each(ranked), factors)
     best = ranked[0] if ranked and ranked[0].score >= NOTHING else None
     ruled_out = _ruled_out(readings, best)
+    fitting = {reading.rule.slug for reading in readings if reading.established}
+    excluded = frozenset({reading.rule.slug for reading in readings if reading.excluded} - fitting)
     if best is None:
         verdict = words.unknown(scene, symptom, moved, ruled_out, blind, calls)
-        return Opinion("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict)
+        return Opinion("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict, excluded=excluded)
     rule = best.reading.rule
     strength, because = _strength(best, ranked, scene, baseline_s)
     verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
-    kind = (rule.passing, rule.effect)
+    kind = (rule.passing, rule.effect, excluded)
     return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
 
 
@@ -150,6 +157,8 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
     limits: list[tuple[Strength, str]] = [(rule.strongest, "")]
     if baseline_s < SHORT_BASELINE_S and not rule.alone:
         limits.append(("possible", words.no_baseline(baseline_s)))
+    if scene.until - scene.onset < SOON_S and not rule.alone:
+        limits.append(("likely", "it began less than a minute ago"))
     if rule.about == "gpu" and not scene.linked:
         limits.append(("possible", "which engine uses which GPU is not known"))
     if rule.local and scene.place.get("engine") is None and not scene.engines:

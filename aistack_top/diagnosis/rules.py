@@ -7,7 +7,7 @@ not a healthy GPU.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from math import inf
@@ -75,6 +75,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: tuple[Test, ...]
     supports: tuple[Test, ...] = ()
     against: tuple[Test, ...] = ()
+    unless: tuple[Test, ...] = ()
+    """What rules it out, however well the rest fits: its evidence is then an effect of something else."""
+
     acts_on: tuple[str, ...] = ()
     weight: float = 1.0
     local: bool = True
@@ -154,6 +157,8 @@ class Reading:
     supports: tuple[Finding, ...]
     against: tuple[Finding, ...]
     share: float | None
+    excluded: bool = False
+    """Whether something rules it out that is no effect of it."""
 
     @property
     def established(self) -> bool:
@@ -192,11 +197,14 @@ def read(rule: Rule, scene: Scene) -> list[Reading]:
             required.append(look(test, subject, scene))
             if required[-1].holds is False:
                 break
+        excluded = next((one for test in rule.unless if (one := look(test, subject, scene)).holds), None)
+        if excluded is not None:
+            required.append(replace(excluded, holds=False))
         good = all(finding.holds for finding in required)
         supports = tuple(look(test, subject, scene) for test in rule.supports) if good else ()
         against = tuple(look(test, subject, scene) for test in rule.against) if good else ()
         share = scene.share(rule.acts_on) if rule.acts_on else None
-        found.append(Reading(rule, subject, tuple(required), supports, against, share))
+        found.append(Reading(rule, subject, tuple(required), supports, against, share, excluded is not None))
     return found
 
 
@@ -220,8 +228,15 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
     return max(told, key=lambda finding: finding.score) if told else Finding(None)
 
 
+def _subjects(test: Test, subject: Entity, scene: Scene) -> list[Entity]:
+    """Return whom a test looks at: the peers are those of the subject, which may hurt in the same incident."""
+    if test.on == "peer":
+        return scene.peers_of(subject)
+    return scene.subjects(test.on) if test.on else [subject]
+
+
 def _shifts(test: Test, subject: Entity, scene: Scene) -> Iterable[Shift]:
-    subjects = scene.subjects(test.on) if test.on else [subject]
+    subjects = _subjects(test, subject, scene)
     for name in test.signal.split("|"):
         form = signals()[name].form
         stat = test.stat or ("mean" if form == "quantiles" else "value")
@@ -293,7 +308,8 @@ def _total(test: Test, scene: Scene) -> Finding:
         return Finding(None)
     signal = signals()[test.signal]
     text = f"{signal.title} of all replicas {show(before, signal.unit)} -> {show(now, signal.unit)}"
-    return Finding(now >= before * test.rose and now - before >= signal.floor, text, None, 0.8)
+    key = (test.signal, engines[0], "value")
+    return Finding(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
 
 
 def _peers(entity: Entity, scene: Scene) -> list[Entity]:
@@ -306,7 +322,7 @@ def _peers(entity: Entity, scene: Scene) -> list[Entity]:
 
 
 def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
-    subjects = scene.subjects(test.on) if test.on else [subject]
+    subjects = _subjects(test, subject, scene)
     since = scene.onset - test.within_s
     for event in scene.events:
         if event.at < since:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from aistack_top.diagnosis.excursion import Excursion
 from aistack_top.diagnosis.payers import Sides, new_versions, sides
-from aistack_top.diagnosis.shift import BEFORE_S, SINCE_S, Shift, measure, present
+from aistack_top.diagnosis.shift import BEFORE_S, SINCE_S, Past, Shift, measure, present
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.links import engines_serving, gpus_of
 from aistack_top.signals import Signal, signals
@@ -57,6 +57,9 @@ class Scene:
     onset: float
     until: float
     excursions: tuple[Excursion, ...] = ()
+    pasts: dict[SeriesKey, Past] = field(default_factory=dict)
+    """What was before this onset, where it is known already."""
+
     _shifts: dict[SeriesKey, Shift | None] = field(default_factory=dict)
 
     @cached_property
@@ -113,6 +116,14 @@ class Scene:
         gpus = {Entity.of(gpu=name): None for entity in known if (name := entity.get("gpu"))}
         return [gpu for gpu in gpus if not self.state.facts.parents(gpu)]
 
+    def peers_of(self, engine: Entity) -> list[Entity]:
+        """Return the other engines that serve an engine's model, in this incident or not; `peers` of what is none."""
+        model = self.state.facts.get(Entity.of(engine=engine.get("engine") or ""), "model")
+        if model is None:
+            return self.peers
+        around = (*self.engines, *self.peers)
+        return [one for one in around if one != engine and self.state.facts.get(one, "model") == model]
+
     def subjects(self, about: str) -> list[Entity]:
         """Return whom a rule about engines, GPUs, rails ... can be about here."""
         if about == "engine":
@@ -138,7 +149,7 @@ class Scene:
         if key not in self._shifts:
             signal = signals().get(key[0])
             timeline = self.state.timeline
-            found = measure(timeline, key, signal, self.onset, self.until) if signal is not None else None
+            found = measure(timeline, key, signal, self.onset, self.until, self.pasts) if signal is not None else None
             self._shifts[key] = found
         return self._shifts[key]
 
@@ -167,8 +178,11 @@ class Scene:
             yield key
 
     def sum_of(self, signal: str, engines: Iterable[Entity]) -> tuple[float | None, float | None]:
-        """Return the sum of a signal over engines, before and since; one that says nothing any more adds nothing."""
-        before = now = 0.0
+        """Return the sum of a signal over engines, before and since; one that says nothing any more adds nothing.
+
+        Since: the mean from the onset on or that of the last minute, whichever is more, of all of them together.
+        """
+        before = lately = since = 0.0
         known = False
         timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S)
         for engine in engines:
@@ -180,9 +194,11 @@ class Scene:
                 return None, None
             known = True
             before += shift.usual
-            recent = present(timeline.window(key, max(self.onset, end - 60.0), end + timeline.step_s))
-            now += sum(recent) / len(recent) if recent else 0.0
-        return (before, now) if known else (None, None)
+            values = timeline.window(key, self.onset, end + timeline.step_s)
+            all_of_it, recent = present(values), present(values[-int(60.0 / timeline.step_s) :])
+            since += sum(all_of_it) / len(all_of_it) if all_of_it else 0.0
+            lately += sum(recent) / len(recent) if recent else 0.0
+        return (before, max(since, lately)) if known else (None, None)
 
     def lead(self, shift: Shift) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""

@@ -1,8 +1,10 @@
 """How a series moved: before the onset against since the onset. Pure arithmetic on windows of the timeline."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, isnan, log, sqrt
+from math import dist, exp, hypot, log, sqrt
+from operator import mul
 
 from aistack_top.signals import Signal
 from aistack_top.tick import SeriesKey
@@ -52,40 +54,72 @@ class Shift:
         return self.top if self.rose else self.bottom
 
 
-def measure(timeline: Timeline, key: SeriesKey, signal: Signal, onset: float, until: float) -> Shift | None:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a series was before an onset: its median (None: too few values), extremes, and a robust scale."""
+
+    usual: float | None
+    low: float
+    high: float
+    scale: float
+    count: int
+
+
+def past(timeline: Timeline, key: SeriesKey, floor: float, onset: float) -> Past:
+    """Return what a series was in the half hour before an onset. ``floor`` is the least scale, in its unit."""
+    before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_S))
+    if len(before) < FEWEST:
+        before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_SHORT_S))
+    if len(before) < FEWEST:
+        return Past(None, 0.0, 0.0, 0.0, len(before))
+    if len(before) > MOST_BEFORE:
+        before = before[:: -(-len(before) // MOST_BEFORE)]
+    before.sort()
+    usual = median(before)
+    return Past(usual, before[0], before[-1], _scale(before, usual, floor), len(before))
+
+
+def measure(
+    timeline: Timeline,
+    key: SeriesKey,
+    signal: Signal,
+    onset: float,
+    until: float,
+    pasts: dict[SeriesKey, Past] | None = None,
+) -> Shift | None:
     """Return how a series moved around an onset, as known at ``until``; None where it has no value since.
 
     The score is that of the method: two-sided shift by a robust scale that no unit or near-constant can win with.
+    ``pasts`` remembers what was before this very onset: an incident is looked at a dozen times.
     """
     end = min(until, onset + SINCE_S)
     since = present(timeline.window(key, onset - timeline.step_s, end + timeline.step_s))
     if not since:
         return None
-    before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_S))
-    if len(before) < FEWEST:
-        before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_SHORT_S))
-    if len(before) > MOST_BEFORE:
-        before = before[:: -(-len(before) // MOST_BEFORE)]
+    before = pasts.get(key) if pasts is not None else None
+    if before is None:
+        before = past(timeline, key, signal.floor, onset)
+        if pasts is not None and before.usual is not None:
+            pasts[key] = before
     newest = since[-1]
     since.sort()
     top, bottom, middle = median(since[len(since) // 2 :]), median(since[: (len(since) + 1) // 2]), median(since)
     if signal.kind == "flag":  # half a flag is none: what was just raised stands
         top, bottom = max(top, newest), min(bottom, newest)
-    if len(before) < FEWEST:
-        return Shift(key, None, top, bottom, top, bottom, middle, before=len(before))
-    before.sort()
-    usual = median(before)
-    scale = _scale(before, usual, signal.floor)
-    up = (top - usual) / scale if signal.hurts != "down" else 0.0
-    down = (usual - bottom) / scale if signal.hurts != "up" else 0.0
+    usual = before.usual
+    if usual is None:
+        return Shift(key, None, top, bottom, top, bottom, middle, before=before.count)
+    up = (top - usual) / before.scale if signal.hurts != "down" else 0.0
+    down = (usual - bottom) / before.scale if signal.hurts != "up" else 0.0
     rose = up >= down
     score = min(1.0, log(1.0 + max(up, down, 0.0)) / FULL_Z)
-    low, high = before[0], before[-1]
-    outside = [v for v in since if (v > high if rose else v < low)]
-    novelty = len(outside) / len(since)
+    # sorted as they are, those outside of all that was before stand at one end
+    outside = len(since) - bisect_right(since, before.high) if rose else bisect_left(since, before.low)
+    novelty = outside / len(since)
     aim = (usual + top) / 2 if rose else (usual + bottom) / 2
     moved = _moved_at(timeline, key, aim, onset, end, rose) if score > 0.1 else None
-    return Shift(key, usual, low, high, top, bottom, middle, score, novelty, moved, len(before), rose)
+    low, high = before.low, before.high
+    return Shift(key, usual, low, high, top, bottom, middle, score, novelty, moved, before.count, rose)
 
 
 def coherence(timeline: Timeline, key: SeriesKey, symptom: SeriesKey, onset: float, until: float) -> float:
@@ -111,7 +145,7 @@ def median(ordered: Sequence[float]) -> float:
 
 def spread(ordered: Sequence[float], middle: float) -> float:
     """Return the median absolute deviation of values."""
-    return median(sorted(abs(value - middle) for value in ordered))
+    return median(sorted([abs(value - middle) for value in ordered]))
 
 
 def geometric(values: Sequence[float]) -> float:
@@ -122,7 +156,7 @@ def geometric(values: Sequence[float]) -> float:
 def _scale(ordered: Sequence[float], middle: float, floor: float) -> float:
     count = len(ordered)
     mean = sum(ordered) / count
-    deviation = sqrt(sum((value - mean) ** 2 for value in ordered) / count)
+    deviation = dist(ordered, [mean] * count) / sqrt(count)
     return max(1.4826 * spread(ordered, middle), deviation / 4, 0.001 * abs(middle), floor, 1e-12)
 
 
@@ -131,7 +165,7 @@ def _moved_at(timeline: Timeline, key: SeriesKey, aim: float, onset: float, end:
     start = timeline.slot(onset - LOOKED_BACK_S)
     first: int | None = None
     for offset, value in enumerate(timeline.window(key, onset - LOOKED_BACK_S, end + timeline.step_s)):
-        if isnan(value):
+        if value != value:
             continue
         if (value >= aim) if rose else (value <= aim):
             if first is not None:
@@ -159,7 +193,6 @@ def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
     if count < 3:
         return 0.0
     ma, mb = sum(a[:count]) / count, sum(b[:count]) / count
-    va = vb = ab = 0.0
-    for x, y in zip(a, b, strict=False):
-        va, vb, ab = va + (x - ma) ** 2, vb + (y - mb) ** 2, ab + (x - ma) * (y - mb)
-    return ab / sqrt(va * vb) if va > 0 and vb > 0 else 0.0
+    da, db = [x - ma for x in a[:count]], [y - mb for y in b[:count]]
+    scale = hypot(*da) * hypot(*db)
+    return sum(map(mul, da, db)) / scale if scale > 0 else 0.0

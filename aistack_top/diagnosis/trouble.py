@@ -8,6 +8,7 @@ from aistack_top.diagnosis.gone import is_back
 from aistack_top.diagnosis.judge import Opinion, judge, moments, payers
 from aistack_top.diagnosis.model import CallsEvidence, Incident, Moment, Symptom
 from aistack_top.diagnosis.scene import Scene
+from aistack_top.diagnosis.shift import Past
 from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from aistack_top.state import State
@@ -23,7 +24,14 @@ SETTLED_S = 15.0
 """An event's own signal may come a scrape after it."""
 
 GREW = 1.25
-_PREFERRED = ("serving.ttft", "serving.itl", "calls.request.latency", "calls.ttft", "calls.latency")
+_PREFERRED = (
+    "serving.ttft",
+    "serving.itl",
+    "calls.request.ttft",
+    "calls.request.latency",
+    "calls.ttft",
+    "calls.latency",
+)
 
 
 @dataclass
@@ -45,6 +53,8 @@ class Trouble:
     _told_peak: float = 0.0
     _calls: CallsEvidence | None = None
     _moments: tuple[Moment, ...] = ()
+    _pasts: dict[SeriesKey, Past] = field(default_factory=dict)
+    _pasts_at: float | None = None
     _name: str = field(default="")
 
     @property
@@ -145,7 +155,7 @@ class Trouble:
         return at if at - self.detected >= ALARM_S else None
 
     def _review(self, state: State, at: float) -> None:
-        scene = Scene(state, self.place, self.onset, at, tuple(self.excursions))
+        scene = Scene(state, self.place, self.onset, at, tuple(self.excursions), self._pasts_of(self.onset))
         main = self.main()
         key: SeriesKey | None = main.key if main is not None else None
         baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
@@ -156,6 +166,15 @@ class Trouble:
         else:
             self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))
         self._moments = moments(scene)
+
+    def forget(self) -> None:
+        """Forget what was before the onset: a history has just told more of it."""
+        self._pasts_at = None
+
+    def _pasts_of(self, onset: float) -> dict[SeriesKey, Past]:
+        if self._pasts_at != onset:
+            self._pasts_at, self._pasts = onset, {}
+        return self._pasts
 
     def _version(self, state: State, seen: float) -> Incident | None:
         opinion = self.opinion

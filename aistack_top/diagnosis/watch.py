@@ -58,6 +58,8 @@ class Watch:
             self._reset()
         if tick.history is not None:
             tick = replace(tick, history=coarse(tick.history))
+            for trouble in self._troubles:
+                trouble.forget()
         self.state.take(tick)
         late = tick.history is not None and tick.history.fills
         if self._next is None:

@@ -107,6 +107,16 @@ async def test_secrets_of_the_command_line_are_not_told(bench):
     assert "verysecret" not in command
 
 
+@pytest.mark.parametrize(
+    ("more", "told"), [((), "default"), (("--max-num-seqs", "64"), "64"), (("--max_num_seqs=16",), "16")]
+)
+async def test_the_limit_of_a_batch_is_told_from_the_command_line(bench, more, told):
+    bench.server(argv=[*SERVE, *more])
+    bench.tree.listen(100, 555, 8000)
+    await bench.look()
+    assert bench.facts.get(ENGINE, "max_num_seqs") == told
+
+
 async def test_open_files_closed_to_us_leave_the_command_line_and_the_sockets_user(bench):
     bench.server()
     bench.tree.listen(100, 555, 8000)

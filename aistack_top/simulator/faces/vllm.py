@@ -112,7 +112,9 @@ class VllmServer:
         """Return ``/v1/models``: the model by its served name, then its adapters."""
         config, created = self._engines[0].config, int(self.started)
         name = config.served_name or config.model
-        rows = [_model(name, config.model, None, config.max_model_len, created)]
+        # a new version is served from another place
+        root = config.model if config.version == "1" else f"{config.model}@{config.version}"
+        rows = [_model(name, root, None, config.max_model_len, created)]
         return {
             "object": "list",
             "data": rows + [_model(lora, f"/adapters/{lora}", name, None, created) for lora in self._adapters],

@@ -33,3 +33,14 @@ def test_the_newest_value_of_what_is_no_flag_is_one_among_others():
     name = "serving.requests.waiting"
     found = measure(timeline(name, [0, 0, 9]), (name, ENGINE, "value"), signals()[name], START, START + 15.0)
     assert found.top == 4.5
+
+
+def test_what_was_before_is_remembered_for_the_next_look_and_changes_nothing():
+    name, pasts = "serving.requests.waiting", {}
+    known, key = timeline(name, [n % 3 for n in range(200)] + [40] * 20), (name, ENGINE, "value")
+    onset = START + 1000.0
+    alone = measure(known, key, signals()[name], onset, onset + 95.0)
+    assert measure(known, key, signals()[name], onset, onset + 95.0, pasts) == alone
+    assert pasts[key].usual == alone.usual == 1.0
+    assert measure(known, key, signals()[name], onset, onset + 95.0, pasts) == alone
+    assert (alone.low, alone.high, alone.novelty, alone.top) == (0.0, 2.0, 20 / 21, 40.0)

@@ -149,6 +149,49 @@ def test_an_engine_that_is_gone_after_a_notice_was_likely_called_back():
     assert (found.cause, found.strength) == (Cause.SPOT_NOTICE, "likely")
 
 
+SLOWER = {"serving__generation_tokens__rate": 0.3, **DECODE, **QUEUE}
+
+
+@pytest.mark.parametrize(
+    "effect", [{"serving__prefix_cache__hit_ratio": 0.3}, {"serving__generation_tokens__per_request": 2.0}]
+)
+def test_what_an_engine_shows_that_works_slower_is_not_taken_for_the_cause(effect):
+    # a full cache keeps no prefixes, and of what was in work the long answers end
+    found = only(watch(Plant(bent(1000, **SLOWER, **effect), nvml=False)))
+    assert (found.cause, found.strength) == (Cause.UNKNOWN, "unknown")
+    assert any(out.because.startswith("output tokens") for out in found.ruled_out), found.ruled_out
+
+
+def test_a_surge_that_was_told_is_taken_back_when_the_engine_does_less_than_before():
+    more = bent(980, 1060, serving__requests__arrived=2.0)
+    versions = next(iter(watch(Plant(both(more, bent(1010, **SLOW), bent(1040, **SLOWER)), nvml=False)).values()))
+    assert versions[0].cause is Cause.TRAFFIC_SURGE
+    assert versions[-1].cause is Cause.UNKNOWN
+
+
+def changed(second, key, before, after):
+    text = f"{key} {before} -> {after}"
+    return event(second, "changed", engine(0), text, "info", key=key, before=before, after=after)
+
+
+def test_a_smaller_batch_after_a_start_is_named_with_what_changed():
+    waiting = bent(1000, serving__requests__waiting=30.0, **QUEUE)
+    found = only(watch(Plant(waiting, events=changed(900, "max_num_seqs", "128", "16"))))
+    assert (found.cause, found.layer) == (Cause.BATCH_LIMIT, "serving")
+    assert "max_num_seqs 128 -> 16" in found.verdict.why
+    larger = only(watch(Plant(waiting, events=changed(900, "max_num_seqs", "16", "128"))))
+    assert "max_num_seqs" not in larger.verdict.why
+
+
+def test_another_model_at_the_same_load_is_named_and_with_more_load_is_not():
+    events = changed(900, "model_root", "/models/a", "/models/b")
+    found = only(watch(Plant(bent(1000, **DECODE), events=events)))
+    assert (found.cause, found.strength) == (Cause.MODEL_VERSION, "likely")
+    assert "/models/a -> /models/b" in found.verdict.why
+    more = both(bent(990, serving__requests__arrived=2.0), bent(1000, **DECODE))
+    assert only(watch(Plant(more, events=events))).cause is Cause.TRAFFIC_SURGE
+
+
 def test_an_application_xid_is_no_cause():
     applied = event(1000, "xid", gpu(0), "XID 31", "critical", code="31", group="application")
     found = only(watch(Plant(bent(1010, **SLOW), events=applied)))
