@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -26,6 +27,7 @@ from tui.glyphs import Glyphs
 from tui.leaving import GRACE_S, LOOKS_S, is_gone, leave_within
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
+from tui.screens.travel import TravelScreen
 
 REPAINT_S = 0.1
 LOW_BANDWIDTH_REPAINT_S = 5.0
@@ -102,6 +104,12 @@ class ConsoleApp(App[None]):
     def get_default_screen(self) -> Screen[None]:
         """See `textual.app.App.get_default_screen`."""
         return OverviewScreen(self.console_model)
+
+    def on_key(self, event: events.Key) -> None:
+        """Keep what is typed for a question that is not there yet: a slow link brings all at once."""
+        if isinstance(self.screen, TravelScreen) and self.screen.typed_ahead is not None:
+            event.prevent_default().stop()
+            self.screen.typed_ahead.append(event)
 
     def on_mount(self) -> None:
         """Take the keys that were wished for, and quit cleanly when asked to by a signal."""

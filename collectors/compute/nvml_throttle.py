@@ -42,13 +42,13 @@ REASONS: Final = (
     Reason("clocks_setting", 0x002, "an operator fixed the clocks"),
     Reason("power_cap", 0x004, "the power limit", Field.PERF_POLICY_POWER, zero=True),
     # also seen for a moment at changes of the performance state
-    Reason("hw_slowdown", 0x008, "the hardware: heat or power", None, zero=True, severity="critical", after=2),
+    Reason("hw_slowdown", 0x008, "the hardware, for heat or power,", None, zero=True, severity="critical", after=2),
     Reason("sync_boost", 0x010, "the slowest GPU of its sync-boost group", Field.PERF_POLICY_SYNC_BOOST),
     Reason("sw_thermal", 0x020, "heat", Field.CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN, zero=True, severity="warning"),
     Reason(
         "hw_thermal",
         0x040,
-        "heat: the hardware halves the clocks",
+        "heat at the limit of the hardware",
         Field.CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN,
         zero=True,
         severity="critical",

@@ -2,7 +2,7 @@
 
 import re
 
-from textual.events import MouseScrollUp
+from textual.events import Key, MouseScrollUp
 from textual.geometry import Offset
 
 from aistack_top.feed import Bounds
@@ -29,6 +29,16 @@ async def test_space_pauses_the_display_while_collection_goes_on():
         assert "PAUSED 16:00:09 UTC 21 s behind" in painted
         assert painted.splitlines()[3:12] == paused.splitlines()[3:12]
         assert "LIVE 16:00:30 UTC" in await press(app, pilot, "space")
+
+
+async def test_a_time_typed_at_once_goes_to_the_question_and_not_to_the_screen():
+    async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
+        for key in ("t", "1", "5", ":", "5", "9", "enter", "1"):
+            app.post_message(Key({":": "colon"}.get(key, key), key if len(key) == 1 else None))
+        for _ in range(8):
+            await settle(app, pilot)
+        assert "aistack-top › compute" in text(app)
+        assert re.search(r"PAUSED 15:59:00 UTC", text(app))
 
 
 async def test_the_cursor_steps_and_all_panels_show_its_moment():

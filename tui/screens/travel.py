@@ -41,6 +41,7 @@ class TravelScreen(Screen[None]):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self.console = console
+        self.typed_ahead: list[events.Key] | None = None
         self._said_at = 0.0
 
     def look_again(self) -> None:
@@ -53,7 +54,9 @@ class TravelScreen(Screen[None]):
 
         if self.query(Ask):
             return None
+        self.typed_ahead = []
         question = Ask(self.console.glyphs, label, done, value=value, hint=hint, back=self.focused)
+        question.ready = self._answer_ahead
         self.query_one("#foot").mount(question)
         return question
 
@@ -141,6 +144,15 @@ class TravelScreen(Screen[None]):
             self.go_to(moment(text, first, last, back_from=now))
         except ValueError as error:
             self.say(str(error))
+
+    def _answer_ahead(self, question: "Ask") -> None:
+        """Hand over what was typed before the question was there to take it."""
+        keys, self.typed_ahead = self.typed_ahead or [], None
+        for place, event in enumerate(keys):
+            if not question.type(event):
+                question.after = keys[place + 1 :]
+                question.press([event])
+                return
 
     def _say_no_more(self) -> None:
         if asyncio.get_running_loop().time() - self._said_at >= SAID_S - 0.1:

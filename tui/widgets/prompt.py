@@ -1,8 +1,9 @@
 """One line to type in, below the screen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -18,6 +19,7 @@ class Ask(Horizontal):
     """Asks for one line; hands it over on `enter`, and goes without a word on `escape`.
 
     ``changed`` may be set to be told of every letter; it is told the first text again when the question is dropped.
+    ``ready`` is called once it has the keys; keys in ``after`` are pressed when it is answered.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -39,6 +41,8 @@ class Ask(Horizontal):
         self._label = Bar(glyphs, id="ask-label")
         self._said, self._done, self._value, self._hint, self._back = label, done, value, hint, back
         self.changed: Callable[[str], None] | None = None
+        self.ready: Callable[[Ask], None] | None = None
+        self.after: Sequence[events.Key] = ()
 
     def compose(self) -> ComposeResult:
         """See `textual.widget.Widget.compose`."""
@@ -50,6 +54,29 @@ class Ask(Horizontal):
         self._label.styles.width = len(self._said) + 2
         self._label.show([(cell(f"{self._said}: ", "title"),)])
         self.query_one(Input).focus()
+
+    def on_descendant_focus(self) -> None:
+        """Say that it has the keys, once those are through that were under way to who had them before."""
+        ready, self.ready = self.ready, None
+        if ready is not None:
+            self.call_after_refresh(ready, self)
+
+    def type(self, event: events.Key) -> bool:
+        """Take a letter as if it had been typed here; return False for a key that is none."""
+        if not event.is_printable or event.character is None:
+            return False
+        self.query_one(Input).insert_text_at_cursor(event.character)
+        return True
+
+    def press(self, keys: Sequence[events.Key]) -> None:
+        """Press keys anew; by the app, since what a widget sends does not bubble beyond it."""
+        app = self.app
+
+        def again() -> None:
+            for one in keys:
+                app.post_message(events.Key(one.key, one.character))
+
+        app.call_later(again)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Hand every letter on."""
@@ -73,6 +100,8 @@ class Ask(Horizontal):
         """Keep the keys: there is nothing else to type in."""
 
     def _leave(self) -> None:
+        if self.after:
+            self.screen.call_after_refresh(self.press, self.after)
         if self._back is not None and self._back.is_attached:
             self._back.focus()
         self.remove()
