@@ -55,6 +55,20 @@ async def test_gpus_of_one_engine_stand_beside_each_other_and_the_worst_is_marke
         assert re.search(r"4242 +65.2 GiB +gpu 0 +serve +vllm", await press(app, pilot, "G", "g"))
 
 
+async def test_columns_that_a_narrow_table_has_no_room_for_stand_below():
+    async with shown(normal(), (80, 24)) as (app, pilot):
+        for layer, title, names in (
+            ("1", "GPUs, more", ("throttle",)),
+            ("2", "engines, more", ("preempt", "e2e p95", "arrivals")),
+        ):
+            await press(app, pilot, layer)
+            board = app.screen.query_one(Board)
+            everything = ["".join(one.text for one in row.line) for row in board._rows]
+            place = next(index for index, line in enumerate(everything) if line.startswith(title))
+            assert all(name in everything[place + 1] for name in names)
+            assert not any(name in everything[1] for name in names)
+
+
 async def test_engines_show_spread_split_and_versions():
     async with shown(normal(), (120, 40)) as (app, pilot):
         painted = await press(app, pilot, "2")

@@ -11,7 +11,7 @@ from layouts.load import Column
 from layouts.load import Row as Number
 from tui.sections import table
 from tui.sections.lists import figure_row
-from tui.sections.scene import Scene, heading
+from tui.sections.scene import BLANK, Scene, heading
 from tui.widgets.board import Row
 from tui.widgets.figures import Figure, figures
 
@@ -20,7 +20,7 @@ MOST_ROWS = 400
 
 
 def rows(screen: LayerScreen, scene: Scene) -> list[Row]:
-    """Return what is left of the layer."""
+    """Return what is left of the layer: columns that its tables have no room for, then all that no section names."""
     frame = scene.view.frame
     known = named(screen)
     tables: dict[str, list[Signal]] = defaultdict(list)
@@ -35,12 +35,17 @@ def rows(screen: LayerScreen, scene: Scene) -> list[Row]:
         else:
             single += [(signal, entity) for entity in about]
     found: list[Row] = []
+    for section in screen.section:
+        wider = table.more(section, scene) if section.kind == "table" else []
+        found += [*wider, BLANK] if wider else []
     for per, measured in tables.items():
         for part in _fitting(measured, scene.width):
             columns = tuple(Column(signal.name, signal.title) for signal in part)
             found += table.rows(Section("table", f"{per}: more numbers", per=per, columns=columns), scene)
     lines = [figure_row(figure, scene) for figure in _figures(single[:MOST_ROWS], scene, frame)]
-    return [*found, heading("more numbers", scene), *lines] if lines else found
+    if lines:
+        return [*found, heading("more numbers", scene), *lines]
+    return found[:-1] if found and found[-1] is BLANK else found
 
 
 def _fitting(measured: list[Signal], width: int) -> list[list[Signal]]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from msgspec.structs import replace
+
 from aistack_top import numbers
 from aistack_top.entity import Entity
 from aistack_top.frame import Frame
@@ -14,7 +16,7 @@ from aistack_top.tenants import UNNAMED, finished_only
 from layouts.layers import Section
 from layouts.load import Column
 from tui.filtering import Value, field_name
-from tui.sections.scene import Scene, heading, note
+from tui.sections.scene import BLANK, Scene, heading, note
 from tui.targets import EntityTarget
 from tui.view import merge
 from tui.widgets.board import Row, still
@@ -81,6 +83,76 @@ class _Fact:
 
 def rows(section: Section, scene: Scene) -> list[Row]:
     """Return the section; nothing at all where nobody has any of its numbers."""
+    table = _table(section, scene)
+    return table.rows() if table is not None else []
+
+
+def more(section: Section, scene: Scene) -> list[Row]:
+    """Return the columns that a table of this width has no room for, as further tables of the same members."""
+    table = _table(section, scene)
+    return table.more() if table is not None else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Who is in a table, which of them are shown, and all columns that there are."""
+
+    section: Section
+    scene: Scene
+    members: dict[str, Entity]
+    shown: list[str]
+    names: dict[str, str]
+    columns: list[_Numbers]
+    facts: list[_Fact]
+    ordered: bool
+
+    def rows(self) -> list[Row]:
+        """Return the columns that fit."""
+        said = [f"{len(self.shown)} of {len(self.members)}"] if len(self.shown) < len(self.members) else []
+        said += [finished_only(self.scene.view.frame)] if self.section.finished else []
+        top = heading(self.section.title, self.scene, ", ".join(said))
+        if not self.shown:
+            return [top, note("no line passes the filter")]
+        return [top, *self._lines(self._drawer(self.section, self.columns, self.facts))]
+
+    def more(self) -> list[Row]:
+        """Return the columns that do not fit."""
+        if not self.shown:
+            return []
+        found: list[Row] = []
+        section = replace(self.section, history=None)
+        draw = self._drawer(self.section, self.columns, self.facts)
+        while draw.columns or draw.facts:
+            columns, facts = draw.left
+            if not columns and not facts:
+                break
+            draw = self._drawer(section, columns, facts)
+            if draw.columns or draw.facts:
+                found += [heading(f"{section.title}, more", self.scene), *self._lines(draw), BLANK]
+        return found[:-1]
+
+    def _drawer(self, section: Section, columns: Sequence[_Numbers], facts: Sequence[_Fact]) -> "_Drawer":
+        width = max(NAME, 1 + max(len(section.per), *(min(len(self.names[who]), 26) for who in self.shown)))
+        peers = _peers(section, self.members, self.scene.view.frame)
+        return _Drawer(section, self.scene, width, columns, facts, peers)
+
+    def _lines(self, draw: "_Drawer") -> list[Row]:
+        frame, scene = self.scene.view.frame, self.scene
+        grouped = self.section.by_engine and not self.ordered
+        found = [still(draw.titles())]
+        group = ""
+        for who in _by_engine(self.shown, self.members, frame) if grouped else self.shown:
+            engine = _engine(self.members[who], frame) if grouped else ""
+            if engine != group and (engine or group):
+                found.append(still((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),)))
+            group = engine
+            entity = self.members[who]
+            found.append(Row(draw.line(who, self.names[who], entity), EntityTarget(entity)))
+        below = draw.medians()
+        return [*found, still(below)] if below else found
+
+
+def _table(section: Section, scene: Scene) -> _Table | None:
     frame = scene.view.frame
     members = _members(section, frame)
     columns = [_numbers(column, section.per, frame) for column in section.columns]
@@ -88,30 +160,14 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     if section.finished:  # whoever finished nothing lately is not missing
         members = {who: one for who, one in members.items() if any(who in column.by_member for column in columns)}
     if not members:
-        return []
+        return None
     facts = _facts(section, members, frame)
     names = {who: label(entity, frame.facts) for who, entity in members.items()}
     shown = [who for who in members if not scene.wanted or scene.wanted.passes(_fields(who, names, columns, facts))]
     chosen = next((column for column in columns if column.column.label == scene.order.column), None)
     if chosen is not None:
         shown = _sorted(shown, chosen, scene)
-    said = [f"{len(shown)} of {len(members)}"] if len(shown) < len(members) else []
-    said += [finished_only(frame)] if section.finished else []
-    top = heading(section.title, scene, ", ".join(said))
-    if not shown:
-        return [top, note("no line passes the filter")]
-    width = max(NAME, 1 + max(len(section.per), *(min(len(names[who]), 26) for who in shown)))
-    draw = _Drawer(section, scene, width, columns, facts, _peers(section, members, frame))
-    found = [top, still(draw.titles())]
-    group = ""
-    for who in _by_engine(shown, members, frame) if section.by_engine and chosen is None else shown:
-        engine = _engine(members[who], frame) if section.by_engine and chosen is None else ""
-        if engine != group and (engine or group):
-            found.append(still((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),)))
-        group = engine
-        found.append(Row(draw.line(who, names[who], members[who]), EntityTarget(members[who])))
-    below = draw.medians()
-    return [*found, still(below)] if below else found
+    return _Table(section, scene, members, shown, names, columns, facts, chosen is not None)
 
 
 def sortable(section: Section, frame: Frame) -> list[str]:
@@ -137,15 +193,17 @@ class _Drawer:
         if section.history is not None and scene.drawing.histories and scene.width >= HISTORY_FROM:
             keep = FEWEST_COLUMNS * 3 + 2
         self.columns: list[_Numbers] = []
-        for column in columns:
-            if column.width <= room - keep:
-                self.columns.append(column)
-                room -= column.width
         self.facts: list[_Fact] = []
+        self.left: tuple[list[_Numbers], list[_Fact]] = ([], [])
+        """What there is no room for."""
+        for column in columns:
+            fits = column.width <= room - keep
+            (self.columns if fits else self.left[0]).append(column)
+            room -= column.width if fits else 0
         for fact in facts:
-            if fact.width + 2 <= room - keep:
-                self.facts.append(fact)
-                room -= fact.width + 2
+            fits = fact.width + 2 <= room - keep
+            (self.facts if fits else self.left[1]).append(fact)
+            room -= fact.width + 2 if fits else 0
         self.graph = min(room - 2, MOST_COLUMNS) if keep and room - 2 >= FEWEST_COLUMNS else 0
         self.peers = bool(groups)
         self.marked = {
