@@ -1,4 +1,4 @@
-"""What the palette finds beside the actions: times to go to, and everything that has a name."""
+"""What the palette finds beside the actions: times to go to, columns to sort by, and everything that has a name."""
 
 import re
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ from aistack_top.frame import Frame
 from aistack_top.labels import label
 from tui.screens import doors
 from tui.screens.base import ConsoleScreen
+from tui.screens.board import BoardScreen
 from tui.targets import EntityTarget
 
 _TIME = re.compile(r"-\d+(\.\d+)?\s*[smhd]?|\d{1,2}:\d{2}(:\d{2})?")
@@ -18,7 +19,7 @@ NAMED = ("engine", "gpu", "model", "rail", "tenant", "lora")
 
 
 class Places(Provider):
-    """Times as they are typed, and GPUs, engines, models, rails and tenants by their names."""
+    """Times as they are typed, columns to sort by, and GPUs, engines, models, rails and tenants by their names."""
 
     async def search(self, query: str) -> Hits:
         """Yield what fits what was typed so far."""
@@ -29,6 +30,12 @@ class Places(Provider):
         if _TIME.fullmatch(said):
             yield Hit(1.0, f"Go to {said}", partial(screen.go_to_typed, said), help="the time cursor, on all screens")
         matcher = self.matcher(query)
+        if isinstance(screen, BoardScreen):
+            for column in screen.sorts():
+                score = matcher.match(f"sort by {column}")
+                if score > 0:
+                    does = partial(screen.sort_by, column)
+                    yield Hit(score, matcher.highlight(f"sort by {column}"), does, help="r turns the order round")
         frame = screen.console.view().frame
         for entity in named(frame):
             key, said_name = entity.pairs[0][0], label(entity, frame.facts)

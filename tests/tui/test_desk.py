@@ -485,6 +485,16 @@ async def test_the_palette_finds_times_and_names():
         assert [str(hit.match_display) for hit in names] == ["engine vllm-1"]
 
 
+async def test_the_palette_sorts_by_any_column():
+    async with shown(normal(), (120, 40)) as (app, pilot):
+        await press(app, pilot, "T")
+        (hit,) = [hit async for hit in Places(app.screen).search("sort by latency")]
+        hit.command()
+        latencies = [float(one) for one in re.findall(r"^ +\d\d:\d\d:\d\d +([\d.]+) s ", text(app), re.MULTILINE)]
+        assert latencies == sorted(latencies, reverse=True)
+        assert "▼latency" in text(app)
+
+
 async def test_an_event_of_the_list_of_changes_leads_to_its_moment():
     async with shown(normal()) as (app, pilot):
         await press(app, pilot, "c", "slash", *"kind:changed", "enter")

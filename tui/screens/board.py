@@ -65,7 +65,7 @@ class BoardScreen(ConsoleScreen):
 
     def hints(self) -> Hints:
         """See `ConsoleScreen.hints`."""
-        sort: Hints = (("s", "sort", "screen.sort"),) if self.columns(self.scene(self.console.view())) else ()
+        sort: Hints = (("s", "sort", "screen.sort"),) if self.sorts() else ()
         return (
             BACK,
             ("enter", "open", ""),
@@ -114,9 +114,17 @@ class BoardScreen(ConsoleScreen):
 
     def action_sort(self) -> None:
         """Sort by the next column; after the last, as it was."""
-        names = ["", *self.columns(self.scene(self.console.view()))]
+        names = ["", *self.sorts()]
         place = names.index(self.order.column) if self.order.column in names else 0
-        self.order = Order(names[(place + 1) % len(names)])
+        self.sort_by(names[(place + 1) % len(names)])
+
+    def sorts(self) -> list[str]:
+        """Return what the rows of this moment can be sorted by."""
+        return self.columns(self.scene(self.console.view()))
+
+    def sort_by(self, column: str) -> None:
+        """Sort by a column, the worst or the first first; by none is the natural order."""
+        self.order = Order(column)
         self.query_one(Board).begin()
         self.look_again()
 

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 
 from aistack_top.diagnosis.model import Incident
 from aistack_top.signals import signals
+from aistack_top.state import State
 from tui.console import Console
 from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
 from tui.screens.board import BoardScreen
@@ -15,6 +16,7 @@ from tui.sections.scene import BLANK, Scene, note
 from tui.view import SPANS_S
 from tui.widgets.board import Row
 
+HOUR_S = 3600.0
 AROUND_S = 60.0
 """How much of the time before the onset is to be on the axis at least."""
 
@@ -39,11 +41,13 @@ class IncidentScreen(BoardScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "dismiss_it", "Dismiss the incident, with a reason", id="incident.dismiss"),
+        Binding("b", "compare", "Compare with the same hour yesterday, or with before", id="incident.compare"),
     ]
 
     def __init__(self, console: Console, name: str) -> None:
         super().__init__(console)
         self.incident_id = name
+        self._yesterday: State | None = None
 
     @property
     def crumb(self) -> str:
@@ -65,7 +69,7 @@ class IncidentScreen(BoardScreen):
         return [
             *parts.verdict_rows(found, scene, self.console.runbooks),
             BLANK,
-            *parts.chart_rows(found, scene, height),
+            *parts.chart_rows(found, scene, height, self._against(found, scene)),
             BLANK,
             *parts.reason_rows(found, scene),
             *parts.paid_rows(found, scene),
@@ -80,6 +84,7 @@ class IncidentScreen(BoardScreen):
             ("enter", "open", ""),
             ("{ }", "other incident", ""),
             ("m", "note", "screen.mark"),
+            ("b", "before or yesterday", "screen.compare"),
             ("x", "dismiss", "screen.dismiss_it"),
             ("e", "keep", "screen.keep_evidence"),
             ("y", "copy", "screen.copy_verdict"),
@@ -110,6 +115,34 @@ class IncidentScreen(BoardScreen):
         self.incident_id = known[place + direction].id
         self._bring()
         self.look_again()
+
+    def action_compare(self) -> None:
+        """Compare with the same hour of yesterday; again, with the time before the onset."""
+        if self._yesterday is not None:
+            self._yesterday = None
+            self.look_again()
+            return
+        self.say("reading yesterday out of the recording")
+        self.run_worker(self._read_yesterday(), exclusive=True, exit_on_error=False)
+
+    async def _read_yesterday(self) -> None:
+        from tui import yesterday
+
+        try:
+            recording = await self.console.deck.recording()
+            self._yesterday = await yesterday.same_hour(recording, self.console.view().frame.at)
+        except yesterday.UnknownError as error:
+            self.say(str(error))
+            return
+        self.say("beside now stands the same hour of yesterday")
+        self.look_again()
+
+    def _against(self, incident: Incident, scene: Scene) -> parts.Against:
+        """Return what now is compared with."""
+        if self._yesterday is None:
+            return parts.before_onset(incident, scene.view.frame)
+        end = self._yesterday.now
+        return parts.Against("yesterday", self._yesterday.frame(), end - HOUR_S, end)
 
     def action_dismiss_it(self) -> None:
         """Ask why the incident is none."""

@@ -1,6 +1,7 @@
 """The parts of an incident on a board: verdict, charts of the evidence on one axis, calls that paid, what happened."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -25,7 +26,6 @@ BEFORE_S = 300.0
 """What is compared with: the time before the onset, as far as it is in memory."""
 
 NOW_S = 30.0
-DAY_S = 86_400.0
 MOST_CHARTS = 5
 MOST_CALLS = 8
 
@@ -51,9 +51,24 @@ def verdict_rows(incident: Incident, scene: Scene, runbooks: Mapping[str, str]) 
     return found
 
 
-def chart_rows(incident: Incident, scene: Scene, height: int) -> list[Row]:
-    """Return the symptom and what may explain it, each as a chart on the shared axis, with now against before."""
-    found = [heading("on one axis, the line is the onset", scene, _compared(incident))]
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What now is compared with: a stretch of time, in a frame that knows it, and what it is called."""
+
+    name: str
+    frame: Frame
+    start: float
+    end: float
+
+
+def before_onset(incident: Incident, frame: Frame) -> Against:
+    """Return the minutes before the onset, as far as they are in memory."""
+    return Against("before", frame, incident.onset - BEFORE_S, incident.onset)
+
+
+def chart_rows(incident: Incident, scene: Scene, height: int, against: Against) -> list[Row]:
+    """Return the symptom and what may explain it, each as a chart on the shared axis, and now against another time."""
+    found = [heading("on one axis, the line is the onset", scene, _compared(against))]
     shown = [(incident.symptom.signal, incident.symptom.entity, incident.symptom.stat, "symptom")]
     for candidate in incident.candidates:
         known = signals().get(candidate.signal)
@@ -70,7 +85,7 @@ def chart_rows(incident: Incident, scene: Scene, height: int) -> list[Row]:
         signal = signals().get(name)
         if signal is None:
             continue
-        found.append(_title(incident, signal, entity, stat, role, scene))
+        found.append(_title(signal, entity, stat, role, scene, against))
         if not scene.drawing.histories:
             continue  # a slow link gets the numbers before and now, and no chart
         count = scene.view.fit(track_width(scene.width))
@@ -138,24 +153,25 @@ def _bullets(texts: Iterable[str], scene: Scene) -> list[Row]:
     return found
 
 
-def _compared(incident: Incident) -> str:
-    return f"before {clock(incident.onset)} against now"
+def _compared(against: Against) -> str:
+    if against.name == "before":
+        return f"b: before {clock(against.end)} against now"
+    return f"b: {against.name} {clock(against.start)} to {clock(against.end)} against now"
 
 
-def _title(incident: Incident, signal: Signal, entity: Entity, stat: str, role: str, scene: Scene) -> Row:
-    """Return the line above a chart: whose number, what role it has, before the onset against now."""
+def _title(signal: Signal, entity: Entity, stat: str, role: str, scene: Scene, against: Against) -> Row:
+    """Return the line above a chart: whose number, what role it has, another time against now."""
     frame = scene.view.frame
     about = _about(frame, signal.name, entity)
-    before = _median(frame, signal, about, stat, incident.onset - BEFORE_S, incident.onset)
+    then = _about(against.frame, signal.name, entity)
+    before = _median(against.frame, signal, then, stat, against.start, against.end)
     now = _median(frame, signal, about, stat, frame.at - NOW_S, frame.at + frame.timeline.step_s)
-    yesterday = _median(frame, signal, about, stat, frame.at - DAY_S - BEFORE_S, frame.at - DAY_S + BEFORE_S)
     part = f" {stat}" if stat != "value" else ""
     whose = f" {label(entity, frame.facts, 24)}" if entity.pairs else ""
     name = cell(scene.glyphs.text(f"{signal.title}{part}{whose}"), "label")
-    pairs = f"before {_said(before, signal)}, now {_said(now, signal)}{_ratio(before, now)}"
-    day = f", yesterday {_said(yesterday, signal)}" if yesterday is not None else ""
+    pairs = f"{against.name} {_said(before, signal)}, now {_said(now, signal)}{_ratio(before, now)}"
     room = scene.width - name.width - 2
-    text = first_that_fits([f"{pairs}{day}  ({role})", f"{pairs}{day}", pairs, f"now {_said(now, signal)}", ""], room)
+    text = first_that_fits([f"{pairs}  ({role})", pairs, f"now {_said(now, signal)}", ""], room)
     return still((name, cell("  " + scene.glyphs.text(text), "dim")), NumberTarget(signal.name, entity, stat))
 
 
