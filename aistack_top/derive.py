@@ -6,7 +6,7 @@ the old place on the axis is redrawn, the newest is not added to.
 """
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -25,6 +25,7 @@ USUAL_DELAY_S = 10.0
 
 MODEL_KINDS = frozenset({"generation", "embedding"})
 LATENCY = attrgetter("latency")
+MODEL, TENANT = attrgetter("model"), attrgetter("tenant")
 
 
 @dataclass(slots=True)
@@ -131,8 +132,10 @@ class CallSignals:
                 points.update(range(low, high + 1))
         if points:
             self._done = max(self._done or 0.0, last_point * GRID_S)
-        for point in sorted(points):
-            yield point * GRID_S, self._at(point * GRID_S, first)
+            begin, end = min(points) * GRID_S - WIDEST_S, max(points) * GRID_S
+            sorted_out = _Sorted(self._book.between(begin, end), self._tenants is not None)
+            for point in sorted(points):
+                yield point * GRID_S, self._at(point * GRID_S, first, sorted_out)
 
     def clear(self) -> None:
         """Forget how far it got."""
@@ -143,38 +146,81 @@ class CallSignals:
         if self._tenants is not None:
             self._tenants.clear()
 
-    def _at(self, moment: float, first: float) -> Readings:
-        kinds: dict[str, list[Call]] = defaultdict(list)
-        for call in self._book.between(moment - WIDEST_S, moment):
-            kinds[call.kind].append(call)
-        calls = _in_order(kinds["generation"], kinds["embedding"])
-        models: dict[str, list[Call]] = defaultdict(list)
-        for call in calls:
-            models[call.model].append(call)
-        groups = {SERVICE: calls, **{Entity.of(model=name): found for name, found in models.items() if name}}
+    def _at(self, moment: float, first: float, known: "_Sorted") -> Readings:
+        calls = known.calls.until(moment)
+        groups = {SERVICE: calls, **{Entity.of(model=name): found for name, found in known.models.at(moment) if name}}
         builder = ReadingsBuilder()
         for entity, members in groups.items():
             _describe(builder, entity, members, moment, min(WINDOW_S, moment - first))
             _describe_more(builder, entity, members, moment)
-        for tenant, members in self._by_tenant(calls, moment).items():
+        for tenant, members in self._by_tenant(known, moment).items():
             _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
-        requests = [call for call in _in_order(kinds["tool"], kinds["other"]) if call.root]
-        builder.add("calls.retrieval.latency", SERVICE, _spread(kinds["retrieval"], moment, LATENCY))
+        builder.add("calls.retrieval.latency", SERVICE, _spread(known.retrievals.until(moment), moment, LATENCY))
+        requests = known.requests.until(moment)
         builder.add("calls.request.latency", SERVICE, _spread(requests, moment, LATENCY))
         if requests:
-            builder.add("calls.request.ttft", SERVICE, _spread(requests, moment, _request_ttft(kinds["generation"])))
-        for rail, checks in self._rails.at(moment, kinds["guardrail"]).items():
+            builder.add("calls.request.ttft", SERVICE, _spread(requests, moment, known.request_ttft))
+        for rail, checks in self._rails.at(moment, known.checks.until(moment)).items():
             count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
             builder.add("guardrail.latency", rail, _spread(checks, moment, LATENCY))
         return builder.build()
 
-    def _by_tenant(self, calls: list[Call], moment: float) -> dict[str, list[Call]]:
+    def _by_tenant(self, known: "_Sorted", moment: float) -> dict[str, list[Call]]:
         """Return the calls of each tenant that is named, and of the others; nothing where no call names any."""
-        named = self._tenants.take(moment, calls) if self._tenants is not None else frozenset()
-        found: dict[str, list[Call]] = defaultdict(list)
-        for call in calls if named else ():
-            found[shown_as(call.tenant, named)].append(call)
+        if self._tenants is None:
+            return {}
+        groups = known.tenants.at(moment)
+        named = self._tenants.count(moment, Counter({name: len(members) for name, members in groups}))
+        found: dict[str, list[Call]] = {}
+        for name, members in groups if named else ():
+            shown = shown_as(name, named)
+            found[shown] = _in_order(found[shown], members) if shown in found else members
         return found
+
+
+class _Lane:
+    """Calls in the order of their ends, of which the last minutes before any moment are asked for."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self._calls = calls
+        self._ends = [call.end for call in calls]
+
+    def until(self, moment: float) -> list[Call]:
+        """Return those that ended in the `WIDEST_S` before a moment."""
+        low = bisect_right(self._ends, moment - WIDEST_S)
+        return self._calls[low : bisect_right(self._ends, moment, low)]
+
+
+class _Lanes:
+    """Calls by a name that they have, each in its lane."""
+
+    def __init__(self, calls: Iterable[Call], name: Callable[[Call], str]) -> None:
+        found: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            found[name(call)].append(call)
+        self._lanes = {one: _Lane(members) for one, members in found.items()}
+
+    def at(self, moment: float) -> list[tuple[str, list[Call]]]:
+        """Return who has calls in the `WIDEST_S` before a moment, and these; whoever called first stands first."""
+        found = [(name, members) for name, lane in self._lanes.items() if (members := lane.until(moment))]
+        return sorted(found, key=lambda one: (one[1][0].end, one[1][0].id))
+
+
+class _Sorted:
+    """The calls of a stretch of time, sorted out once for all the points in it: neighbours share nearly all."""
+
+    def __init__(self, calls: Iterable[Call], by_tenant: bool) -> None:
+        kinds: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            kinds[call.kind].append(call)
+        models = _in_order(kinds["generation"], kinds["embedding"])
+        self.calls = _Lane(models)
+        self.models = _Lanes(models, MODEL)
+        self.tenants = _Lanes(models if by_tenant else (), TENANT)
+        self.request_ttft = _request_ttft(kinds["generation"])
+        self.retrievals = _Lane(kinds["retrieval"])
+        self.requests = _Lane([call for call in _in_order(kinds["tool"], kinds["other"]) if call.root])
+        self.checks = _Lane(kinds["guardrail"])
 
 
 def _in_order(one: list[Call], other: list[Call]) -> list[Call]:

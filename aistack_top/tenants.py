@@ -46,7 +46,10 @@ class Roster:
 
     def take(self, moment: float, calls: Iterable[Call]) -> Names:
         """Return who is named at a moment, by the calls of the minutes before it."""
-        counts = Counter(call.tenant for call in calls)
+        return self.count(moment, Counter(call.tenant for call in calls))
+
+    def count(self, moment: float, counts: Counter[str]) -> Names:
+        """Return who is named at a moment, by how many calls each has of the minutes before it; uses them up."""
         many = counts.total() * MUCH
         del counts[""]
         if self._at and moment <= next(reversed(self._at)):
