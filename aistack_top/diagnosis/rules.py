@@ -31,7 +31,8 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``on`` names other subjects than the rule's own. ``at_least`` and ``at_most`` are levels since the onset, ``rose``
     and ``fell`` ratios to the usual, ``level`` the ratio it stayed below, ``by`` the least difference in the unit;
     ``first``: it moved before the symptom or with it. ``beside`` compares with the median of the peers. ``steady``: it
-    hardly moved since the onset. ``total``: of all replicas together. ``bad``: a bad event only.
+    hardly moved since the onset. ``total``: of all replicas together. ``bad``: a bad event only. ``away``: an engine
+    that says nothing now, or has only just said something again.
     ``within_s`` is how long before the onset an event still counts.
     """
 
@@ -50,6 +51,7 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total: bool = False
     bad: bool = False
     first: bool = False
+    away: bool = False
     event: str = ""
     key: str = ""
     where: Mapping[str, str] = {}
@@ -212,6 +214,8 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
     """Return what a test finds about a subject."""
     if test.event:
         return _event(test, subject, scene)
+    if test.away:
+        return _away(test, subject, scene)
     if test.part:
         share = scene.share(test.part.split("|"))
         if share is None:
@@ -229,9 +233,9 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
 
 
 def _subjects(test: Test, subject: Entity, scene: Scene) -> list[Entity]:
-    """Return whom a test looks at: the peers are those of the subject, which may hurt in the same incident."""
-    if test.on == "peer":
-        return scene.peers_of(subject)
+    """Return whom a test looks at. ``peer``: replicas outside of this incident; ``other``: all but the subject."""
+    if test.on == "other":
+        return scene.others_of(subject)
     return scene.subjects(test.on) if test.on else [subject]
 
 
@@ -300,6 +304,13 @@ def _beside(factor: float, shift: Shift, scene: Scene) -> bool | None:
     return shift.middle >= usual * factor and shift.middle - usual >= floor
 
 
+def _away(test: Test, subject: Entity, scene: Scene) -> Finding:
+    for one in _subjects(test, subject, scene):
+        if scene.is_away(one):
+            return Finding(True, f"{label(one, scene.state.facts)} is away, or has only just come back", None, 1.0)
+    return Finding(False)
+
+
 def _total(test: Test, scene: Scene) -> Finding:
     """Whether a signal of all replicas together rose so many times: what one of them loses the others must take."""
     engines = (*scene.engines, *scene.peers)
@@ -340,6 +351,8 @@ def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
             continue
         # versions are known by calls that have ended: no order can be read off them
         lead = None if event.kind.startswith("calls.") else scene.onset - event.at
+        if event.kind == "changed" and lead is not None and lead < 0.0:
+            lead = None  # what an engine is started with is known when it answers again
         if test.first and lead is not None and lead < -scene.uncertainty(("", event.entity, "")):
             continue
         who = label(event.entity, scene.state.facts)

@@ -7,6 +7,7 @@ stands around them. Each series is measured once, when it is asked for.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 
 from aistack_top.diagnosis.excursion import Excursion
 from aistack_top.diagnosis.payers import Sides, new_versions, sides
@@ -19,6 +20,9 @@ from aistack_top.tick import Event, SeriesKey
 
 WIDE_LEAD_S = 10.0
 """Two grid steps: a smaller lead is no order."""
+
+AWAY_S, BACK_S = 20.0, 90.0
+"""An engine is away after so long without a word, and until so long after its start."""
 
 FINISH = ("finish", "first_token")
 """Recorded when a request has got that far: such a series lags, and earns neither lead nor penalty."""
@@ -116,13 +120,21 @@ class Scene:
         gpus = {Entity.of(gpu=name): None for entity in known if (name := entity.get("gpu"))}
         return [gpu for gpu in gpus if not self.state.facts.parents(gpu)]
 
-    def peers_of(self, engine: Entity) -> list[Entity]:
+    def others_of(self, engine: Entity) -> list[Entity]:
         """Return the other engines that serve an engine's model, in this incident or not; `peers` of what is none."""
         model = self.state.facts.get(Entity.of(engine=engine.get("engine") or ""), "model")
         if model is None:
             return self.peers
         around = (*self.engines, *self.peers)
         return [one for one in around if one != engine and self.state.facts.get(one, "model") == model]
+
+    def is_away(self, engine: Entity) -> bool:
+        """Return whether an engine says nothing now, or began to so lately that others still work off its share."""
+        key = ("serving.requests.running", engine, "value")
+        if self.state.timeline.sample(key, self.until, AWAY_S) is None:
+            return True
+        began = max((e.at for e in self.events if e.kind == "restart" and e.entity == engine), default=-inf)
+        return self.until - began < BACK_S
 
     def subjects(self, about: str) -> list[Entity]:
         """Return whom a rule about engines, GPUs, rails ... can be about here."""
@@ -178,12 +190,13 @@ class Scene:
             yield key
 
     def sum_of(self, signal: str, engines: Iterable[Entity]) -> tuple[float | None, float | None]:
-        """Return the sum of a signal over engines, before and since; one that says nothing any more adds nothing.
+        """Return the sum of a signal over engines, before and since; one that says nothing for a while adds nothing.
 
         Since: the mean from the onset on or that of the last minute, whichever is more, of all of them together.
         """
-        before = lately = since = 0.0
-        known = False
+        before = 0.0
+        since: list[list[float]] = []
+        lately: list[list[float]] = []
         timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S)
         for engine in engines:
             key = (signal, engine, "value")
@@ -192,13 +205,11 @@ class Scene:
                 if shift is None and not present(timeline.window(key, self.onset - BEFORE_S, self.onset)):
                     continue
                 return None, None
-            known = True
             before += shift.usual
             values = timeline.window(key, self.onset, end + timeline.step_s)
-            all_of_it, recent = present(values), present(values[-int(60.0 / timeline.step_s) :])
-            since += sum(all_of_it) / len(all_of_it) if all_of_it else 0.0
-            lately += sum(recent) / len(recent) if recent else 0.0
-        return (before, max(since, lately)) if known else (None, None)
+            since.append(present(values))
+            lately.append(present(values[-int(60.0 / timeline.step_s) :]))
+        return (before, max(_sum_of_means(since), _sum_of_means(lately))) if since else (None, None)
 
     def lead(self, shift: Shift) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""
@@ -267,6 +278,12 @@ class Scene:
         if total <= 0.0 or not any(part.name in wanted for part in parts):
             return None
         return sum(part.rise for part in parts if part.name in wanted) / total
+
+
+def _sum_of_means(columns: list[list[float]]) -> float:
+    """Return the mean of a sum of columns. What one lacks against the fullest it was silent, not as busy as else."""
+    most = max(map(len, columns))
+    return sum(map(sum, columns)) / most if most else 0.0
 
 
 def _stat_of(signal: Signal) -> str:

@@ -192,6 +192,35 @@ def test_another_model_at_the_same_load_is_named_and_with_more_load_is_not():
     assert only(watch(Plant(more, events=events))).cause is Cause.TRAFFIC_SURGE
 
 
+def test_a_replica_that_was_away_explains_no_longer_than_that():
+    # chat-1 is started with another model: chat-0 carries its load until it is back, and then both are slow
+    def bend(at, signal, who):
+        if who == "chat-0" and 1000 <= at < 1060 and signal == "serving.requests.arrived":
+            return 2.0
+        slow = 1000 <= at < 1060 if who == "chat-0" else False
+        if slow and signal in ("serving.ttft", "serving.queue_time"):
+            return 8.0
+        return 3.0 if at >= 1060 and signal in ("serving.itl", "serving.decode_time") else 1.0
+
+    away = event(1000, "source", Entity.of(source="chat-1"), "chat-1 down: refused")
+    back = event(1060, "restart", engine(1), "chat-1 restarted", "info")
+    new = changed(1065, "model_root", "/models/a", "/models/b")
+    events = away | {second: tuple(replace(e, entity=engine(1)) for e in row) for second, row in (back | new).items()}
+    versions = next(iter(watch(Plant(bend, engines=2, down={"chat-1": (1000, 1060)}, events=events)).values()))
+    assert versions[0].cause is Cause.CAPACITY_CHANGED
+    assert "away" in versions[0].verdict.why
+    assert versions[-1].cause is Cause.MODEL_VERSION
+
+
+def test_arrivals_that_move_to_the_replicas_left_are_no_surge():
+    def bend(at, signal, who):
+        return 2.0 if at >= 1000 and who == "chat-0" and signal == "serving.requests.arrived" else 1.0
+
+    plant = Plant(both(bend, bent(1000, **SLOW)), engines=2, down={"chat-1": (1000, 1400)})
+    for found in watch(plant).values():
+        assert found[-1].cause is not Cause.TRAFFIC_SURGE
+
+
 def test_an_application_xid_is_no_cause():
     applied = event(1000, "xid", gpu(0), "XID 31", "critical", code="31", group="application")
     found = only(watch(Plant(bent(1010, **SLOW), events=applied)))
