@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis.excursion import Excursion
 from aistack_top.diagnosis.gone import is_back
 from aistack_top.diagnosis.judge import Opinion, judge, moments, payers
@@ -24,6 +25,9 @@ SETTLED_S = 15.0
 """An event's own signal may come a scrape after it."""
 
 GREW = 1.25
+GREW_AFTER_S = 45.0
+"""A symptom that did the larger part of its rise so long after its onset is looked at from there, too."""
+
 _PREFERRED = (
     "serving.ttft",
     "serving.itl",
@@ -161,11 +165,35 @@ class Trouble:
         baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
         self._calls = payers(scene)
         opinion = judge(scene, self.symptom(state), key, baseline, self._calls)
+        if opinion.cause is Cause.UNKNOWN and main is not None:
+            grown = self._since_it_grew(state, at, main, baseline)
+            if grown is not None:  # the incident is still as old as it is
+                opinion = replace(grown, verdict=replace(grown.verdict, what=opinion.verdict.what))
         if self.opinion is None or self.opinion.gives_way(opinion):
             self.opinion = opinion
         else:
             self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))
         self._moments = moments(scene)
+
+    def _since_it_grew(self, state: State, at: float, main: Excursion, baseline: float) -> Opinion | None:
+        """Return what explains the larger part of a symptom that grew long after its onset, if anything does.
+
+        A harmless burst may open what something else makes an incident of.
+        """
+        grew = self.onset
+        usual = main.usual or 0.0
+        half = usual + (main.peak - usual) / 2
+        values = state.timeline.window(main.key, self.onset, at + state.timeline.step_s)
+        for number, value in enumerate(values):
+            if value < half:  # never of a gap
+                grew = self.onset + (number + 1) * state.timeline.step_s
+            elif value == value:
+                break
+        if grew - self.onset < GREW_AFTER_S:
+            return None
+        scene = Scene(state, self.place, grew, at, tuple(self.excursions))
+        opinion = judge(scene, self.symptom(state), main.key, baseline, self._calls)
+        return None if opinion.cause is Cause.UNKNOWN else opinion
 
     def forget(self) -> None:
         """Forget what was before the onset: a history has just told more of it."""

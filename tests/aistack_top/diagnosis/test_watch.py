@@ -169,6 +169,14 @@ def test_a_surge_that_was_told_is_taken_back_when_the_engine_does_less_than_befo
     assert versions[-1].cause is Cause.UNKNOWN
 
 
+def test_a_burst_before_does_not_hide_what_makes_the_larger_part_of_an_incident():
+    burst = both(bent(920, 980, serving__requests__arrived=2.0), bent(940, 1010, serving__ttft=4.0))
+    fault = both(bent(1000, gpu__nvlink__active=0.5), bent(1010, serving__ttft=4.0), bent(1010, **SLOWER))
+    found = only(watch(Plant(both(burst, fault))))
+    assert found.cause is Cause.NVLINK
+    assert found.onset - START < 960
+
+
 def changed(second, key, before, after):
     text = f"{key} {before} -> {after}"
     return event(second, "changed", engine(0), text, "info", key=key, before=before, after=after)
