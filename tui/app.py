@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,6 +29,9 @@ from tui.leaving import GRACE_S, LOOKS_S, is_gone, leave_within
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.travel import TravelScreen
+
+SOON = ("layer", "incident")
+"""Screens that are opened first of all: imported once data is on the screen, so that the key need not wait for it."""
 
 REPAINT_S = 0.1
 LOW_BANDWIDTH_REPAINT_S = 5.0
@@ -186,6 +190,8 @@ class ConsoleApp(App[None]):
     def _freeze(self) -> None:
         # what was built to get here lives as long as the program: looking through it again costs 40 ms a time
         if not self.is_headless:
+            for name in SOON:
+                import_module(f"tui.screens.{name}")
             gc.collect()
             gc.freeze()
             gc.enable()

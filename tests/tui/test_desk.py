@@ -116,6 +116,19 @@ async def test_rows_lead_to_an_entity_then_to_a_number_and_back_with_the_path_sh
         assert "1 compute" in await press(app, pilot, "escape")
 
 
+async def test_another_layer_begins_at_its_top_in_its_own_order_and_whole():
+    async with shown(normal()) as (app, pilot):
+        await press(app, pilot, "1", "s", "slash", *"gpu", "enter", "G")
+        turned = await press(app, pilot, "2")
+        fresh = app.screen
+        assert turned.splitlines()[2].startswith("engines ")
+        assert "/gpu" not in turned
+        assert "▼" not in turned.splitlines()[3]
+        await press(app, pilot, "enter", "1")
+        assert app.screen is fresh
+        assert len(app.screen_stack) == 2
+
+
 async def test_a_digit_leads_from_any_screen_to_a_layer_one_step_from_the_overview():
     async with shown(normal()) as (app, pilot):
         await press(app, pilot, "1", "enter", "enter", "2")

@@ -65,7 +65,7 @@ class ConsoleScreen(TravelScreen):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._composed = False
+        self._composed = self._look_due = False
 
     @property
     def crumb(self) -> str:
@@ -141,6 +141,11 @@ class ConsoleScreen(TravelScreen):
     def look_again(self) -> None:
         """Show the moment that the console stands at now: after a key, or after another screen."""
         if self._composed and self.is_current:
+            self.look_now()
+
+    def look_now(self) -> None:
+        """Show the moment that the console stands at now, whether this screen is seen already or about to be."""
+        if self._composed:
             with self.app.batch_update():
                 self.look(self.console.view())
 
@@ -151,11 +156,20 @@ class ConsoleScreen(TravelScreen):
 
     def on_screen_resume(self) -> None:
         """Catch up with what went on behind another screen."""
-        self.call_after_refresh(self.look_again)
+        self._look_soon()
 
     def on_resize(self, _: events.Resize) -> None:
         """Lay out anew for another size."""
-        self.call_after_refresh(self.look_again)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._look_due:
+            self._look_due = True
+            self.call_after_refresh(self._look_once)
+
+    def _look_once(self) -> None:
+        self._look_due = False
+        self.look_again()
 
     def action_back(self) -> None:
         """Go one step back."""

@@ -16,18 +16,35 @@ if TYPE_CHECKING:
     from tui.view import View
 
 
+LAYERS = "layers"
+"""The name of the screen that shows any layer."""
+
+
 def layer(screen: "ConsoleScreen", name: str) -> None:
-    """Go to a layer's screen, which stands right above the one it all begins with."""
+    """Go to a layer's screen, which stands right above the one it all begins with.
+
+    There is one for all layers, and it stays: to put a new one together takes ten times as long as to fill it anew.
+    """
     from tui.screens.layer import LayerScreen
 
-    if isinstance(screen, LayerScreen) and screen.name_of_layer == name:
+    if isinstance(screen, LayerScreen):
+        screen.turn_to(name)
         return
-    opened = LayerScreen(screen.console, name)
-    if len(screen.app.screen_stack) == 2:
-        screen.app.switch_screen(opened)
-        return
-    to_the_first(screen)
-    screen.app.push_screen(opened)
+    app = screen.app
+    if app.is_screen_installed(LAYERS):
+        opened = app.get_screen(LAYERS, LayerScreen)
+        opened.turn_to(name)
+    else:
+        opened = LayerScreen(screen.console, name)
+        app.install_screen(opened, LAYERS)
+    if opened in app.screen_stack:
+        while app.screen is not opened:
+            app.pop_screen()
+    elif len(app.screen_stack) == 2:
+        app.switch_screen(opened)
+    else:
+        to_the_first(screen)
+        app.push_screen(opened)
 
 
 def to_the_first(screen: "ConsoleScreen") -> None:

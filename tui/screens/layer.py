@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from aistack_top.signals import signals
 from layouts.layers import layer_screen
+from tui import filtering
 from tui.console import Console
 from tui.screens.board import BoardScreen
 from tui.sections import layer as sections
 from tui.sections import rest
-from tui.sections.scene import Scene
-from tui.widgets.board import Row
+from tui.sections.scene import Order, Scene
+from tui.widgets.board import Board, Row
 
 
 class LayerScreen(BoardScreen):
@@ -18,6 +19,14 @@ class LayerScreen(BoardScreen):
     def __init__(self, console: Console, name: str) -> None:
         super().__init__(console)
         self.name_of_layer = name
+
+    def turn_to(self, name: str) -> None:
+        """Show another layer, from its beginning, in its own order and whole."""
+        if name != self.name_of_layer:
+            self.name_of_layer = name
+            self.order, self.wanted = Order(), filtering.EVERYTHING
+            self.query_one(Board).begin()
+        self.look_now()
 
     @property
     def crumb(self) -> str:
