@@ -189,6 +189,7 @@ class NodeReader:
         self.coming: list[tuple[float, Call]] = []
         self.asked = 0.0
         self.paces: dict[str, tuple[Report, float | None]] = {}
+        self.gone_at: float | None = None
         node.gateway.__class__ = TellingGateway
         TellingGateway.tellers = {id(node.gateway): self}
 
@@ -213,7 +214,7 @@ class NodeReader:
                 batches += [engine.read(at) for engine in self.engines]
                 batches.append(self.host(at))
             if second % 5 == 0:
-                batches += [self.rails(at), self.calls(at)]
+                batches += [self.rails(at), self.calls(at), self.cloud(at)]
             if second % 15 == 0 and self.node.training:
                 batches.append(self.training(at))
             kept = [batch for batch in batches if not self.missing or self.chance.random() >= self.missing]
@@ -282,6 +283,16 @@ class NodeReader:
         builder.add("host.cpu.pressure", about, max(1.0 - 1.0 / host.slowdown, 0.0))
         builder.add("host.memory.used", about, host.memory_used)
         return Batch(at, at, Health("host", "host", "compute", "ok"), builder.build())
+
+    def cloud(self, at: float) -> Batch:
+        """Return what the provider tells: capacity that is called back, once."""
+        events, gone_at = [], self.node.gone_at
+        if gone_at is not None and self.gone_at is None:
+            text = "AWS takes this spot instance back: terminated"
+            detail = (("action", "terminate"), ("state", "given"))
+            events.append(Event(at, at, "compute", "notice", "critical", Entity.of(node="sim"), text, "cloud", detail))
+        self.gone_at = gone_at
+        return Batch(at, at, Health("cloud", "cloud", "compute", "ok", interval_s=5.0), events=tuple(events))
 
     def training(self, at: float) -> Batch:
         """Return what the tracking server tells of training runs: the pace between the two newest reports."""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from aistack_top.plain import plain
 from collectors.base import Collector, Inviting
 from collectors.config import (
     AnySource,
+    CloudSource,
     Config,
     ConfigError,
     HostSource,
@@ -37,12 +38,12 @@ CONNECTIONS_S = 30.0
 
 
 def sources(
-    config: Config, endpoints: Sequence[str], environ: Mapping[str, str], prometheus: str = ""
+    config: Config, endpoints: Sequence[str], environ: Mapping[str, str], prometheus: str = "", cloud: str = ""
 ) -> list[AnySource]:
     """Return what is to be read: the addresses given, or this node and its environment, and what is configured.
 
     Addresses of servers on the command line switch everything off that was not asked for by name; a Prometheus server
-    comes on top, and takes the place of that of the environment.
+    comes on top, and takes the place of that of the environment. ``cloud`` is the one that this machine says it is in.
 
     Raises:
         ConfigError: an address is none.
@@ -61,6 +62,8 @@ def sources(
         found.insert(0, HostSource())
     if NvmlSource not in kinds:
         found.insert(0, NvmlSource())
+    if CloudSource not in kinds and cloud and config.console.discovery:
+        found.append(CloudSource())
     if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
         url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
         found.append(LangfuseSource(url=url))
@@ -99,18 +102,22 @@ def feed(
     """
     import httpx
 
+    from collectors.compute import cloud_clouds
     from collectors.spend.prices import PriceCollector
 
+    wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
     client = httpx.AsyncClient(
         limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
         headers={"user-agent": "aistack-top"},
         follow_redirects=True,
         max_redirects=3,
+        # the environment's proxy must not answer in the place of this machine's own cloud
+        mounts={f"all://{host}": None for host in clouds(wanted, cloud_clouds.ADDRESS)},
     )
     tools = Tools(clock, client, salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
-    for source in sources(config, endpoints, os.environ, prometheus):
+    for source in wanted:
         try:
             is_named = isinstance(source, VllmSource) and source.url in endpoints
             collectors.append(_recognised(source, tools) if is_named else build(source, tools))
@@ -127,6 +134,12 @@ def feed(
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live
+
+
+def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
+    """Return the hosts of metadata services among sources; ``address`` is the one that all clouds have."""
+    urls = [source.url or address for source in wanted if isinstance(source, CloudSource)]
+    return {urlsplit(url).hostname or "" for url in urls if _is_address(url)}
 
 
 def given(config: Config) -> dict[tuple[str, int], str]:

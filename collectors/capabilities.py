@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors.compute.cloud_clouds import found
 from collectors.compute.host_cgroup import in_host_pid_namespace, read_file
 from collectors.place import NO_STATE
 
@@ -16,6 +17,7 @@ class Place:
     proc: Path = Path("/proc")
     dev: Path = Path("/dev")
     state: Path | None = None
+    sys: Path = Path("/sys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ def _state(place: Place) -> str:
     return NO_STATE if place.state is None or not os.access(place.state, os.W_OK) else ""
 
 
+def _cloud(place: Place) -> str:
+    return "" if found(place.sys) else "this machine's firmware names no cloud; nothing is asked"
+
+
 def _nothing(place: Place) -> str:
     return ""
 
@@ -77,6 +83,13 @@ CAPABILITIES = (
         "GET /metrics to this machine and its containers, never further",
         _others,
         "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
+    ),
+    Capability(
+        "termination notices",
+        "metadata of AWS, GCP or Azure at 169.254.169.254, where the firmware or a [[source]] names the cloud",
+        "GET to that address; to AWS, where it wants a session's token, a PUT without a body for one",
+        _cloud,
+        'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"',
     ),
     Capability("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
     Capability("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),

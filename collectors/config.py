@@ -71,6 +71,25 @@ class HostSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     interval: Positive = 2.0
 
 
+class CloudSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="cloud"):
+    """The cloud that this node is rented from, by its metadata service: notices that the machine is taken back.
+
+    Without ``provider`` the machine's firmware says which it is. ``url`` is another address than the clouds' own, which
+    a proxy or a test may need; ``timeout`` is how long one answer may take.
+    """
+
+    provider: Literal["", "aws", "gcp", "azure"] = ""
+    url: str = ""
+    name: str = "cloud"
+    interval: Positive = 5.0
+    timeout: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an address of nobody knows whom."""
+        if self.url and not self.provider:
+            raise ValueError("url needs to know whose it is; set provider = 'aws', 'gcp' or 'azure'")
+
+
 class VllmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="vllm"):
     """A vLLM server, 0.6 to 0.33."""
 
@@ -181,11 +200,13 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 AnyPage = RaySource | MilvusSource | DcgmSource | LitellmSource | NemoSource
 AnyStore = PrometheusSource | LangfuseSource
-AnySource = NvmlSource | HostSource | VllmSource | AnyPage | NemoTraceSource | MlflowSource | AnyStore
+AnyNode = NvmlSource | HostSource | CloudSource
+AnySource = AnyNode | VllmSource | AnyPage | NemoTraceSource | MlflowSource | AnyStore
 
 KINDS: dict[str, type[AnySource]] = {
     "nvml": NvmlSource,
     "host": HostSource,
+    "cloud": CloudSource,
     "dcgm": DcgmSource,
     "vllm": VllmSource,
     "ray": RaySource,

@@ -57,6 +57,9 @@ MENDS: Mapping[tuple[str, str], str] = {
         "misconfigured",
     ): "set MLFLOW_TRACKING_URI, or url = in the configuration, to the MLflow server's address",
     ("ray", "misconfigured"): "name the port of --metrics-export-port; http://HEAD:8265/api/prometheus/sd lists it",
+    ("cloud", "slow"): "see that 169.254.169.254 can be reached from here; in a container, run the console on the host",
+    ("cloud", "unauthorized"): "on AWS, allow metadata and raise HttpPutResponseHopLimit to 2 for containers",
+    ("cloud", "misconfigured"): "set provider (and url, if another server stands before it) of its [[source]]",
     ("prices", "misconfigured"): "correct what is named of [spend]; the other prices stand",
     ("discovery", "slow"): "name the servers as [[source]], and set discovery = false under [console]",
 }
@@ -155,14 +158,28 @@ def sources(records: Sequence[Health], asked: frozenset[str], sys_root: Path = P
         if health.kind == "prices" and health.reason.startswith(NOT_SET):
             said = f"{NOT_SET}: no dollars are shown for this node"
             checks.append(Check("sources", health.source, "missing", said, SET_IT))
-        elif health.status in ("ok", "slow"):
+        elif health.status == "ok" or (health.status == "slow" and health.age_s is not None):
             checks.append(Check("sources", health.source, "ok", plain(health.reason, LONGEST) or "read"))
         else:
-            absent = health.kind == "nvml" and health.source not in asked and not has_gpu(sys_root)
+            # a machine may be kept from its cloud's metadata on purpose, as Kubernetes keeps its pods
+            absent = health.kind == "cloud" or (health.kind == "nvml" and not has_gpu(sys_root))
+            absent = absent and health.source not in asked
             mend = MENDS.get((health.kind, health.status)) or COMMON[health.status]
             said = plain(f"{health.status}: {health.reason}", LONGEST)
             checks.append(Check("sources", health.source, "missing" if absent else "failed", said, mend))
     return checks
+
+
+def cloud(records: Sequence[Health], named: str) -> list[Check]:
+    """Return why no cloud is read, where none is; ``named`` is the one that the firmware names."""
+    if any(health.kind == "cloud" for health in records):
+        return []
+    mend = f'[[source]] kind = "cloud", provider = "{named or "aws"}"'
+    if named:
+        said = f"{named} is not asked for termination notices: discovery is switched off"
+        return [Check("sources", "cloud", "missing", said, f"name it: {mend}")]
+    said = "this machine's firmware names no cloud: no termination notices"
+    return [Check("sources", "cloud", "missing", said, f"on a rented machine, name it: {mend}")]
 
 
 def has_gpu(sys_root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""One bounded GET, or a search that only reads: what every HTTP source shares.
+"""One bounded GET, a search that only reads, or a session's token: what every HTTP source shares.
 
 Answers are read up to a limit and a deadline, so that a server that sends 100 MB, or one byte a minute, costs us
 neither memory nor time. What went wrong becomes a `SourceError` in words.
@@ -25,6 +25,10 @@ TOOK_S = "took_s"
 SEARCHES = ("/mlflow/experiments/search", "/mlflow/runs/search")
 """Ends of the only addresses that are ever asked by POST: they read and change nothing."""
 
+TOKENS = ("/latest/api/token",)
+"""Ends of the only addresses that are ever asked by PUT, without a body: AWS's instance metadata gives the token that
+reading needs by no other method, and nothing changes on the node (docs/decisions/0009-metadata-token.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -50,14 +54,17 @@ async def get(
     headers: Mapping[str, str] | None = None,
     deadline_s: float = 5.0,
     largest: int = LARGEST,
+    follow: bool = True,
 ) -> Answer:
-    """GET an address whole, whatever its status.
+    """GET an address whole, whatever its status; without ``follow`` a redirect is an answer as any other.
 
     Raises:
         SourceError: no connection, no TLS, no answer before the deadline, or an answer larger than ``largest``.
 
     """
-    return await _whole(client.stream("GET", url, params=params, headers=headers), deadline_s, largest)
+    redirects = httpx.USE_CLIENT_DEFAULT if follow else False
+    request = client.stream("GET", url, params=params, headers=headers, follow_redirects=redirects)
+    return await _whole(request, deadline_s, largest)
 
 
 async def search(
@@ -82,6 +89,21 @@ async def search(
     return await _whole(client.stream("POST", url, content=query, headers=told), deadline_s, largest)
 
 
+async def token(
+    client: httpx.AsyncClient, url: str, *, headers: Mapping[str, str], deadline_s: float = 5.0, largest: int = 4096
+) -> Answer:
+    """Ask for a token for reading, by a PUT without a body; see `get`. A redirect is not followed.
+
+    Raises:
+        SourceError: as `get`.
+        ValueError: the address is none of `TOKENS`: this program never writes.
+
+    """
+    if not urlsplit(url).path.endswith(TOKENS):
+        raise ValueError(f"no address that gives out tokens: {url}")
+    return await _whole(client.stream("PUT", url, headers=headers, follow_redirects=False), deadline_s, largest)
+
+
 async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadline_s: float, largest: int) -> Answer:
     began = time.perf_counter()
     body = bytearray()
@@ -90,7 +112,7 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > largest:
-                    raise SourceError("misconfigured", f"the answer is larger than {largest // 2**20} MB; not read")
+                    raise SourceError("misconfigured", f"the answer is larger than {_size(largest)}; not read")
             took_s = response.extensions.get(TOOK_S, time.perf_counter() - began)
             return Answer(response.status_code, response.headers, bytes(body), took_s)
     except (TimeoutError, httpx.TimeoutException):
@@ -99,6 +121,10 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
         raise SourceError("down", _in_words(error)) from None
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SourceError("misconfigured", f"not an address that can be asked: {error}") from None
+
+
+def _size(most: int) -> str:
+    return f"{most // 2**20} MB" if most >= 2**20 else f"{most // 2**10} kB"
 
 
 def _in_words(error: httpx.HTTPError) -> str:

@@ -15,6 +15,7 @@ from aistack_top.signals import Layer
 from collectors.base import Collector, Source
 from collectors.config import (
     AnySource,
+    CloudSource,
     DcgmSource,
     HostSource,
     LangfuseSource,
@@ -80,6 +81,13 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
     Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
+    Kind(
+        "cloud",
+        "compute",
+        CloudSource,
+        "collectors.compute.cloud:build",
+        "AWS, GCP, Azure: notices that this machine is taken back or worked on",
+    ),
     Kind(
         "dcgm",
         "compute",

@@ -28,6 +28,7 @@ from collectors.compute.host import HostCollector
 from collectors.compute.nvml import NvmlCollector
 from collectors.config import (
     AnySource,
+    CloudSource,
     HostSource,
     LangfuseSource,
     LitellmSource,
@@ -176,6 +177,7 @@ def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySo
     found: list[AnySource] = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
     found.append(LitellmSource(url=f"{address}/litellm", name="litellm"))
     found.append(MilvusSource(url=f"{address}/milvus", name="milvus"))
+    found.append(CloudSource(provider="aws", url=f"{address}/cloud"))
     if node.training:
         found += [RaySource(url=f"{address}/ray", name="ray"), MlflowSource(url=f"{address}/mlflow", name="mlflow")]
     return [_paced(source, step_s) for source in found]

@@ -123,6 +123,9 @@ class Node:
         self.gateway = self._gateway()
         self.traffic = Traffic(self.agenda, config.tenant, self.stream("traffic"), self.gateway.receive, hour)
         self.down: set[str] = set()
+        self.gone_at: float | None = None
+        """When capacity goes that the provider has called back, in seconds since the start."""
+
         self.happenings: list[Happening] = []
         self.rates = {model: band * self.saturation(model) for model in self.models}
         for model, rate in self.rates.items():

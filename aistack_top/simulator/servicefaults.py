@@ -230,10 +230,12 @@ class Spot(BaseFault, frozen=True, tag="spot"):
         engine, gateway = node.engines[self.engine], node.gateway
         gateway.draining.append(engine)
         node.note("notice", engine.label, f"gone in {self.notice_s:.0f} s")
+        node.gone_at = node.now + self.notice_s
         node.agenda.at(node.now + self.notice_s, lambda _: node.kill(engine))
 
         def undo() -> None:
             gateway.draining.remove(engine)
+            node.gone_at = None
             node.restart(engine)
 
         return undo

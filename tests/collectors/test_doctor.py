@@ -128,6 +128,22 @@ def test_no_gpu_is_missing_on_a_machine_without_one_and_failed_on_one_with_it_or
     assert doctor.sources(down, frozenset(), tmp_path)[0].outcome == "failed"
 
 
+def test_a_cloud_that_nobody_named_may_keep_its_metadata_closed():
+    shut = [health("cloud", "unauthorized", "answers 403", kind="cloud")]
+    assert doctor.sources(shut, frozenset())[0].outcome == "missing"
+    assert doctor.sources(shut, frozenset({"cloud"}))[0].outcome == "failed"
+    assert not doctor.cloud(shut, "aws")
+    (off,) = doctor.cloud([], "gcp")
+    (none,) = doctor.cloud([], "")
+    assert ("discovery is switched off" in off.said, 'provider = "gcp"' in off.mend) == (True, True)
+    assert (none.outcome, "no termination notices" in none.said) == ("missing", True)
+
+
+def test_what_never_answered_in_time_is_not_ok():
+    never = Health("a", "vllm", "serving", "slow", "no complete answer within 5 s", None)
+    assert [check.outcome for check in doctor.sources([never, health("b", "slow")], frozenset())] == ["failed", "ok"]
+
+
 def test_every_trouble_of_a_source_has_a_mend():
     for status in ("down", "stale", "unauthorized", "misconfigured"):
         (check,) = doctor.sources([health("a", status, "why")], frozenset())

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from collectors.base import SourceError
-from collectors.http import get
+from collectors.http import get, token
 
 
 async def ask(handler, **more):
@@ -66,3 +66,24 @@ async def test_an_address_that_is_none_is_misconfigured():
         with pytest.raises(SourceError) as caught:
             await get(client, "http://exa mple:\x00/")
     assert caught.value.status == "misconfigured"
+
+
+async def test_a_redirect_is_an_answer_where_it_is_not_to_be_followed():
+    def handler(request):
+        return httpx.Response(302, headers={"location": "http://portal/"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler), follow_redirects=True) as client:
+        assert (await get(client, "http://server/metrics", follow=False)).status == 302
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://server/latest/api/token/", "http://server/metadata/scheduledevents", "http://s/?x=/latest/api/token"],
+)
+async def test_nothing_is_ever_put_but_a_question_for_a_token(url):
+    def handler(request):
+        raise AssertionError("asked")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+        with pytest.raises(ValueError, match="no address that gives out tokens"):
+            await token(client, url, headers={})

@@ -16,7 +16,7 @@ from collectors.config import DcgmSource, NemoSource
 from collectors.registry import Tools, build
 
 STEP_S = 5.0
-SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "litellm", "milvus", "prices")
+SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "litellm", "milvus", "cloud", "prices")
 
 
 class Played:
@@ -211,3 +211,17 @@ async def test_the_exporters_page_says_of_the_gpus_what_the_driver_says(tmp_path
         assert told["gpu.memory.used", gpu.uuid] == pytest.approx(
             sum(one.memory for one in gpu.processes.values()), abs=2**20
         )
+
+
+async def test_capacity_that_is_called_back_is_told_by_the_clouds_own_metadata(tmp_path):
+    played = await Played(tmp_path, "spot_notice", at=10.0).to(20.0)
+    (told,) = [event for batch in played.batches for event in batch.events if event.kind == "notice"]
+    assert (told.severity, dict(told.detail)["action"], told.entity) == (
+        "critical",
+        "terminate",
+        Entity.of(node=simulated.NODE),
+    )
+    assert told.at - played.node.epoch in (10.0, 15.0)
+    assert told.text.startswith("AWS takes this spot instance back: terminated at 10:02:1")
+    facts = {one.key: one.value for batch in played.batches for one in batch.facts if batch.health.source == "cloud"}
+    assert facts == {"cloud": "AWS", "instance_type": "simulated.2xh100", "instance_life_cycle": "spot"}

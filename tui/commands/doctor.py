@@ -14,6 +14,7 @@ from aistack_top.state import State
 from aistack_top.tick import Tick
 from collectors import assemble, doctor
 from collectors.capabilities import Place
+from collectors.compute.cloud_clouds import found as found_cloud
 from collectors.config import ConfigError, default_path
 from collectors.discovery import DiscoveryCollector
 from collectors.identity import LinkCollector
@@ -52,6 +53,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     if not options.endpoints:
         checks += doctor.environment(os.environ)
     checks += doctor.sources(records, asked)
+    checks += [] if options.endpoints else doctor.cloud(records, found_cloud())
     checks += [] if options.endpoints else doctor.discovered(found)
     checks += links(feed, state)
     checks += doctor.calls_to_engines(wanted, engines(state))

@@ -9,5 +9,6 @@
 | `milvus`, `ray`, `mlflow` | vector store, training jobs, tracking server |
 | `gpus`, `nvml` | the GPUs as data, and an object of the shape of `pynvml` |
 | `proc` | the kernel's files of the host |
+| `cloud` | AWS's instance metadata: spot notices |
 | `app` | all HTTP servers of the node behind one ASGI application |
 """

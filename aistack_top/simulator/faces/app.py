@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aistack_top.simulator.faces import dcgm, litellm, milvus, nemo, ray
+from aistack_top.simulator.faces import cloud, dcgm, litellm, milvus, nemo, ray
 from aistack_top.simulator.faces.langfuse import Langfuse
 from aistack_top.simulator.faces.mlflow import Mlflow
 from aistack_top.simulator.faces.text import CONTENT_TYPE
@@ -24,7 +24,7 @@ from aistack_top.simulator.node import Node
 
 Answer = Callable[[Request], Response]
 
-AROUND = ("langfuse", "dcgm", "litellm", "nemo", "milvus", "ray", "mlflow")
+AROUND = ("langfuse", "dcgm", "litellm", "nemo", "milvus", "cloud", "ray", "mlflow")
 """The servers around the engines, named as their kinds of source; the last two only where something is trained."""
 
 PAGES: Mapping[str, Callable[[Node], bytes]] = {
@@ -55,6 +55,7 @@ class Servers:
         routes = [Route("/", self._index)]
         for name, paths in answers.items():
             routes += [_route(f"/{name}{path}", self._guarded(name, one)) for path, one in paths.items()]
+        routes += self._metadata()
         if node.training:
             routes += self._tracking()
         self.app = Starlette(routes=routes)
@@ -105,6 +106,22 @@ class Servers:
             Route(f"{base}/runs/search", runs, methods=["POST"]),
             _route(f"{base}/experiments/search", self._guarded("mlflow", experiments), "POST"),
             _route(f"{base}/registered-models/search", self._guarded("mlflow", models)),
+        ]
+
+    def _metadata(self) -> list[Route]:
+        """Return the instance's metadata; its token is given out to a PUT request, as by AWS, and changes nothing."""
+
+        def told(request: Request) -> Response:
+            if request.headers.get(cloud.SESSION_HEADER) != cloud.SESSION:
+                return Response(b"", 401)
+            found = cloud.answer(self._world.look(), request.path_params["path"])
+            if found is None:
+                return Response(b"", 404)
+            return Response(found, media_type="text/plain") if isinstance(found, str) else _json(found)
+
+        return [
+            _route("/cloud/latest/api/token", self._guarded("cloud", lambda _: Response(cloud.SESSION)), "PUT"),
+            _route(f"/cloud{cloud.BASE}{{path:path}}", self._guarded("cloud", told)),
         ]
 
     def _guarded(self, name: str, answer: Answer) -> Answer:

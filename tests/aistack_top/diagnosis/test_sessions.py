@@ -11,7 +11,7 @@ from aistack_top.session.reader import Session
 SESSIONS = Path(__file__).parents[3] / "fixtures/sessions"
 
 
-@pytest.mark.parametrize("name", ["ecc", "guardrail_slow", "langfuse_down", "decoy_warm_gpu"])
+@pytest.mark.parametrize("name", ["ecc", "spot_notice", "guardrail_slow", "langfuse_down", "decoy_warm_gpu"])
 async def test_a_recorded_session_gets_its_answer(name):
     session = Session.open(SESSIONS / f"{name}.aistack")
     answer = tomllib.loads((SESSIONS / f"{name}.aistack/answer.toml").read_text())
