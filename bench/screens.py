@@ -28,6 +28,7 @@ NEXT_TICK_MS = 250.0
 RAISED = ("sh", "-c", 'echo -15 > /proc/self/autogroup 2>/dev/null; exec "$0" "$@"')
 """The console is a session of its own, so that its share of a busy machine is not that of who measures it."""
 
+DIGITS = ["1", "2", "6"]
 IN_TIME = ["[", "]", ",", "."]
 WALK: dict[str, list[str]] = {
     "overview": [],
@@ -67,6 +68,19 @@ def keys_ms(terminal: Terminal, keys: list[str]) -> dict[str, float | None]:
     }
 
 
+def seek_ms(terminal: Terminal, times: list[str]) -> dict[str, object]:
+    """Return milliseconds from the enter after a typed time to the last byte of that time's screen."""
+    took = []
+    for at in times:
+        terminal.press("t")
+        for letter in at:
+            terminal.press(letter)
+        answered = terminal.press("\r")
+        took += [answered[1]] if answered else []
+        terminal.pump(0.5)
+    return {"times": len(took), "median_ms": round(statistics.median(took), 1), "worst_ms": round(max(took), 1)}
+
+
 def main() -> None:
     """Walk, wait, press, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -74,6 +88,7 @@ def main() -> None:
     parser.add_argument("--size", default="120x40")
     parser.add_argument("--only", default=",".join(WALK))
     parser.add_argument("--low-bandwidth", action="store_true")
+    parser.add_argument("--seek", help="times to go to, as they are typed: of a COMMAND that plays a session")
     parser.add_argument("--warmup", type=float, default=75.0, help="the trouble of the demo begins within a minute")
     parser.add_argument("command", nargs="*", default=[f"{Path(sys.executable).parent}/aistack-top", "demo"])
     options = parser.parse_args()
@@ -83,7 +98,9 @@ def main() -> None:
     command = shlex.join([*RAISED, program, *thin, *rest])
     terminal = Terminal(command, rows, columns, {})
     terminal.pump(options.warmup)
-    for name in options.only.split(","):
+    if options.seek:
+        print(json.dumps({"seek": seek_ms(terminal, options.seek.split(","))}), flush=True)
+    for name in options.only.split(",") if options.only else ():
         for key in [*LEFT, "n"]:
             terminal.press(key)
         way = [took for key in WALK[name] if (took := terminal.press(key)) is not None]
@@ -98,6 +115,7 @@ def main() -> None:
             "opened_ms": round(way[-1][1], 1) if way else None,
             "keys": keys_ms(terminal, [DOWN, UP]),
             "time": keys_ms(terminal, IN_TIME),
+            "digits": keys_ms(terminal, DIGITS),
             "load": round(os.getloadavg()[0], 2),
         }
         print(json.dumps(found), flush=True)

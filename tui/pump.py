@@ -77,14 +77,19 @@ class Pump:
             if tick.history is not None:
                 self._told_history = True
                 self._oldest = min(self._oldest, tick.history.start)
-            self.taking = True
-            for _ in self._state.taking(tick):
-                if not tick.reset:  # of another time nothing is shown before it is whole
-                    await asyncio.sleep(0)
-            self.taking = False
+            await self._take(tick)
             self._on_news()
             # a feed that is played fast may never wait by itself, and keys must get their turn
             await asyncio.sleep(0)
+
+    async def _take(self, tick: Tick) -> None:
+        self.taking = True
+        try:
+            for _ in self._state.taking(tick):
+                if not tick.reset:  # of another time nothing is shown before it is whole
+                    await asyncio.sleep(0)
+        finally:
+            self.taking = False
 
 
 async def _end(ticks: AsyncIterator[Tick]) -> None:

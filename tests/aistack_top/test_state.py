@@ -10,6 +10,8 @@ from aistack_top import snapshot
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.state import State
 from aistack_top.tick import Batch, Call, Event, Fact, Health, Quantiles, ReadingsBuilder, Tick
+from tests.fakes.feed import World
+from tests.fakes.trouble import troubled
 
 GPU = Entity.of(gpu="GPU-1")
 ENGINE = Entity.of(engine="vllm-8000")
@@ -237,6 +239,18 @@ def test_a_snapshot_as_text_names_every_layer_and_hides_no_control_character():
     assert "7 governance" in said
     assert "8 spend\n  spend: $/h not set" in said
     assert "\x1b" not in said
+
+
+def test_a_snapshot_as_text_can_be_read_out_line_by_line():
+    state = State()
+    for one in troubled(World(gpus=4, engines=2)):
+        state.take(one)
+    said = snapshot.text(state.frame(), "node-1")
+    drawn = {sign for sign in said if not sign.isascii()} - set("°µ–")
+    assert drawn == set()  # no frame, no bar, no sign whose name a screen reader would spell
+    assert "source nvml ok, last data 0 s ago" in said
+    assert "incident i-1: TTFT p95 of vllm-0 4.1 s, 8.2x its usual" in said
+    assert all(": " in line for line in said.splitlines() if line.startswith("  "))
 
 
 def test_exit_codes_tell_healthy_failing_and_unreachable():
