@@ -4,7 +4,7 @@ Live collectors, a session on disk, a history window and the simulator are the s
 line; only the transport bar asks what a feed can do.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -81,6 +81,15 @@ class Recorded(Protocol):
         ...
 
 
+@runtime_checkable
+class Foreknown(Protocol):
+    """A feed whose incidents are known before they are played, so that one can go to the next."""
+
+    async def noticed(self) -> Sequence[float]:
+        """Return the times at which incidents became known, the earliest first."""
+        ...
+
+
 class LateFeed:
     """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
 
@@ -128,6 +137,11 @@ class LateFeed:
         """See `Recorded.recording`."""
         feed: object = self._feed
         return await feed.recording() if isinstance(feed, Recorded) else None
+
+    async def noticed(self) -> Sequence[float]:
+        """See `Foreknown.noticed`."""
+        feed: object = self._feed
+        return await feed.noticed() if isinstance(feed, Foreknown) else ()
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -51,6 +51,7 @@ class Signal:
     recorded: Recorded = "sample"
     otel: str = ""
     worry: str = ""
+    under: str = ""
     covered: str = ""
 
 

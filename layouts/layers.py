@@ -35,7 +35,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``per`` is the key of the entities a table has its lines for; ``also`` are other keys of the same readings that
     are worth a column, such as the GPU of a process. ``facts`` are facts of the entity, by key, with the heading of
     their column. ``history`` is the number whose history stands at the end of each line. ``by_engine`` puts the GPUs
-    of one engine beside each other. ``finished`` says in the heading that only finished calls are in the numbers, and
+    of one engine beside each other. ``harmless`` names members that are no trouble: they stand last, and before all
+    others stand those of whom the first number is above 0. ``finished`` says in the heading that only finished calls are in the numbers, and
     how many requests wait. ``keys`` of `shares` are the keys by which a whole is divided.
     """
 
@@ -47,6 +48,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     facts: dict[str, str] = {}
     history: Column | None = None
     by_engine: bool = False
+    harmless: tuple[str, ...] = ()
     finished: bool = False
     row: tuple[Row, ...] = ()
     signal: str = ""

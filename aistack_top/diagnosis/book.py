@@ -38,6 +38,11 @@ class IncidentBook:
                 found.append(versions[place - 1])
         return tuple(sorted(found, key=lambda incident: (incident.onset, incident.id)))
 
+    def noticed(self) -> list[tuple[float, Incident]]:
+        """Return when each incident became known, the earliest first, with its newest version."""
+        found = ((versions[0].revised, versions[-1]) for versions in self._versions.values())
+        return sorted(found, key=lambda one: (one[0], one[1].id))
+
     def versions(self, until: float) -> list[Incident]:
         """Return every version that was known at a time, in the order in which they became known."""
         known = [one for versions in self._versions.values() for one in versions if one.revised <= until]

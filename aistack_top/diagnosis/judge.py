@@ -7,7 +7,7 @@ from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis import words
 from aistack_top.diagnosis.model import CallsEvidence, Candidate, Moment, RuledOut, Strength, Symptom, Verdict
 from aistack_top.diagnosis.payers import compare
-from aistack_top.diagnosis.rules import Reading, Rule, read, rules, sentence
+from aistack_top.diagnosis.rules import Reading, Rule, read, rules, sentence, wanted
 from aistack_top.diagnosis.scene import Scene
 from aistack_top.diagnosis.shift import Shift, coherence
 from aistack_top.signals import signals
@@ -249,5 +249,6 @@ def _ruled_out(readings: list[Reading], best: _Ranked | None) -> tuple[RuledOut,
         slug, failed = reading.rule.slug, reading.refuted
         if slug is own or slug in fits or slug in unseen or slug in found or failed is None or not failed.text:
             continue
-        found[slug] = RuledOut(slug, failed.text)
+        test = reading.rule.required[reading.required.index(failed)]
+        found[slug] = RuledOut(slug, failed.text if failed.text.endswith("unchanged") else failed.text + wanted(test))
     return tuple(found.values())

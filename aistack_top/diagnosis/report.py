@@ -11,7 +11,7 @@ from math import isfinite, nan
 from statistics import median
 
 from aistack_top import numbers
-from aistack_top.diagnosis.model import STRENGTHS, WORDS, Incident
+from aistack_top.diagnosis.model import STRENGTHS, Incident
 from aistack_top.entity import Entity
 from aistack_top.frame import Frame
 from aistack_top.labels import label
@@ -25,7 +25,13 @@ MOST_CHARTS = 8
 MOST_POINTS = 240
 """Points of a chart: a third of its width in pixels, so that one page stays below some hundred kilobytes."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+!|~@&-])")
+_MARKDOWN = re.compile(
+    r"[\\`*<|~@&]"  # whatever stands beside it
+    r"|\](?=[(\[:])"  # without it, no link and no picture
+    r"|(?<![^\W_])_|_(?![^\W_])"  # not within a word
+    r"|^(?:[-+#>=\[]|\d+(?=[.)]))"  # what begins a block
+)
+"""What must be escaped in a text from outside: as little as that, since people paste it where it is read as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]
     pairs = (
         ("the cause", live.cause.value, anew.cause.value),
         ("the layer", live.layer or "unknown", anew.layer or "unknown"),
-        ("how sure", WORDS[live.strength], WORDS[anew.strength]),
+        ("how sure", live.strength, anew.strength),
     )
     found = [f"{what} was {_words(old)} live and is {_words(new)} now" for what, old, new in pairs if old != new]
     if abs(live.onset - anew.onset) > 15.0:
@@ -110,7 +116,7 @@ def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]
 def headline(incident: Incident) -> str:
     """Return layer, cause and how sure, in a few words."""
     cause = "cause not seen" if incident.strength == "unknown" else _words(incident.cause.value)
-    sure = "" if incident.strength == "unknown" else f" ({WORDS[incident.strength]})"
+    sure = "" if incident.strength == "unknown" else f" ({incident.strength})"
     return (f"{incident.layer}: " if incident.layer else "") + cause + sure
 
 
@@ -118,7 +124,7 @@ def when(incident: Incident) -> str:
     """Return since when, how long, and when it was noticed."""
     lasts = "it goes on" if incident.end is None else f"for {numbers.age(max(incident.end - incident.onset, 0.0))}"
     noticed = numbers.age(max(incident.detected - incident.onset, 0.0))
-    known = f"; {numbers.age(incident.baseline_s)} of usual life known before it" if incident.baseline_s else ""
+    known = f"; {numbers.age(incident.baseline_s)} of normal life known before it" if incident.baseline_s else ""
     dismissed = "; dismissed by a person" if incident.dismissed else ""
     return f"since {rfc3339(incident.onset)}, {lasts}, noticed after {noticed}{known}{dismissed}"
 
@@ -126,10 +132,12 @@ def when(incident: Incident) -> str:
 def reasons(incident: Incident) -> list[tuple[str, list[str]]]:
     """Return evidence for and against, what was ruled out and what could not be seen, as far as there is any."""
     verdict = incident.verdict
+    others = [f"{_words(out.cause.value)}: {out.because}" for out in incident.ruled_out]
+    against = [one.removeprefix("against: ") for one in verdict.against if one.removeprefix("not ") not in others]
     found = [
         ("Evidence for it", list(verdict.support) or [one.evidence for one in incident.candidates if one.evidence]),
-        ("Evidence against it", list(verdict.against)),
-        ("Ruled out", [f"{_words(out.cause.value)}: {out.because}" for out in incident.ruled_out]),
+        ("Evidence against it", against),
+        ("Ruled out", others),
         ("Could not be seen", list(dict.fromkeys((*verdict.blind, *incident.blind_spots)))),
     ]
     return [(title, texts) for title, texts in found if texts]
@@ -253,7 +261,9 @@ def _indented(line: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", plain(text, 1000))
+    return _MARKDOWN.sub(
+        lambda found: f"\\{found[0]}" if not found[0].isdigit() else f"{found[0]}\\", plain(text, 1000)
+    )
 
 
 def _code(text: str) -> str:

@@ -392,6 +392,25 @@ def sentence(shift: Shift, scene: Scene, lead: float | None) -> str:
     return f"{text}, {_order(lead)}" if lead is not None else text
 
 
+def wanted(test: Test) -> str:
+    """Return what would have to be so, to stand behind the sentence of a test that does not hold."""
+    if not test.signal:
+        return ""
+    unit = signals()[test.signal.split("|")[0]].unit
+    parts = [
+        f"at least {show(test.at_least, unit)}" if test.at_least is not None else "",
+        f"at most {show(test.at_most, unit)}" if test.at_most is not None else "",
+        f"{test.rose:g}x its usual" if test.rose is not None else "",
+        f"at most {test.fell:.0%} of its usual" if test.fell is not None else "",
+        f"below {test.level:g}x its usual" if test.level is not None else "",
+        f"{test.beside:g}x its peers" if test.beside is not None else "",
+        "steady" if test.steady else "",
+        "earlier" if test.first else "",
+    ]
+    said = " and ".join(part for part in parts if part)
+    return f"; would be {said}" if said else ""
+
+
 def _order(lead: float | None) -> str:
     if lead is None or lead in (inf, -inf):
         return "order unknown"

@@ -21,7 +21,7 @@ from aistack_top.session.cut import mark_row
 from aistack_top.session.disk import Disk, say
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import BLOCK_S, INFO_FILE, SCHEMA, BlockName, SessionInfo, program, signal_table
-from aistack_top.session.writer import BlockWriter
+from aistack_top.session.writer import BlockWriter, Row
 from aistack_top.signals import signals
 from aistack_top.state import DERIVED, State
 from aistack_top.tick import (
@@ -107,8 +107,7 @@ def write(held: Held, target: Path, node: str) -> None:
         raise SessionError("nothing to keep", "nothing is held of that time")
     try:
         target.mkdir(parents=True)
-        disk, writer, number = Disk(target), BlockWriter(), 0
-        _note(held, writer, ticks[0].seen)
+        disk, writer, number, notes = Disk(target), BlockWriter(), 0, _notes(held, ticks[0].seen)
         for tick in ticks:
             if writer.block_first is not None and tick.seen >= writer.block_first + BLOCK_S:
                 disk.put_block(BlockName(number), *writer.encode())
@@ -116,6 +115,10 @@ def write(held: Held, target: Path, node: str) -> None:
                 writer.begin()
                 number += 1
             writer.add(tick)
+            while notes and notes[-1][1] <= tick.seen:
+                writer.note(*notes.pop())
+        for note in reversed(notes):
+            writer.note(*note)
         disk.put_block(BlockName(number), *writer.encode())
         names = tuple(sorted(writer.sources))
         info = SessionInfo(SCHEMA, node, program(), ticks[0].seen, names, signal_table(), os.getpid())
@@ -125,13 +128,16 @@ def write(held: Held, target: Path, node: str) -> None:
         raise SessionError("cannot write", f"{target}: {say(error)}") from error
 
 
-def _note(held: Held, writer: BlockWriter, first: float) -> None:
+def _notes(held: Held, first: float) -> list[tuple[str, float, Row]]:
+    """Return table, time and row of the incidents and marks, the last first: each belongs to the block of its time."""
+    notes: list[tuple[str, float, Row]] = []
     for incident in held.incidents:
         revised = max(incident.revised, first)
-        writer.note("incidents", revised, (incident.id, revised, document.encode(incident)))
+        notes.append(("incidents", revised, (incident.id, revised, document.encode(incident))))
     for mark in held.marks:
         at, seen, kind, text, author, about = mark_row(mark, held.end)
-        writer.note("marks", seen, (at, max(seen, first), kind, plain(text), plain(author), about))
+        notes.append(("marks", seen, (at, max(seen, first), kind, plain(text), plain(author), about)))
+    return sorted(notes, key=lambda note: note[1], reverse=True)
 
 
 def _ticks(held: Held) -> list[Tick]:

@@ -102,6 +102,15 @@ class Past:
                 found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
         return tuple(incident for incident in found if incident.revised <= at)
 
+    def noticed(self) -> list[float]:
+        """Return when each incident of the session became known, the earliest first."""
+        first: dict[str, float] = {}
+        for block in self._session.blocks:
+            if block.rows("incidents"):
+                for one in incidents_of(self._session.tables(block, ("incidents",)).get("incidents")):
+                    first[one.id] = min(first.get(one.id, one.revised), one.revised)
+        return sorted(first.values())
+
     def between(self, data: BlockData, low: int, high: int) -> History:
         """Return the batches of a block from place ``low`` to ``high`` (excluded) as a history."""
         part = Part(data, low, high)

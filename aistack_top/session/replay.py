@@ -7,7 +7,7 @@ writing can be followed, a few seconds behind it.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
@@ -102,6 +102,10 @@ class SessionFeed:
     async def recording(self) -> Path:
         """See `aistack_top.feed.Recorded`."""
         return self.session.path
+
+    async def noticed(self) -> Sequence[float]:
+        """See `aistack_top.feed.Foreknown`."""
+        return await self._read(self._past.noticed)
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -61,6 +61,17 @@ def test_the_newest_column_holds_the_last_number_for_a_few_seconds_and_is_a_gap_
         assert values[-2:] == pytest.approx([0.5, shown], nan_ok=True)
 
 
+def test_the_clock_of_an_idle_gpu_is_not_the_worst():
+    gpus = [Entity.of(gpu=name) for name in ("a", "b", "c")]
+    clocks = [("gpu.clock.sm", gpus[n], hertz) for n, hertz in enumerate((0.9e9, 1.98e9, 0.345e9))]
+    busy = [("gpu.utilization", gpus[n], share) for n, share in enumerate((1.0, 0.9, 0.0))]
+    (worst,) = figures(Row("gpu.clock.sm"), view_of(*clocks, *busy))
+    assert worst.text == "900 MHz"
+    assert worst.about == (gpus[0], gpus[1])
+    (alone,) = figures(Row("gpu.clock.sm"), view_of(clocks[2], busy[2]))
+    assert alone.text == "345 MHz"
+
+
 def test_sums_and_means_say_of_how_many():
     view = view_of(*[("serving.requests.waiting", engine(name), value) for name, value in (("a", 3.0), ("b", 5.0))])
     (total,) = figures(Row("serving.requests.waiting", over="sum"), view)

@@ -11,7 +11,7 @@ from aistack_top.entity import SERVICE, Entity
 from aistack_top.signals import signals
 from aistack_top.state import State
 from aistack_top.tick import Batch, Fact, Health, Link, ReadingsBuilder, Tick
-from layouts.layers import Section
+from layouts.layers import Section, layer_screen
 from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
 from tests.fakes.trouble import incident, trace
@@ -57,6 +57,22 @@ def test_the_member_that_stands_out_is_marked_and_only_that():
     assert painted.count("▼") == 1
     assert "▼ 1200 MHz" in painted
     assert re.search(r"median +1978 MHz", painted)
+
+
+def test_an_idle_member_is_no_slow_one():
+    busy = [("gpu.utilization", gpu(index), share) for index, share in enumerate((1.0, 1.0, 0.9, 0.0))]
+    painted = text(table.rows(GPUS, scene(clocks(1980, 1200, 1975, 345), told(busy))))
+    assert painted.count("▼") == 1
+    assert "▼ 1200 MHz" in painted
+
+
+def test_reasons_name_the_gpus_they_hold_and_the_harmless_stand_last():
+    section = next(one for one in layer_screen("compute").section if one.per == "reason")
+    values = {"hw_power_brake": (0.0, 0.0), "sw_thermal": (1.0, 0.0), "gpu_idle": (0.0, 1.0)}
+    told_ = [("gpu.throttle", gpu(n).with_(reason=why), of[n]) for why, of in values.items() for n in (0, 1)]
+    _, _, *rows = text(table.rows(section, scene(told(told_), width=80))).splitlines()
+    assert [row.split()[0] for row in rows] == ["sw_thermal", "hw_power_brake", "gpu_idle"]
+    assert [" ".join(row.split()[1:]) for row in rows] == ["100 % gpu 00000000", "0 % –", "100 % gpu 00000001"]
 
 
 def test_equal_members_are_not_marked_and_have_no_median():

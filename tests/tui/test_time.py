@@ -1,12 +1,15 @@
 """Pausing, the time cursor, time travel, and the bar that moves the feed."""
 
+import asyncio
 import re
+from dataclasses import replace
 
 from textual.events import Key, MouseScrollUp
 from textual.geometry import Offset
 
 from aistack_top.feed import Bounds
 from tests.fakes.feed import START, FakeFeed, World, reset_tick, seconds, tick
+from tests.fakes.trouble import incident
 from tests.tui.painted import press, settle, shown, text
 
 WORLD = World(gpus=2)
@@ -125,6 +128,33 @@ async def test_a_cursor_that_leaves_what_is_held_takes_the_feed_along():
         assert feed.seeks[-1] == START - 1790
         app.console_model.go_to(START + 99_999)
         assert feed.seeks[-1] == START + 3600
+
+
+async def test_the_next_incident_of_a_session_is_where_it_was_noticed():
+    feed = session()
+    feed.noticed = lambda: asyncio.sleep(0, [START - 1800, START + 600])
+    async with shown(feed) as (app, pilot):
+        painted = await press(app, pilot, "right_curly_bracket")
+        assert feed.seeks == [START + 600]
+        assert "PAUSED" in painted
+        assert "16:10:00, when this incident was noticed" in " ".join(painted.split())
+        assert "no later incident is known" in await press(app, pilot, "right_curly_bracket")
+
+
+async def test_the_keys_come_back_to_the_verdict_with_it():
+    ticks = seconds(10, WORLD)
+    ticks[5] = replace(ticks[5], incidents=(incident(START + 2, revised=START + 5),))
+    async with shown(FakeFeed(ticks)) as (app, pilot):
+        assert app.focused.id == "verdict"
+        painted = await press(app, pilot, "comma")
+        assert not app.screen.query_one("#verdict").display
+        assert "▸ 1 compute" in painted
+        await press(app, pilot, "n")
+        assert app.focused.id == "verdict"
+        assert "i incident" in text(app).splitlines()[-1]
+        painted = await press(app, pilot, "left_curly_bracket")
+        assert "16:00:05, when this incident was noticed; it began at 16:00:02" in " ".join(painted.split())
+        assert "› incident" in await press(app, pilot, "enter")
 
 
 async def test_a_live_feed_that_was_taken_back_is_brought_to_its_end():

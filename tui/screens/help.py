@@ -15,9 +15,20 @@ from tui.screens.base import ListScreen
 from tui.view import View
 from tui.widgets.cells import Line, cell, wrapped
 
-KEYS = 16
+KEYS = 18
 MOST_SOURCES = 3
-_ARROWS = {name: name for name in ("up", "down", "left", "right")}
+MOUSE = (
+    "The mouse: a click chooses a panel or a time on the axis, the wheel carries through time, shift-drag still "
+    "selects text. Nothing here changes what is watched: the console only reads."
+)
+SURE = (
+    "How sure a cause is: shown (all evidence is there, it came first, and it explains the size), likely (all "
+    "evidence is there, nothing against it), possible (statistics only), not seen (nothing recorded explains it)."
+)
+_UNTOLD = "screen.copy_text"
+"""What Textual binds to keys that few terminals send; the terminal's own copying is told of under the mouse."""
+
+_WORDS = {name: name for name in ("up", "down", "left", "right", "enter")}
 
 
 class HelpScreen(ListScreen):
@@ -39,11 +50,8 @@ class HelpScreen(ListScreen):
         lines: list[Line] = [(cell("keys of this screen", "title"),)]
         for pressed, does in self._keys:
             lines.append((cell(f"  {pressed}", "key", KEYS + 2), cell(glyphs.text(does))))
-        notes = [
-            "The mouse: a click chooses a panel or a time on the axis, the wheel carries through time,",
-            "shift-drag still selects text. Nothing here changes what is watched: the console only reads.",
-        ]
-        lines += [(), *((cell(part, "dim"),) for note in notes for part in _indented(note, width))]
+        for told in (MOUSE, SURE):
+            lines += [(), *((cell(part, "dim"),) for part in _indented(told, width))]
         return [*lines, *number_lines(self._names, view, width, glyphs)]
 
 
@@ -52,10 +60,10 @@ def keys(bindings: Mapping[str, ActiveBinding]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for active in bindings.values():
         binding = active.binding
-        if binding.description and not binding.system:
-            shown = _ARROWS.get(binding.key) or binding.key_display or format_key(binding.key)
+        if binding.description and not binding.system and binding.action != _UNTOLD:
+            shown = _WORDS.get(binding.key) or binding.key_display or format_key(binding.key)
             found.setdefault(binding.description, []).append(shown)
-    return [(" ".join(dict.fromkeys(pressed)), does) for does, pressed in found.items()]
+    return [(" ".join(sorted(dict.fromkeys(pressed), key=len)), does) for does, pressed in found.items()]
 
 
 def number_lines(names: Sequence[str], view: View, width: int, glyphs: Glyphs) -> list[Line]:

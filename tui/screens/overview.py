@@ -77,6 +77,7 @@ class OverviewScreen(ConsoleScreen):
         return (
             ("q", "quit", "app.quit"),
             ("?", "help", "screen.help"),
+            *((("i", "incident", "screen.incident"),) if open_incidents(self.console.view()) else ()),
             ("1-8", "layer", ""),
             *TIME_HINTS,
             ("A", "incidents", "screen.incidents"),

@@ -118,17 +118,18 @@ class TravelScreen(Screen[None]):
             self.say("this feed runs at the speed of time")
         self.look_again()
 
-    def action_incident_at(self, direction: int) -> None:
-        """Go to the onset of the incident before, or of the next."""
+    async def action_incident_at(self, direction: int) -> None:
+        """Go to the moment at which the incident before, or the next, was noticed: from there on `enter` opens it."""
         here = self.console.view().frame.at
-        known = sorted(self.console.state.incidents.at(), key=lambda incident: incident.onset)
-        ahead = [one for one in known if (one.onset > here + 1 if direction > 0 else one.onset < here - 1)]
+        known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.noticed()}
+        times = sorted({*known, *await self.console.deck.noticed()})
+        ahead = [at for at in times if (at > here + 1 if direction > 0 else at < here - 1)]
         if not ahead:
             self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
             return
         found = ahead[0] if direction > 0 else ahead[-1]
-        self.go_to(found.onset)
-        self.say(f"at {clock(found.onset)}, where {found.verdict.what or found.id} began")
+        self.go_to(found)
+        self.say(f"at {clock(found)}, when this incident was noticed{known.get(found, '')}; i opens it")
 
     def action_ask_time(self) -> None:
         """Ask for a time and go there."""

@@ -21,7 +21,7 @@ from tui.targets import EntityTarget
 from tui.view import merge
 from tui.widgets.board import Row, still
 from tui.widgets.cells import Cell, Line, cell
-from tui.widgets.figures import Number, cell_text, fold_of, read, wanted, worst_of
+from tui.widgets.figures import Number, cell_text, fold_of, is_at_work, read, wanted, worst_of
 from tui.widgets.lines import FEWEST_COLUMNS, MOST_COLUMNS
 from tui.widgets.spark import spark
 
@@ -46,6 +46,8 @@ class _Numbers:
     column: Column
     signal: Signal
     by_member: dict[str, Number] = field(default_factory=dict)
+    idle: Collection[str] = ()
+    """Whose number tells nothing, as they do nothing."""
 
     @property
     def width(self) -> int:
@@ -57,7 +59,7 @@ class _Numbers:
 
     def marked(self, peers: Collection[str]) -> str | None:
         """Return the one of some peers that stands out as the worst, if any does."""
-        known = {who: self.by_member[who] for who in peers if who in self.by_member}
+        known = {who: self.by_member[who] for who in peers if who in self.by_member and who not in self.idle}
         fresh = {who: one for who, one in known.items() if not one.few and not one.reading.stale}
         if len(fresh) < 2 or self.signal.hurts == "both":
             return None
@@ -167,6 +169,9 @@ def _table(section: Section, scene: Scene) -> _Table | None:
     chosen = next((column for column in columns if column.column.label == scene.order.column), None)
     if chosen is not None:
         shown = _sorted(shown, chosen, scene)
+    elif section.harmless:
+        raised = {who for who, one in columns[0].by_member.items() if one.size > 0}
+        shown.sort(key=lambda who: (who in section.harmless, who not in raised))
     return _Table(section, scene, members, shown, names, columns, facts, chosen is not None)
 
 
@@ -299,7 +304,8 @@ def _numbers(column: Column, per: str, frame: Frame) -> _Numbers:
         if who is not None and number is not None:
             known.setdefault(who, []).append(number)
     best = {who: worst for who, them in known.items() if (worst := worst_of(signal, them)) is not None}
-    return _Numbers(column, signal, best)
+    idle = {who for who, one in best.items() if not is_at_work(signal, one.reading.entity, frame)}
+    return _Numbers(column, signal, best, idle)
 
 
 def _facts(section: Section, members: dict[str, Entity], frame: Frame) -> list[_Fact]:
@@ -309,7 +315,10 @@ def _facts(section: Section, members: dict[str, Entity], frame: Frame) -> list[_
         for column in section.columns:
             for entity in frame.entities(column.signal):
                 who, value = entity.get(section.per), entity.get(key)
-                if who in members and value is not None and read(frame, signals()[column.signal], entity, column.part):
+                number = read(frame, signals()[column.signal], entity, column.part) if value is not None else None
+                if who not in members or number is None or value is None:
+                    continue
+                if signals()[column.signal].kind != "flag" or number.size > 0:  # a flag is about those that raise it
                     told.setdefault(who, {})[label(Entity.of(**{key: value}), frame.facts)] = None
         found.append(_fact(key, {who: _few(list(names)) for who, names in told.items()}))
     for key, title in section.facts.items():
@@ -361,7 +370,10 @@ def _by_engine(shown: list[str], members: dict[str, Entity], frame: Frame) -> li
 
 
 def _peers(section: Section, members: dict[str, Entity], frame: Frame) -> list[list[str]]:
-    """Return who is compared with whom: the GPUs of one engine, else all; nobody where members do different things."""
+    """Return who is compared with whom: the GPUs of one engine, else all; nobody where members do different things.
+
+    Where engines are known, GPUs of none are no peers of each other.
+    """
     if section.per not in PEERS:
         return []
     if not section.by_engine:
@@ -369,5 +381,7 @@ def _peers(section: Section, members: dict[str, Entity], frame: Frame) -> list[l
     groups: dict[str, list[str]] = {}
     for who, entity in members.items():
         groups.setdefault(_engine(entity, frame), []).append(who)
+    if len(groups) > 1:
+        groups.pop("", None)  # who is known to serve no engine does whatever it does
     alone = [who for them in groups.values() if len(them) == 1 for who in them]
     return [*(them for them in groups.values() if len(them) > 1), alone]

@@ -19,6 +19,8 @@ from layouts.load import PARTIAL, Column, Row
 from tui.view import View, merge
 
 QUANTILES = ("p50", "p95", "p99")
+IDLE = 0.02
+"""The load up to which an entity does nothing worth comparing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def figures(row: Row, view: View) -> list[Figure]:
     about = wanted(frame.entities(row.signal), row.without)
     if row.over == "service":
         about = [SERVICE] if SERVICE in about else []
+    if row.over == "worst" and signal.under:
+        about = [one for one in about if is_at_work(signal, one, frame)] or about
     known = {entity: number for entity in about if (number := read(frame, signal, entity, row.part))}
     if row.over == "each":
         return [_one(row, signal, entity, known.get(entity), frame.facts) for entity in about] or [_none(row, signal)]
@@ -93,6 +97,12 @@ def wanted(entities: Iterable[Entity], without: Mapping[str, tuple[str, ...]]) -
     if not without:
         return list(entities)
     return [one for one in entities if not any(one.get(key) in values for key, values in without.items())]
+
+
+def is_at_work(signal: Signal, entity: Entity, frame: Frame) -> bool:
+    """Whether a number tells anything of trouble: what is a trouble under load only is none of an idle entity."""
+    load = frame.read(signal.under, entity) if signal.under else None
+    return load is None or load.stale or load.sample.number > IDLE
 
 
 def tone(signal: Signal, number: Number) -> str:

@@ -7,12 +7,13 @@
 | seekable | a cursor that leaves what is in memory takes the feed along |
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from textual import events
 
-from aistack_top.feed import Bounds, Feed, Keeper, Recorded
+from aistack_top.feed import Bounds, Feed, Foreknown, Keeper, Recorded
 from aistack_top.plain import plain
 from aistack_top.tick import Mark
 from tui.glyphs import Glyphs
@@ -56,6 +57,11 @@ class Deck:
         """Return the session behind the feed; None where nothing is recorded."""
         feed: object = self._feed
         return await feed.recording() if isinstance(feed, Recorded) else None
+
+    async def noticed(self) -> Sequence[float]:
+        """Return when incidents became known that were not played yet, as far as the feed knows."""
+        feed: object = self._feed
+        return await feed.noticed() if isinstance(feed, Foreknown) else ()
 
     def hold(self) -> None:
         """Make a feed that can be played stand still; a live one goes on."""

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.widget import Widget
 
 from aistack_top import numbers
 from aistack_top.diagnosis.model import Incident
@@ -24,15 +25,28 @@ class VerdictBar(Bar, can_focus=True):
         Binding("down,j", "app.focus_next", "To the panels", show=False, id="verdict.down"),
     ]
 
+    _gave: Widget | None = None
+
     def look(self, view: View) -> None:
         """Show a moment."""
         incidents = open_incidents(view)
-        self.display = bool(incidents)
+        self._give_way(bool(incidents))
         if incidents:
             line = verdict_line(incidents, view, self.app.size.width)
             if self.has_focus:
                 line = (line[0]._replace(style="chosen"), *line[1:])
             self.show([tuple(one._replace(text=self.glyphs.text(one.text)) for one in line)])
+
+    def _give_way(self, shown: bool) -> None:
+        """Appear or not. The keys go to the first panel while there is nothing to open, and come back with it."""
+        if self.display and not shown and self.has_focus:
+            self.screen.focus_next()
+            self._gave = self.screen.focused
+        self.display = shown
+        if shown and self._gave is not None:
+            if self.screen.focused is self._gave:
+                self.focus()
+            self._gave = None
 
     def on_focus(self) -> None:
         """Mark the line."""

@@ -7,7 +7,7 @@ import pytest
 
 from aistack_top.cause_slugs import Cause
 from aistack_top.diagnosis.model import Candidate, Symptom, Verdict
-from aistack_top.diagnosis.report import Report, Told, charts, differences, markdown, text
+from aistack_top.diagnosis.report import Report, Told, charts, differences, markdown, reasons, text
 from aistack_top.diagnosis.reportpage import page
 from aistack_top.state import State
 from aistack_top.tick import Batch, Health, Quantiles, ReadingsBuilder, Tick
@@ -101,8 +101,8 @@ def test_no_incident_is_said():
 def test_nothing_recorded_is_read_as_markdown():
     verdict = Verdict(HOSTILE, HOSTILE, (HOSTILE,))
     said = markdown(report(told(verdict=verdict, layer="# x\n# y"), notes=(HOSTILE,)))
-    for mark in ("<", "[", "`"):
-        assert not re.search(rf"(?<!\\)\{mark}(?!i-1|`)", said.replace("`i-1`", "")), mark
+    for mark in ("<", r"\](?=\()", "`"):
+        assert not re.search(rf"(?<!\\){mark}", said.replace("`i-1`", "")), mark
     assert not re.search(r"^# y", said, re.MULTILINE)
 
 
@@ -172,3 +172,18 @@ def test_one_that_was_not_seen_live_is_said():
     one = incident(START + 300)
     assert differences(None, one) == ("it was not seen live",)
     assert differences(one, None) == ("it was seen live and is not found again",)
+
+
+def test_markdown_of_usual_words_reads_as_they_are_and_hostile_ones_stay_text():
+    verdict = Verdict("TTFT p95 (8.2x) [chat-0] sw_thermal -> 2 s", "[x]: http://a.b", ("- - a",))
+    said = markdown(report(told(verdict=verdict)))
+    assert "**TTFT p95 (8.2x) [chat-0] sw_thermal -> 2 s**" in said
+    assert "\\[x\\]: http://a.b" in said
+    assert "- \\- - a\n" in said
+
+
+def test_what_is_ruled_out_is_said_once():
+    verdict = Verdict("", "", (), ("not kv pressure: KV cache at 0.5", "against: the clocks are high"))
+    found = dict(reasons(told(verdict=verdict).incident))
+    assert found["Evidence against it"] == ["the clocks are high"]
+    assert found["Ruled out"] == ["kv pressure: KV cache at 0.5"]
