@@ -34,7 +34,7 @@ def show(value: float | Bound | None, unit: str) -> str:
     if unit in _UNITS:
         return _UNITS[unit](value)
     text = short(value)
-    return text + "/s" if unit.endswith("/s") else text
+    return text + "/s" if unit.endswith("/s") else text + "/day" if unit.endswith("/d") else text
 
 
 def of_signal(value: float | Bound | None, signal: Signal) -> str:

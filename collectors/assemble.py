@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import msgspec
 
 from aistack_top.clock import Clock
 from aistack_top.entity import Entity
-from aistack_top.plain import plain
 from collectors.base import Collector, Inviting
 from collectors.config import (
     AnySource,
@@ -27,7 +25,7 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.place import salt
+from collectors.place import is_address, salt, wrong_addresses
 from collectors.registry import KINDS, Tools, build, recogniser, source_of
 from collectors.scheduler import LiveFeed
 
@@ -48,9 +46,7 @@ def sources(
     Raises:
         ConfigError: an address is none.
     """
-    asked = [("--endpoint", url) for url in endpoints] + ([("--prometheus", prometheus)] if prometheus else [])
-    problems = [f"{option} {plain(url)}: write it as http://HOST:PORT" for option, url in asked if not _is_address(url)]
-    if problems:
+    if problems := wrong_addresses(endpoints, prometheus):
         raise ConfigError(problems)
     named = prometheus_of(config, prometheus) if prometheus else None
     if endpoints:
@@ -67,9 +63,9 @@ def sources(
     if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
         url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
         found.append(LangfuseSource(url=url))
-    if MlflowSource not in kinds and _is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
+    if MlflowSource not in kinds and is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
         found.append(mlflow(tracking, environ))
-    if PrometheusSource not in kinds and not named and _is_address(url := environ.get("PROMETHEUS_URL", "")):
+    if PrometheusSource not in kinds and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
         found.append(PrometheusSource(url=url))
     return found
 
@@ -193,14 +189,6 @@ def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollect
     look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).look
     taken = place_of(getattr(source, "url", "") for source in config.source)
     return DiscoveryCollector(tools.clock, tools.client, look, kinds, Roll(live.join, live.leave, taken))
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
 
 
 def _recognised(source: AnySource, tools: Tools) -> Collector:

@@ -5,12 +5,29 @@ Apart from `collectors.assemble`, because the command line needs these before th
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aistack_top.plain import plain
 from collectors.config import Config
 
 SALT_BYTES = 32
+
+
+def is_address(url: str) -> bool:
+    """Whether this is the address of a server."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def wrong_addresses(endpoints: Sequence[str], prometheus: str = "") -> list[str]:
+    """Return a sentence for each address of the command line that is none."""
+    asked = [("--endpoint", url) for url in endpoints] + ([("--prometheus", prometheus)] if prometheus else [])
+    return [f"{option} {plain(url)}: write it as http://HOST:PORT" for option, url in asked if not is_address(url)]
 
 
 def node_name(config: Config) -> str:

@@ -32,12 +32,13 @@ Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One section of a layer's screen. Which fields count depends on ``kind``.
 
-    ``per`` is the key of the entities a table has its lines for; ``also`` are other keys of the same readings that
-    are worth a column, such as the GPU of a process. ``facts`` are facts of the entity, by key, with the heading of
-    their column. ``history`` is the number whose history stands at the end of each line. ``by_engine`` puts the GPUs
-    of one engine beside each other. ``harmless`` names members that are no trouble: they stand last, and before all
-    others stand those of whom the first number is above 0. ``finished`` says in the heading that only finished calls are in the numbers, and
-    how many requests wait. ``keys`` of `shares` are the keys by which a whole is divided.
+    ``per`` is the key of the entities a table has its lines for; ``also`` are other keys of the same readings
+    that are worth a column, such as the GPU of a process. ``facts`` are facts of the entity, by key, with the
+    heading of their column. ``history`` is the number whose history stands at the end of each line.
+    ``by_engine`` puts the GPUs of one engine beside each other. ``harmless`` names members that are no trouble:
+    they stand last, and before all others stand those of whom the first number is above 0. ``finished`` says in
+    the heading that only finished calls are in the numbers, and how many requests wait. ``keys`` of `shares`
+    are the keys by which a whole is divided.
     """
 
     kind: Kind

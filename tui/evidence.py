@@ -12,6 +12,7 @@ kept under a name of its own by `keep_recording`.
 """
 
 import io
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +41,9 @@ BASELINE_S = 900.0
 """Of the time before an incident: what is usual is learned from it, so that the session can be diagnosed anew."""
 
 SESSION = "session.aistack"
+
+_FONT_FACE = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+"""Fonts that Rich would have the picture fetch from elsewhere: who opens it must not be seen opening it."""
 
 
 class EvidenceError(Exception):
@@ -70,7 +74,7 @@ class Picture:
         )
         for strip in self.strips:
             printer.print(Segments([*strip, Segment.line()]), end="", soft_wrap=True)
-        return printer.export_svg(title=title)
+        return _FONT_FACE.sub("", printer.export_svg(title=title))
 
 
 async def keep(console: Console, view: View, picture: Picture, folder: Path) -> Path:
@@ -199,9 +203,10 @@ def _free(target: Path) -> Path:
 
 def _sentence(error: OSError | SessionError, folder: Path) -> str:
     system = error if isinstance(error, OSError) else error.__cause__
-    why = say(system) if isinstance(system, OSError) else str(error)
+    if not isinstance(system, OSError):
+        return plain(f"no evidence in {folder}: {error}", 390)
     hint = "start in a folder that can be written, or set evidence under [console] in the configuration"
-    return plain(f"no evidence in {folder}: {why}; {hint}", 390)
+    return plain(f"no evidence in {folder}: {say(system)}; {hint}", 390)
 
 
 def _as_file(node: str) -> str:

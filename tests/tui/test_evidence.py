@@ -77,6 +77,10 @@ async def test_evidence_of_a_feed_that_nothing_records_replays_with_numbers_mark
     assert "aistack-top" in (folder / "screen.txt").read_text()
     picture = (folder / "screen.svg").read_text()
     assert picture.startswith("<svg")
+    assert set(re.findall(r"https?://[^\"' )<]+", picture)) <= {
+        "http://www.w3.org/2000/svg",
+        "https://www.textualize.io",
+    }
     assert "temperature" in picture
 
 

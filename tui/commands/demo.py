@@ -78,8 +78,8 @@ def known(name: str | None) -> None:
 
         if name not in scenarios():
             near = difflib.get_close_matches(name, scenarios(), 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            fail(f"no scenario {name!r}{hint} 'aistack-top demo --list' has all")
+            hint = f" did you mean {near[0]}?" if near else ""
+            fail(f"no scenario {name!r}:{hint} 'aistack-top demo --list' has all")
 
 
 def show_list(as_json: bool) -> int:

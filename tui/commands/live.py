@@ -12,7 +12,7 @@ from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Bounds, Feed, LateFeed
 from aistack_top.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
-from collectors.place import NO_STATE, node_name, state_folder
+from collectors.place import NO_STATE, node_name, state_folder, wrong_addresses
 from tui.commands.common import Options, fail, interactive
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def run(options: Options) -> int:
         return 0
     from tui.commands.show import show
 
+    if wrong := wrong_addresses(options.endpoints, options.prometheus):
+        fail("\n".join(wrong))
     node, clock, state = node_name(config), WallClock(), state_folder()
     notes: list[str] = []
 

@@ -14,7 +14,7 @@ from tui.screens.base import BACK, TIME_HINTS, Hints
 from tui.screens.board import BoardScreen
 from tui.sections import text, waterfall
 from tui.sections.scene import BLANK, Scene, note
-from tui.widgets.board import Row
+from tui.widgets.board import Board, Row
 
 
 class CallScreen(BoardScreen):
@@ -46,7 +46,7 @@ class CallScreen(BoardScreen):
         if call is not None and self._text is None:
             self._text = ("asking Langfuse for it", "")
             self.run_worker(self._read(call), exit_on_error=False)
-            self.look_again()
+            self._show_text()
 
     async def _read(self, call: Call) -> None:
         if self.console.text_of is None:
@@ -57,7 +57,13 @@ class CallScreen(BoardScreen):
             except Exception as error:  # whatever it was, it is told, and the next try begins anew
                 self.say(f"no text: {plain(str(error) or type(error).__name__, 300)}")
                 self._text = None
+        self._show_text()
+
+    def _show_text(self) -> None:
+        """Go to the text: it stands below all that is known of the call."""
         self.look_again()
+        if self._text is not None:
+            self.query_one(Board).action_edge(last=True)
 
     @contextmanager
     def discreet(self) -> Iterator[None]:

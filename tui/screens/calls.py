@@ -43,7 +43,9 @@ class CallsScreen(BoardScreen):
         """See `BoardScreen.rows`."""
         self._choose(scene)
         if not self._known:
-            return [note("no call is known at this moment: Langfuse tells of calls when they have ended")]
+            sources = any(health.layer == "tracing" for _, health in scene.view.frame.health)
+            why = "Langfuse tells of calls when they have ended" if sources else "no source of calls, such as Langfuse"
+            return [note(f"no call is known at this moment: {why}")]
         if not self._found:
             return [note(f"none of {self._known} calls passes the filter; esc drops it")]
         return table.CallRows(self._found, scene)

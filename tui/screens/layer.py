@@ -11,6 +11,7 @@ from tui.sections import layer as sections
 from tui.sections import rest
 from tui.sections.scene import Order, Scene
 from tui.widgets.board import Board, Row
+from tui.widgets.lines import FINDERS
 
 
 class LayerScreen(BoardScreen):
@@ -56,6 +57,8 @@ class LayerScreen(BoardScreen):
     def _empty(self, scene: Scene) -> str:
         if not scene.view.settled:
             return "waiting for the first data"
+        if any(one.layer == self.name_of_layer and one.kind not in FINDERS for _, one in scene.view.frame.health):
+            return "its sources, below, tell nothing at this moment"
         try:
             told = self.console.layout.panel_of(self.name_of_layer).empty
         except KeyError:

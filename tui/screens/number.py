@@ -1,8 +1,10 @@
 """One number: its history as a chart, and beside it that of its peers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aistack_top import numbers
+from aistack_top.entity import Entity
 from aistack_top.labels import label
 from aistack_top.signals import signals
 from layouts.load import Row as Number
@@ -51,7 +53,8 @@ class NumberScreen(BoardScreen):
         peers = [
             figure for figure in figures(Number(target.signal, stat=target.stat, over="each"), view) if figure.about
         ]
-        kin = [one for one in peers if {k for k, _ in one.about[0].pairs} == {k for k, _ in target.entity.pairs}]
+        kin = [one for one in peers if _kin(one.about[0], target.entity)]
+        kin = [replace(one, notes=tuple(said for said in one.notes if said != signal.title)) for one in kin]
         told = view.frame.source_of(target.signal, target.entity)
         found: list[Row] = [heading(self.crumb, scene, said), *map(still, lines), BLANK]
         if len(kin) > 1:
@@ -59,3 +62,8 @@ class NumberScreen(BoardScreen):
         words = f"{signal.help} {target.signal}, told by {told}."
         meaning = [note(part, "text") for part in wrapped(words, max(scene.width - 4, 20))]
         return [*found, heading("what it means", scene), *meaning]
+
+
+def _kin(one: Entity, other: Entity) -> bool:
+    """Whether two entities are of a kind, and about the same reason where they have one."""
+    return {key for key, _ in one.pairs} == {key for key, _ in other.pairs} and one.get("reason") == other.get("reason")

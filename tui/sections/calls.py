@@ -19,6 +19,9 @@ from tui.widgets.cells import Line, cell
 MOST_SPARE = 20
 
 
+MODEL = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column: its title, the field it shows and filters by, its width, and how it is written."""
@@ -38,13 +41,21 @@ def _status(call: Call) -> str:
     return "failed" if call.failed else "" if call.level == "DEFAULT" else plain(call.level.lower(), 9)
 
 
+def _what(call: Call) -> str:
+    """Return the model, or what else a span is where it has none."""
+    if call.model:
+        return call.model.rsplit("/", 1)[-1]
+    both = f"{call.kind} {call.name}"
+    return call.kind if call.name in ("", call.kind) else both if len(both) <= MODEL - 2 else call.name
+
+
 COLUMNS = (
     Column("ended", "ended", 10, lambda call: clock(call.end), right=False),
     Column("latency", "latency", 9, lambda call: numbers.seconds(call.latency)),
     Column("TTFT", "ttft", 9, lambda call: numbers.UNKNOWN if call.ttft is None else numbers.seconds(call.ttft)),
     Column("in", "input", 7, lambda call: _count(call.input_tokens)),
     Column("out", "output", 7, lambda call: _count(call.output_tokens)),
-    Column("model", "model", 20, lambda call: call.model.rsplit("/", 1)[-1], right=False),
+    Column("model", "model", MODEL, lambda call: _what(call), right=False),
     Column("status", "status", 9, _status, right=False),
     Column("name", "name", 20, lambda call: call.name, right=False),
     Column("version", "version", 12, lambda call: call.version, right=False),
@@ -112,7 +123,7 @@ class CallRows(Sequence[Row]):
 
     def __init__(self, calls: Sequence[Call], scene: Scene) -> None:
         self._calls, self._scene = calls, scene
-        self._columns = fitting(scene.width)
+        self._columns = fitting(scene.width, scene.order.column)
         self._head = still(_titles(self._columns, scene), head=True)
 
     def __len__(self) -> int:
@@ -133,15 +144,25 @@ class CallRows(Sequence[Row]):
         return Row(partial(_line, call, self._columns, self._scene.glyphs), CallTarget(call.id))
 
 
-def fitting(width: int) -> list[Column]:
-    """Return the columns that fit whole, from the first on; names of models get what is left."""
+def fitting(width: int, always: str = "") -> list[Column]:
+    """Return the columns that fit whole, from the first on, and the one that the table is ordered by.
+
+    Names of models get what is left.
+    """
+    room = width
     found: list[Column] = []
     for column in COLUMNS:
-        if width < column.width:
+        if room < column.width:
             break
         found.append(column)
-        width -= column.width
-    spare = min(width, MOST_SPARE)
+        room -= column.width
+    wanted = next((column for column in COLUMNS if column.title == always and column not in found), None)
+    if wanted is not None:
+        while len(found) > 1 and room < wanted.width:
+            room += found.pop().width
+        found.append(wanted)
+        room -= wanted.width
+    spare = min(room, MOST_SPARE)
     return [replace(column, width=column.width + spare) if column.field == "model" else column for column in found]
 
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+from aistack_top.plain import plain
 from layouts.layers import LayerScreen, Section
+from tui import health
+from tui.glyphs import STATUS_SIGNS
 from tui.sections import lists, rest, split, table, versions
 from tui.sections.scene import BLANK, Scene, note
-from tui.widgets.board import Row
+from tui.widgets.board import Row, still
+from tui.widgets.cells import cell, first_that_fits
 
 _SECTIONS: dict[str, Callable[[Section, Scene], list[Row]]] = {
     "rows": lists.number_rows,
@@ -18,6 +22,8 @@ _SECTIONS: dict[str, Callable[[Section, Scene], list[Row]]] = {
     "versions": versions.rows,
     "sources": lists.source_rows,
 }
+FAILING = ("down", "unauthorized", "misconfigured")
+MOST_FAILING = 3
 _LAST = ("events", "sources")
 """What stands below the other numbers where it comes last in a layer's file."""
 
@@ -27,7 +33,7 @@ def rows(screen: LayerScreen, scene: Scene, empty: str) -> list[Row]:
     parts = [(section, _SECTIONS[section.kind](section, scene)) for section in screen.section]
     others = rest.rows(screen, scene)
     told = bool(others) or any(found for section, found in parts if section.kind not in (*_LAST, "links"))
-    above: list[Row] = [] if told else [note(empty), BLANK]
+    above = _failing(scene) + ([] if told else [note(empty), BLANK])
     below: list[Row] = []
     tail = len(parts)
     while tail and parts[tail - 1][0].kind in _LAST:
@@ -36,6 +42,22 @@ def rows(screen: LayerScreen, scene: Scene, empty: str) -> list[Row]:
         if found:
             (above if place < tail else below).extend([*found, BLANK])
     return [*above, *([*others, BLANK] if others else []), *below][:-1]
+
+
+def _failing(scene: Scene) -> list[Row]:
+    """Return a line for each source of the layer that does not answer: what is missing below is missing for that."""
+    bad = [
+        record
+        for record in health.by_badness(scene.view.frame.health)
+        if record[1].layer == scene.layer and record[1].status in FAILING
+    ]
+    found = []
+    for _, one in bad[:MOST_FAILING]:
+        said = plain(f"{one.source} {one.status}" + (f": {one.reason}" if one.reason else ""))
+        sign = scene.glyphs.text(f"  {STATUS_SIGNS[one.status]} ")
+        text = scene.glyphs.text(first_that_fits([said], scene.width - 4))
+        found.append(still((cell(sign, health.STYLES[one.status]), cell(text, "text"))))
+    return [*found, BLANK] if found else []
 
 
 def sortable(screen: LayerScreen, scene: Scene) -> list[str]:

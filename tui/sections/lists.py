@@ -104,6 +104,8 @@ def call_rows(section: Section, scene: Scene) -> list[Row]:
     """Return the slowest calls of the time shown, and a line that leads to the table of all."""
     view = scene.view
     calls = view.frame.calls(min(view.end, view.frame.at) - view.span_s)
+    if not len(view.frame.book):
+        return []
     if not calls:
         return [heading(section.title, scene), note("no call ended in this time, as far as is known by now")]
     slowest = sorted(calls, key=lambda call: call.latency, reverse=True)[:MOST_CALLS]

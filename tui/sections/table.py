@@ -169,7 +169,7 @@ def _table(section: Section, scene: Scene) -> _Table | None:
     chosen = next((column for column in columns if column.column.label == scene.order.column), None)
     if chosen is not None:
         shown = _sorted(shown, chosen, scene)
-    elif section.harmless:
+    elif section.harmless and columns:
         raised = {who for who, one in columns[0].by_member.items() if one.size > 0}
         shown.sort(key=lambda who: (who in section.harmless, who not in raised))
     return _Table(section, scene, members, shown, names, columns, facts, chosen is not None)

@@ -136,7 +136,7 @@ def detail_rows(call: Call, scene: Scene) -> list[Row]:
         ("route", call.route),
         ("environment", call.environment),
         ("trace", call.trace),
-        ("known after", numbers.seconds(max(call.seen - call.end, 0.0))),
+        ("trace delay", numbers.seconds(max(call.seen - call.end, 0.0))),
     ]
     room = max(scene.width - 18, 10)
     lines: list[Line] = [

@@ -26,6 +26,9 @@ MOST_COLUMNS = 40
 
 NAME = 14
 WAITING = ("waiting for the first data", "waiting")
+FINDERS = ("discovery", "identity")
+"""Kinds of sources that fill no panel: all is well with them where there is nothing to be found."""
+
 MOST_OTHERS = 400
 """Rows of a panel opened whole that are not in its layout: bounds the work on a node with thousands of series."""
 
@@ -204,4 +207,8 @@ def _more(count: int, width: int) -> Line:
 
 
 def _sources(panel: Panel, frame: Frame) -> list[health.Record]:
-    return [record for record in frame.health if record[1].layer == panel.layer]
+    return [
+        record
+        for record in frame.health
+        if record[1].layer == panel.layer and (record[1].kind not in FINDERS or record[1].status != "ok")
+    ]
