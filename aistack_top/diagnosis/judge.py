@@ -249,6 +249,8 @@ def _ruled_out(readings: list[Reading], best: _Ranked | None) -> tuple[RuledOut,
         slug, failed = reading.rule.slug, reading.refuted
         if slug is own or slug in fits or slug in unseen or slug in found or failed is None or not failed.text:
             continue
-        test = reading.rule.required[reading.required.index(failed)]
-        found[slug] = RuledOut(slug, failed.text if failed.text.endswith("unchanged") else failed.text + wanted(test))
+        place = reading.required.index(failed)
+        # what stands behind the required tests is there, and must not be
+        told = not failed.text.endswith("unchanged") and place < len(reading.rule.required)
+        found[slug] = RuledOut(slug, failed.text + (wanted(reading.rule.required[place]) if told else ""))
     return tuple(found.values())

@@ -200,6 +200,15 @@ def test_the_axis_stays_while_the_cursor_is_on_it():
     assert cursor.span_s == 600.0
 
 
+def test_a_search_for_servers_that_found_none_fills_no_panel():
+    state = State()
+    for status in ("ok", "down"):
+        record = Health("discovery", "discovery", "serving", status, "", 0.0)
+        state.take(Tick(START + 9, START + 9, (Batch(START + 9, START + 9, record),)))
+        made = body(load("overview").panel_of("serving"), TimeCursor().view(state), 80, 9, Drawing(Glyphs()))
+        assert ("no source" in made[0][0].text) is (status == "ok")
+
+
 def test_a_panel_says_only_what_fits_whole():
     state = State()
     for tick in seconds(6, World(gpus=64, engines=50)):

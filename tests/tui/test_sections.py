@@ -16,7 +16,7 @@ from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
 from tests.fakes.trouble import incident, trace
 from tui.glyphs import Glyphs
-from tui.sections import split, table, versions, waterfall
+from tui.sections import calls, layer, split, table, versions, waterfall
 from tui.sections.lists import share_rows
 from tui.sections.scene import Order, Scene
 from tui.view import TimeCursor
@@ -218,3 +218,27 @@ def test_a_gpu_without_an_engine_does_not_stand_under_that_of_another():
     assert [line.split()[0] for line in lines[2:6]] == ["vllm-0:", "gpu", "no", "gpu"]
     assert lines[4].strip() == "no engine known:"
     assert "no engine known" not in text(table.rows(by_engine, scene(one)))
+
+
+def test_the_column_that_calls_are_ordered_by_is_seen_on_a_narrow_screen():
+    for width in (80, 120, 200):
+        for column in calls.COLUMNS:
+            found = calls.fitting(width, column.title)
+            assert column.title in [one.title for one in found]
+            assert sum(one.width for one in found) <= width
+
+
+def test_a_call_without_a_model_says_what_it_is():
+    says = next(column.says for column in calls.COLUMNS if column.title == "model")
+    rail = next(call for call in trace(1, START) if call.kind == "guardrail")
+    assert says(replace(rail, name="input")) == "guardrail input"
+    assert says(replace(rail, name="")) == "guardrail"
+
+
+def test_a_source_that_fails_stands_above_what_is_missing_for_it():
+    health = Health("nvml", "nvml", "compute", "down", "no NVIDIA driver", None)
+    one = told([("host.cpu.utilization", Entity.of(node="n"), 0.5)])
+    rows = layer.rows(
+        layer_screen("compute"), scene(replace(one, batches=(*one.batches, Batch(START, START, health)))), ""
+    )
+    assert text(rows).splitlines()[0].strip() == "✗ nvml down: no NVIDIA driver"

@@ -8,7 +8,7 @@ from collectors.config import Config
 from collectors.place import state_folder
 from tests.aistack_top.session.ticks import START, drain, record, tick
 from tui.commands.common import Options
-from tui.commands.live import RememberingFeed, configuration, ring_name, ringed
+from tui.commands.live import RememberingFeed, configuration, ring_name, ringed, run
 
 
 class Seconds:
@@ -135,3 +135,11 @@ def test_a_user_without_a_home_has_no_state_folder_and_no_configuration(tmp_path
     monkeypatch.delenv("AISTACK_TOP_CONFIG", raising=False)
     assert state_folder() is None
     assert configuration(options()) == Config()
+
+
+def test_an_address_that_is_none_is_refused_before_the_screen_opens(monkeypatch, capsys):
+    monkeypatch.setattr("tui.commands.live.interactive", lambda: True)
+    with pytest.raises(SystemExit) as left:
+        run(options("foo"))
+    assert left.value.code == 2
+    assert "--endpoint foo: write it as http://HOST:PORT" in capsys.readouterr().err
