@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -135,7 +136,7 @@ def feed(
 def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
     """Return the hosts of metadata services among sources; ``address`` is the one that all clouds have."""
     urls = [source.url or address for source in wanted if isinstance(source, CloudSource)]
-    return {urlsplit(url).hostname or "" for url in urls if _is_address(url)}
+    return {urlsplit(url).hostname or "" for url in urls if is_address(url)}
 
 
 def given(config: Config) -> dict[tuple[str, int], str]:
