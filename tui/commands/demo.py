@@ -6,10 +6,12 @@ A simulated node stands behind the collectors of production; nothing above them 
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from aistack_top.diagnosis.feed import WatchingFeed
 from aistack_top.feed import Bounds, Feed, LateFeed
+from aistack_top.tick import Tick
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collectors.rehearsal import RehearsalFeed
 
 NODE = "simulated"
+COMPUTING = "the simulated node works unseen until shortly before its trouble; that is computed first"
 
 
 def run(options: Options, name: str | None, seed: int | None, speed: float) -> int:
@@ -31,10 +34,26 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
         return 0
     from tui.commands.show import show
 
-    async def make() -> Feed:
-        return WatchingFeed(await asyncio.to_thread(play, name, seed, speed))
+    notes = [COMPUTING] if name is not None else []
 
-    return show(LateFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)")
+    async def make() -> Feed:
+        return WatchingFeed(Telling(await asyncio.to_thread(play, name, seed, speed), notes))
+
+    return show(LateFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)", notes)
+
+
+class Telling:
+    """A feed of which is said that it takes a while to begin, until it has. See `aistack_top.feed.Feed`."""
+
+    def __init__(self, feed: Feed, notes: list[str]) -> None:
+        self._feed, self._notes = feed, notes
+        self.bounds, self.seek, self.set_speed, self.aclose = feed.bounds, feed.seek, feed.set_speed, feed.aclose
+
+    async def ticks(self) -> AsyncIterator[Tick]:
+        """See `aistack_top.feed.Feed.ticks`."""
+        async for tick in self._feed.ticks():
+            self._notes.clear()
+            yield tick
 
 
 def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
