@@ -72,7 +72,7 @@ class Opinion:
         """Whether a later opinion takes the place of this one: what is seen late is mostly effect, not cause."""
         if self.cause is Cause.UNKNOWN or self.cause in other.excluded:
             return True
-        if other.effect and not self.effect:
+        if (other.effect or (other.passing and not self.passing)) and not self.effect:
             return False
         lasting = (self.passing and not other.passing) or (self.effect and not other.effect)
         return other.score >= (SEEN if lasting else KEPT * self.score)

@@ -400,6 +400,8 @@ def opinion(score, cause=Cause.CAPACITY_CHANGED, passing=False, effect=False):
         (opinion(0.6), opinion(0.9, effect=True), False),
         (opinion(0.6, passing=True), opinion(0.4), True),
         (opinion(0.6, passing=True), opinion(0.3), False),
+        (opinion(0.5), opinion(0.6, passing=True), False),
+        (opinion(0.3, effect=True), opinion(0.6, passing=True), True),
         (opinion(0.6, effect=True), opinion(0.4), True),
         (opinion(0.0, Cause.UNKNOWN), opinion(0.1), True),
     ],
