@@ -24,6 +24,13 @@ WORDS: dict[Strength, str] = {
 }
 """The strengths as they stand in a sentence."""
 
+PLAIN_WORDS: dict[str, tuple[str, str]] = {
+    "gpu.recovery_action": ("XID error on {who}", "XID error"),
+    "gpu.ecc.uncorrected": ("uncorrected memory errors on {who}", "uncorrected memory errors"),
+    "serving.engine.frozen": ("{who} is frozen", "frozen engine"),
+}
+"""What is said, of whom and without whom, of a symptom that is there or not: its number would say nothing more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Symptom:

@@ -2,7 +2,16 @@
 
 from datetime import datetime
 
-from aistack_top.diagnosis.model import WORDS, CallsEvidence, Candidate, RuledOut, Strength, Symptom, Verdict
+from aistack_top.diagnosis.model import (
+    PLAIN_WORDS,
+    WORDS,
+    CallsEvidence,
+    Candidate,
+    RuledOut,
+    Strength,
+    Symptom,
+    Verdict,
+)
 from aistack_top.diagnosis.rules import Reading
 from aistack_top.diagnosis.scene import Scene
 from aistack_top.labels import label
@@ -71,6 +80,8 @@ def what(scene: Scene, symptom: Symptom) -> str:
     if symptom.ratio is not None and symptom.usual is not None:
         text += f", {symptom.ratio:.1f}x its usual {show(symptom.usual, unit)}"
     text += f", {since} [{who}]"
+    if symptom.ratio is None and symptom.signal in PLAIN_WORDS:
+        text = f"{PLAIN_WORDS[symptom.signal][0].format(who=who)}, {since}"
     same = _unchanged(scene, symptom)
     return f"{text}. {', '.join(same)} unchanged." if same else f"{text}."
 

@@ -42,6 +42,22 @@ def normal() -> FakeFeed:
     return FakeFeed(troubled(WORLD))
 
 
+@pytest.mark.parametrize(
+    ("signal", "said"),
+    [
+        ("gpu.recovery_action", "XID error on gpu 1, since 15:59:00"),
+        ("gpu.ecc.uncorrected", "uncorrected memory errors on gpu 1, since 15:59:00"),
+        ("serving.engine.frozen", "gpu 1 is frozen, since 15:59:00"),
+    ],
+)
+async def test_a_symptom_that_is_there_or_not_is_told_without_a_number(signal, said):
+    symptom = replace(incident().symptom, signal=signal, entity=gpu(1), peak=0.0, usual=0.0, ratio=None, stat="value")
+    first, *more = seconds(3, WORLD)
+    ticks = [replace(first, incidents=(incident(symptom=symptom),)), *more]
+    async with shown(FakeFeed(ticks), (120, 40)) as (app, _):
+        assert f"! {said}" in text(app)
+
+
 async def test_gpus_of_one_engine_stand_beside_each_other_and_the_worst_is_marked():
     async with shown(normal(), (120, 40)) as (app, pilot):
         painted = await press(app, pilot, "1")

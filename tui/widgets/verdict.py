@@ -6,7 +6,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from aistack_top import numbers
-from aistack_top.diagnosis.model import Incident
+from aistack_top.diagnosis.model import PLAIN_WORDS, Incident
 from aistack_top.facts import Facts
 from aistack_top.labels import label
 from aistack_top.plain import plain
@@ -105,6 +105,9 @@ def lasting(incident: Incident, view: View) -> str:
 def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: bool = False) -> str:
     """Return the symptom: ``TTFT p95 of vllm-0 4.1 s, 8.0x its usual``."""
     symptom = incident.symptom
+    if symptom.ratio is None and symptom.signal in PLAIN_WORDS:
+        said, short = PLAIN_WORDS[symptom.signal]
+        return plain(said.format(who=label(symptom.entity, facts, 24)) if whose else short, 120)
     signal = signals().get(symptom.signal)
     name = signal.title if signal else symptom.signal
     part = f" {symptom.stat}" if symptom.stat not in ("", "value") else ""
