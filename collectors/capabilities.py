@@ -65,7 +65,7 @@ def _state(place: Place) -> str:
 
 
 def _cloud(place: Place) -> str:
-    return "" if found(place.sys) else "this machine's firmware names no cloud; nothing is asked"
+    return "" if found(place.sys) else "this machine's firmware names no cloud; only one that is named is asked"
 
 
 def _nothing(place: Place) -> str:
