@@ -1,5 +1,6 @@
 """The incidents of a recording, computed anew: what this program finds in what was seen then."""
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from aistack_top.clock import VirtualClock
@@ -21,16 +22,25 @@ async def anew(session: Session, until: float) -> tuple[Incident, ...]:
         SessionError: the session cannot be read.
 
     """
+    newest = {incident.id: incident async for incident in versions(session, until)}
+    return tuple(sorted(newest.values(), key=lambda one: (one.onset, one.id)))
+
+
+async def versions(session: Session, until: float) -> AsyncIterator[Incident]:
+    """Yield every version of the incidents found up to a time, in the order in which they would have become known.
+
+    Raises:
+        SessionError: the session cannot be read.
+
+    """
     speed = FAST if until - session.start <= LONG_S else 40 * FAST
     feed, watch = SessionFeed(session, VirtualClock(session.start), speed=speed), Watch()
-    newest: dict[str, Incident] = {}
     async with aclosing(feed):
         async for tick in feed.ticks():
             if tick.seen > until:
                 break
             for incident in watch.take(tick):
-                newest[incident.id] = incident
-    return tuple(sorted(newest.values(), key=lambda one: (one.onset, one.id)))
+                yield incident
 
 
 def differences(recorded: tuple[Incident, ...], found: tuple[Incident, ...]) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from aistack_top.clock import WallClock
+from aistack_top.diagnosis.told import ToldFeed, lacks_verdicts
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
@@ -47,4 +48,10 @@ def play(options: Options, config: Config, path: Path, at: str | None, speed: fl
     from tui.commands.show import show
 
     feed = SessionFeed(session, clock, at=begin, speed=speed, follow=session.alive, hold=True)
-    return show(feed, options, config, session.node, session.problems)
+    if not lacks_verdicts(session):
+        return show(feed, options, config, session.node, session.problems)
+
+    def found(count: int) -> None:
+        session.problems.append(f"no verdict was recorded: {count} computed anew from what was, }} goes to the next")
+
+    return show(ToldFeed(feed, found), options, config, session.node, session.problems)
