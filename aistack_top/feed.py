@@ -85,8 +85,8 @@ class Recorded(Protocol):
 class Foreknown(Protocol):
     """A feed whose incidents are known before they are played, so that one can go to the next."""
 
-    async def noticed(self) -> Sequence[float]:
-        """Return the times at which incidents became known, the earliest first."""
+    async def told_times(self) -> Sequence[float]:
+        """Return when the cause of each incident was told, the earliest first."""
         ...
 
 
@@ -138,10 +138,10 @@ class LateFeed:
         feed: object = self._feed
         return await feed.recording() if isinstance(feed, Recorded) else None
 
-    async def noticed(self) -> Sequence[float]:
-        """See `Foreknown.noticed`."""
+    async def told_times(self) -> Sequence[float]:
+        """See `Foreknown.told_times`."""
         feed: object = self._feed
-        return await feed.noticed() if isinstance(feed, Foreknown) else ()
+        return await feed.told_times() if isinstance(feed, Foreknown) else ()
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

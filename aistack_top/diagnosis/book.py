@@ -1,7 +1,7 @@
 """Every incident known, as each was known at a moment: a replay shows the verdict of then, not the final one."""
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aistack_top.diagnosis.model import Incident
 
@@ -38,9 +38,9 @@ class IncidentBook:
                 found.append(versions[place - 1])
         return tuple(sorted(found, key=lambda incident: (incident.onset, incident.id)))
 
-    def noticed(self) -> list[tuple[float, Incident]]:
-        """Return when each incident became known, the earliest first, with its newest version."""
-        found = ((versions[0].revised, versions[-1]) for versions in self._versions.values())
+    def told(self) -> list[tuple[float, Incident]]:
+        """Return when each incident was told as it is known now, the earliest first, with its newest version."""
+        found = ((told_at(versions), versions[-1]) for versions in self._versions.values())
         return sorted(found, key=lambda one: (one[0], one[1].id))
 
     def versions(self, until: float) -> list[Incident]:
@@ -56,6 +56,19 @@ class IncidentBook:
     def clear(self) -> None:
         """Forget all."""
         self._versions.clear()
+
+
+def told_at(versions: Sequence[Incident]) -> float:
+    """Return when an incident's cause was first told that its newest version has: the moment worth going to."""
+    return next(one.revised for one in versions if one.cause is versions[-1].cause)
+
+
+def told_times(incidents: Iterable[Incident]) -> list[float]:
+    """Return `told_at` of each incident among versions in the order in which they became known, the earliest first."""
+    of: dict[str, list[Incident]] = {}
+    for one in incidents:
+        of.setdefault(one.id, []).append(one)
+    return sorted(told_at(versions) for versions in of.values())
 
 
 def _revised(incident: Incident) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
+from aistack_top.diagnosis.book import told_times
 from aistack_top.diagnosis.model import Incident
 from aistack_top.feed import Bounds
 from aistack_top.session.errors import SessionError
@@ -58,12 +59,9 @@ class ToldFeed:
         """See `aistack_top.feed.Recorded`."""
         return await self._feed.recording()
 
-    async def noticed(self) -> Sequence[float]:
+    async def told_times(self) -> Sequence[float]:
         """See `aistack_top.feed.Foreknown`."""
-        first: dict[str, float] = {}
-        for one in await asyncio.shield(self._task) if self._task else ():
-            first.setdefault(one.id, one.revised)
-        return sorted(first.values())
+        return told_times(await asyncio.shield(self._task)) if self._task else ()
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -76,6 +76,8 @@ def what(scene: Scene, symptom: Symptom) -> str:
     title, unit = (signal.title, signal.unit) if signal else (symptom.signal, "")
     who = label(symptom.entity, scene.state.facts)
     stat = "" if symptom.stat == "value" else f" {symptom.stat}"
+    if signal and signal.kind == "flag":
+        return f"{who} {title}, {since}."
     text = f"{title}{stat} {show(symptom.peak, unit)}"
     if symptom.ratio is not None and symptom.usual is not None:
         text += f", {symptom.ratio:.1f}x its usual {show(symptom.usual, unit)}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from aistack_top.diagnosis.book import told_times
 from aistack_top.diagnosis.model import Incident
 from aistack_top.session.blocks import Base, BlockData, incidents_of, load, marks_of
 from aistack_top.session.dense import STEP_S, Dense, Grid, Part, dense
@@ -102,14 +103,13 @@ class Past:
                 found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
         return tuple(incident for incident in found if incident.revised <= at)
 
-    def noticed(self) -> list[float]:
-        """Return when each incident of the session became known, the earliest first."""
-        first: dict[str, float] = {}
+    def told_times(self) -> list[float]:
+        """Return when the cause of each incident of the session was told, the earliest first."""
+        found: list[Incident] = []
         for block in self._session.blocks:
             if block.rows("incidents"):
-                for one in incidents_of(self._session.tables(block, ("incidents",)).get("incidents")):
-                    first[one.id] = min(first.get(one.id, one.revised), one.revised)
-        return sorted(first.values())
+                found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
+        return told_times(found)
 
     def between(self, data: BlockData, low: int, high: int) -> History:
         """Return the batches of a block from place ``low`` to ``high`` (excluded) as a history."""

@@ -103,9 +103,9 @@ class SessionFeed:
         """See `aistack_top.feed.Recorded`."""
         return self.session.path
 
-    async def noticed(self) -> Sequence[float]:
+    async def told_times(self) -> Sequence[float]:
         """See `aistack_top.feed.Foreknown`."""
-        return await self._read(self._past.noticed)
+        return await self._read(self._past.told_times)
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -130,14 +130,14 @@ async def test_a_cursor_that_leaves_what_is_held_takes_the_feed_along():
         assert feed.seeks[-1] == START + 3600
 
 
-async def test_the_next_incident_of_a_session_is_where_it_was_noticed():
+async def test_the_next_incident_of_a_session_is_where_it_was_told():
     feed = session()
-    feed.noticed = lambda: asyncio.sleep(0, [START - 1800, START + 600])
+    feed.told_times = lambda: asyncio.sleep(0, [START - 1800, START + 600])
     async with shown(feed) as (app, pilot):
         painted = await press(app, pilot, "right_curly_bracket")
         assert feed.seeks == [START + 600]
         assert "PAUSED" in painted
-        assert "16:10:00, when this incident was noticed" in " ".join(painted.split())
+        assert "16:10:00, when this incident was told" in " ".join(painted.split())
         assert "no later incident is known" in await press(app, pilot, "right_curly_bracket")
 
 
@@ -153,7 +153,7 @@ async def test_the_keys_come_back_to_the_verdict_with_it():
         assert app.focused.id == "verdict"
         assert "i incident" in text(app).splitlines()[-1]
         painted = await press(app, pilot, "left_curly_bracket")
-        assert "16:00:05, when this incident was noticed; it began at 16:00:02" in " ".join(painted.split())
+        assert "16:00:05, when this incident was told; it began at 16:00:02" in " ".join(painted.split())
         assert "› incident" in await press(app, pilot, "enter")
 
 

@@ -119,17 +119,17 @@ class TravelScreen(Screen[None]):
         self.look_again()
 
     async def action_incident_at(self, direction: int) -> None:
-        """Go to the moment at which the incident before, or the next, was noticed: from there on `enter` opens it."""
+        """Go to where the cause of the incident before, or of the next, was told, so that it opens there."""
         here = self.console.view().frame.at
-        known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.noticed()}
-        times = sorted({*known, *await self.console.deck.noticed()})
+        known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.told()}
+        times = sorted({*known, *await self.console.deck.told_times()})
         ahead = [at for at in times if (at > here + 1 if direction > 0 else at < here - 1)]
         if not ahead:
             self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
             return
         found = ahead[0] if direction > 0 else ahead[-1]
         self.go_to(found)
-        self.say(f"at {clock(found)}, when this incident was noticed{known.get(found, '')}; i opens it")
+        self.say(f"at {clock(found)}, when this incident was told{known.get(found, '')}; i opens it")
 
     def action_ask_time(self) -> None:
         """Ask for a time and go there."""

@@ -58,10 +58,10 @@ class Deck:
         feed: object = self._feed
         return await feed.recording() if isinstance(feed, Recorded) else None
 
-    async def noticed(self) -> Sequence[float]:
-        """Return when incidents became known that were not played yet, as far as the feed knows."""
+    async def told_times(self) -> Sequence[float]:
+        """Return when causes of incidents were told, also of those not played yet, as far as the feed knows."""
         feed: object = self._feed
-        return await feed.noticed() if isinstance(feed, Foreknown) else ()
+        return await feed.told_times() if isinstance(feed, Foreknown) else ()
 
     def hold(self) -> None:
         """Make a feed that can be played stand still; a live one goes on."""

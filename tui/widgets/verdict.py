@@ -112,6 +112,10 @@ def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: b
     name = signal.title if signal else symptom.signal
     part = f" {symptom.stat}" if symptom.stat not in ("", "value") else ""
     of = f" of {label(symptom.entity, facts, 24)}" if whose and symptom.entity.pairs else ""
+    if (
+        signal and signal.kind == "flag"
+    ):  # the engine is what a flag is about, so that it stays where there is less room
+        return plain(f"{label(symptom.entity, facts, 24)} {name}", 120)
     peak = numbers.of_signal(symptom.peak, signal) if signal else numbers.short(symptom.peak)
     ratio = (
         "" if symptom.ratio is None else f" ({symptom.ratio:.1f}x)" if brief else f", {symptom.ratio:.1f}x its usual"
