@@ -105,7 +105,7 @@ class IncidentScreen(BoardScreen):
     def action_incident(self) -> None:
         """Stay: it is open already."""
 
-    async def action_incident_at(self, direction: int) -> None:
+    def action_incident_at(self, direction: int) -> None:
         """Show the incident before, or the next, and go to its time."""
         known = sorted(self.console.state.incidents.at(), key=lambda one: (one.onset, one.id))
         place = next((index for index, one in enumerate(known) if one.id == self.incident_id), None)

@@ -118,8 +118,12 @@ class TravelScreen(Screen[None]):
             self.say("this feed runs at the speed of time")
         self.look_again()
 
-    async def action_incident_at(self, direction: int) -> None:
+    def action_incident_at(self, direction: int) -> None:
         """Go to where the cause of the incident before, or of the next, was told, so that it opens there."""
+        self.say("looking for it")
+        self.run_worker(self._go_to_incident(direction), group="incident", exclusive=True, exit_on_error=False)
+
+    async def _go_to_incident(self, direction: int) -> None:
         here = self.console.view().frame.at
         known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.told()}
         times = sorted({*known, *await self.console.deck.told_times()})
