@@ -10,7 +10,7 @@ import pytest
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.signals import signals
 from aistack_top.state import State
-from aistack_top.tick import Batch, Fact, Health, Link, ReadingsBuilder, Tick
+from aistack_top.tick import Batch, Call, Fact, Health, Link, ReadingsBuilder, Tick
 from layouts.layers import Section, layer_screen
 from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
@@ -119,6 +119,41 @@ def test_before_the_engine_is_the_mean_of_whole_traces():
     assert found.traces == 8
     assert found.total_s == pytest.approx(0.3)
     assert dict(found.parts) == pytest.approx({"guardrail": 0.09, "retrieval": 0.15})
+
+
+def test_a_call_that_is_root_and_model_in_one_waits_for_what_ended_before_its_first_token():
+    calls = []
+    for number in range(8):
+        start = START - 20 - number
+        common = {"trace": f"t{number}", "seen": START, "updated": START}
+        calls += [
+            Call(
+                f"{number}",
+                kind="generation",
+                name="chat",
+                start=start,
+                end=start + 9,
+                ttft=5.0,
+                root=True,
+                parent="",
+                **common,
+            ),
+            Call(
+                f"{number}i", kind="guardrail", name="input", start=start, end=start + 4, parent=f"{number}", **common
+            ),
+            Call(
+                f"{number}o",
+                kind="guardrail",
+                name="output",
+                start=start + 8,
+                end=start + 9,
+                parent=f"{number}",
+                **common,
+            ),
+        ]
+    found = split.before_engine(sorted(calls, key=lambda call: call.end), START - 60)
+    assert found is not None
+    assert (found.total_s, dict(found.parts)) == (4.0, {"guardrail": 4.0})
 
 
 def test_before_the_engine_of_few_traces_is_not_said():

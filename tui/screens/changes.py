@@ -30,6 +30,7 @@ class ChangesScreen(BoardScreen):
         notices = [
             still((cell("! ", "alarm"), cell(glyphs.text(plain(text, 600)), "text", room)))
             for text in self.console.notices
+            if len(self.console.notices) > 1 or len(text) > room  # the line above says it already
         ]
         events: list[Event | Mark] = [one for one in frame.events(frame.at - REACH_S) if _passes(one, scene)]
         events += [mark for mark in frame.marks if mark.at <= frame.at and _passes(mark, scene)]

@@ -74,7 +74,10 @@ def before_engine(calls: Sequence[Call], since: float) -> Before | None:
         root = next((span for span in spans if span.root), None)
         models = [span.start for span in spans if span.kind == "generation" and span is not root]
         ahead = [span.start for span in spans if span.kind in AHEAD]
-        if not models or max(span.end for span in spans) < since or not (root or ahead):
+        if not models and root is not None and root.ttft is not None:
+            # a proxy's call is root and model in one: what ended before its first token was ahead of the engine
+            models = [max((one.end for one in spans if _was_ahead(one, root.start + root.ttft)), default=0.0)]
+        if not any(models) or max(span.end for span in spans) < since or not (root or ahead):
             continue
         first = min(models)
         # where the root is not read, the trace is taken to begin with its first guardrail, retrieval or tool
@@ -86,6 +89,10 @@ def before_engine(calls: Sequence[Call], since: float) -> Before | None:
         return None
     parts = tuple((kind, total / len(waits)) for kind, total in spent.items() if total > 0)
     return Before(sum(waits) / len(waits), parts, len(waits))
+
+
+def _was_ahead(span: Call, first_token: float) -> bool:
+    return span.kind in AHEAD and span.end <= first_token
 
 
 def _mean(frame: Frame, name: str, engine: Entity) -> float | None:
