@@ -10,6 +10,7 @@ from aistack_top.diagnosis.judge import Opinion, judge, moments, payers
 from aistack_top.diagnosis.model import CallsEvidence, Incident, Moment, Symptom
 from aistack_top.diagnosis.scene import Scene
 from aistack_top.diagnosis.shift import Past
+from aistack_top.diagnosis.words import what
 from aistack_top.entity import Entity
 from aistack_top.plain import plain
 from aistack_top.state import State
@@ -174,6 +175,7 @@ class Trouble:
         else:
             self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))
         self._moments = moments(scene)
+        self._told_peak = self.symptom(state).peak
 
     def _since_it_grew(self, state: State, at: float, main: Excursion, baseline: float) -> Opinion | None:
         """Return what explains the larger part of a symptom that grew long after its onset, if anything does.
@@ -209,6 +211,11 @@ class Trouble:
         if opinion is None:
             return None
         symptom = self.symptom(state)
+        if symptom.peak != self._told_peak:  # the sentence has the number that stands beside it
+            until = seen if self.end is None else self.end
+            scene = Scene(state, self.place, self.onset, until, tuple(self.excursions), self._pasts_of(self.onset))
+            opinion = replace(opinion, verdict=replace(opinion.verdict, what=what(scene, symptom)))
+            self.opinion = opinion
         self._told_peak = symptom.peak
         return Incident(
             id=self.name,

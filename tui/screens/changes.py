@@ -10,7 +10,7 @@ from tui.sections.scene import Scene, note
 from tui.targets import MomentTarget
 from tui.widgets.axis import MARK, clock
 from tui.widgets.board import Row, still
-from tui.widgets.cells import cell
+from tui.widgets.cells import cell, wrapped
 
 REACH_S = 24 * 3600.0
 
@@ -28,8 +28,9 @@ class ChangesScreen(BoardScreen):
         glyphs, frame = scene.glyphs, scene.view.frame
         room = max(scene.width - 2, 8)
         notices = [
-            still((cell("! ", "alarm"), cell(glyphs.text(plain(text, 600)), "text", room)))
+            still((cell("  " if place else "! ", "alarm"), cell(part, "text", room)))
             for text in self.console.notices
+            for place, part in enumerate(wrapped(glyphs.text(plain(text, 600)), room))
             if len(self.console.notices) > 1 or len(text) > room  # the line above says it already
         ]
         events: list[Event | Mark] = [one for one in frame.events(frame.at - REACH_S) if _passes(one, scene)]

@@ -14,6 +14,7 @@ from aistack_top.diagnosis.payers import compare, sides
 from aistack_top.diagnosis.rules import rules, symptoms
 from aistack_top.diagnosis.watch import Watch
 from aistack_top.entity import Entity
+from aistack_top.numbers import show
 from aistack_top.signals import signals
 from aistack_top.state import State
 from aistack_top.tick import Call, Event, Mark, Tick
@@ -53,6 +54,14 @@ def test_heat_that_comes_first_and_explains_the_size_is_shown():
     assert any(out.cause is Cause.POWER_BRAKE for out in found.ruled_out)
     assert found.candidates[0].cause is Cause.THERMAL_THROTTLE
     assert any("training" in text for text in found.blind_spots)
+
+
+def test_the_sentence_of_every_version_has_the_number_of_its_symptom():
+    grows = lambda at, signal, who: 1.0 + max(at - 1000, 0) / 20 if signal == "serving.ttft" else 1.0  # noqa: E731
+    (versions,) = watch(Plant(both(throttled, grows))).values()
+    assert versions[-1].symptom.peak > 2 * versions[0].symptom.peak
+    for one in versions:
+        assert f"TTFT p95 {show(one.symptom.peak, 's')}, " in one.verdict.what
 
 
 def test_without_a_proven_link_a_gpu_is_only_possible():
