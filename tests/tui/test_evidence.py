@@ -89,7 +89,7 @@ async def test_evidence_of_a_recording_is_cut_out_of_it_with_the_marks_it_lacks(
     recorder = Recorder(tmp_path / "ring.aistack", node="node-1", clock=clock, every_s=5.0, block_s=20.0)
     ticks = seconds(55, World(history_s=0))  # fewer than would make the feed wait for the disk
     feed = RecordingFeed(FakeFeed(ticks), recorder)
-    async with shown(feed, evidence=tmp_path / "out") as (app, pilot):
+    async with shown(feed, evidence=tmp_path / "out", until=START + 54) as (app, pilot):
         app.console_model.cursor.span_s = 12.0
         app.console_model.state.note(late := Mark(START + 50, START + 53, "the load test began", "ann"))
         folder = await kept(app, pilot)
@@ -174,7 +174,7 @@ async def test_a_recording_is_kept_whole_under_a_name_while_it_goes_on(tmp_path)
     clock = VirtualClock(START)
     recorder = Recorder(tmp_path / "ring.aistack", node="node-1", clock=clock, every_s=5.0, block_s=20.0)
     feed = RecordingFeed(FakeFeed(seconds(55, World(history_s=0))), recorder)
-    async with shown(feed, evidence=tmp_path / "out") as (app, pilot):
+    async with shown(feed, evidence=tmp_path / "out", until=START + 54) as (app, pilot):
         kept_in = tmp_path / "out/night.aistack"
         assert f"thewholerecordingiskeptin{kept_in}" in await keep_as(app, pilot, "night")
         assert f"notkept:{kept_in}isthere" in await keep_as(app, pilot, "night.aistack")
