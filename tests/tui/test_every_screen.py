@@ -121,6 +121,8 @@ async def test_every_screen_is_whole_at_every_size(data):
                 if app.size != size:
                     await pilot.resize_terminal(*size)
                     await turns(pilot)
+                    app.paint()
+                    await turns(pilot)
                 assert app.size == size
                 painted = text(app)
                 try:
