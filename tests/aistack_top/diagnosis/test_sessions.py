@@ -1,4 +1,4 @@
-"""Recorded sessions get their answers: one of each kind here, all of them in bench/diagsessions.py."""
+"""Every recorded drill, computed anew, gets its answer."""
 
 import tomllib
 from pathlib import Path
@@ -7,16 +7,28 @@ import pytest
 
 from aistack_top.diagnosis.anew import anew
 from aistack_top.session.reader import Session
+from aistack_top.simulator.scenario import scenarios
 
-SESSIONS = Path(__file__).parents[3] / "fixtures/sessions"
+KEPT = sorted((Path(__file__).parents[3] / "fixtures/sessions").glob("*.aistack"))
+
+MOST_LATE_S = 120.0
+MORE = {"collector_dies": {"source_lost"}, "kv_config": {"traffic_surge"}}
+"""What is told beside the cause, and is so: the collector that dies of it, a burst an hour before."""
 
 
-@pytest.mark.parametrize("name", ["ecc", "spot_notice", "guardrail_slow", "langfuse_down", "decoy_warm_gpu"])
-async def test_a_recorded_session_gets_its_answer(name):
-    session = Session.open(SESSIONS / f"{name}.aistack")
-    answer = tomllib.loads((SESSIONS / f"{name}.aistack/answer.toml").read_text())
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.stem)
+async def test_a_recorded_drill_gets_its_answer(folder):
+    session = Session.open(folder)
+    answer = tomllib.loads((folder / "answer.toml").read_text())
     found = await anew(session, session.end)
-    assert [one.cause for one in found] == ([] if answer["cause"] == "none" else [answer["cause"]])
-    for incident in found:
-        assert incident.layer == answer["layer"]
-        assert abs(incident.onset - answer["onset"].timestamp()) <= 120
+    if answer["cause"] == "none":
+        assert not found
+        return
+    right = [one for one in found if one.cause == answer["cause"]]
+    assert any(
+        one.layer == (answer["layer"] if one.cause != "unknown" else "")
+        and abs(one.onset - answer["onset"].timestamp()) <= MOST_LATE_S
+        for one in right
+    )
+    true = {answer["cause"], *scenarios()[folder.stem].also, *MORE.get(folder.stem, ())}
+    assert [one.cause for one in found if one.cause not in true] == []
