@@ -146,6 +146,9 @@ class Scene:
             return self.peers
         if about == "replica":
             return [*self.engines, *self.peers]
+        if about == "replica_gpu":
+            around = (*self.engines, *self.peers)
+            return list(dict.fromkeys(gpu for engine in around for gpu in gpus_of(engine, self.state.facts)))
         if about == "other_gpu":
             return self.other_gpus
         if about == "rail":
