@@ -96,6 +96,7 @@ class SymptomWatch:
     _limit: float = inf
     _calm: int = 0
     _last: float = 0.0
+    _first: float | None = None
     season: float = -inf
     """Log of what the same half hour of an earlier day reached; an excursion must exceed this too."""
 
@@ -112,11 +113,15 @@ class SymptomWatch:
         seen = sorted(self._seen())
         return exp(median(seen)) if len(seen) >= EARLY else None
 
-    def step(self, at: float, value: float) -> Excursion | None:
-        """Take a sample; return the excursion when it opens or closes, else None. NaN is a gap and changes nothing."""
+    def step(self, at: float, value: float, least: float = 1.0) -> Excursion | None:
+        """Take a sample; return the excursion when it opens or closes, else None. NaN is a gap and changes nothing.
+
+        ``least``: none opens below so many times the usual, for what is known to pass.
+        """
         if value != value:
             return self._silence(at)
         self._last = at
+        self._first = at if self._first is None else self._first
         self._raw.append((at, value))
         self._recent.append(value)
         smooth = median(sorted(self._recent))
@@ -124,6 +129,8 @@ class SymptomWatch:
         limit = self._threshold()
         if self.excursion is not None:
             return self._while_open(at, smooth, level, limit)
+        if least > 1.0 and len(self._past) >= FEWEST:
+            limit = max(limit, self._middle + log(least))
         out = len(self._recent) >= 3 and level > limit
         self._out = self._out + 1 if out else 0
         over = level - limit
@@ -192,7 +199,9 @@ class SymptomWatch:
             if value < half:
                 break
             onset = moment
-        self.excursion = Excursion(self.key, onset, at, usual, level, self.baseline_s, last=at)
+        # what was learned since the onset is no usual life: a start in the middle of things has hardly any
+        known = min(self.baseline_s, max(onset - (self._first or onset), 0.0))
+        self.excursion = Excursion(self.key, onset, at, usual, level, known, last=at)
         self._calm = 0
         if len(self._past) >= FEWEST:
             self._waiting.clear()  # the climb belongs to the trouble

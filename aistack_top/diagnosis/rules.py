@@ -31,7 +31,8 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``on`` names other subjects than the rule's own. ``at_least`` and ``at_most`` are levels since the onset, ``rose``
     and ``fell`` ratios to the usual, ``level`` the ratio it stayed below, ``by`` the least difference in the unit;
     ``first``: it moved before the symptom or with it. ``beside`` compares with the median of the peers. ``steady``: it
-    hardly moved since the onset. ``total``: of all replicas together. ``bad``: a bad event only. ``away``: an engine
+    hardly moved since the onset. ``total``: of all replicas together. ``mean``: by the mean, of
+    what comes in lumps. ``bad``: a bad event only. ``away``: an engine
     that says nothing now, or has only just said something again.
     ``within_s`` is how long before the onset an event still counts.
     """
@@ -49,6 +50,7 @@ class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beside: float | None = None
     steady: bool = False
     total: bool = False
+    mean: bool = False
     bad: bool = False
     first: bool = False
     away: bool = False
@@ -224,6 +226,8 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
         return Finding(share >= test.share, test.says or text, score=share)
     if test.total:
         return _total(test, scene)
+    if test.mean:
+        return _mean(test, subject, scene)
     findings = [_series(test, shift, scene) for shift in _shifts(test, subject, scene)]
     held = [finding for finding in findings if finding.holds]
     if held:
@@ -320,6 +324,18 @@ def _total(test: Test, scene: Scene) -> Finding:
     signal = signals()[test.signal]
     text = f"{signal.title} of all replicas {show(before, signal.unit)} -> {show(now, signal.unit)}"
     key = (test.signal, engines[0], "value")
+    return Finding(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
+
+
+def _mean(test: Test, subject: Entity, scene: Scene) -> Finding:
+    """Whether the mean of a signal rose so many times."""
+    key = (test.signal, subject, "value")
+    before, now = scene.means_of(key)
+    if before is None or now is None or test.rose is None:
+        return Finding(None)
+    signal = signals()[test.signal]
+    who = label(subject, scene.state.facts)
+    text = f"{signal.title} [{who}] on average {show(before, signal.unit)} -> {show(now, signal.unit)}"
     return Finding(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
 
 

@@ -11,7 +11,7 @@ from math import inf
 
 from aistack_top.diagnosis.excursion import Excursion
 from aistack_top.diagnosis.payers import Sides, new_versions, sides
-from aistack_top.diagnosis.shift import BEFORE_S, SINCE_S, Past, Shift, measure, present
+from aistack_top.diagnosis.shift import BEFORE_S, FEWEST, LEFT_OUT_S, SINCE_S, Past, Shift, measure, present
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.links import engines_serving, gpus_of
 from aistack_top.signals import Signal, signals
@@ -213,6 +213,15 @@ class Scene:
             since.append(present(values))
             lately.append(present(values[-int(60.0 / timeline.step_s) :]))
         return (before, max(_sum_of_means(since), _sum_of_means(lately))) if since else (None, None)
+
+    def means_of(self, key: SeriesKey) -> tuple[float | None, float | None]:
+        """Return the means of a series before and since the onset; None where too few values are known."""
+        timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S) + self.state.timeline.step_s
+        before = present(timeline.window(key, self.onset - LEFT_OUT_S - BEFORE_S, self.onset - LEFT_OUT_S))
+        since = present(timeline.window(key, self.onset, end))
+        if min(len(before), len(since)) < FEWEST:
+            return None, None
+        return sum(before) / len(before), sum(since) / len(since)
 
     def lead(self, shift: Shift) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""

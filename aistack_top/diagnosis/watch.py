@@ -8,7 +8,7 @@ engine, a hardware error. Later symptoms of the same engines join it, also for f
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
-from math import nan
+from math import inf, nan
 
 from aistack_top.diagnosis.excursion import Excursion, Limits, SymptomWatch
 from aistack_top.diagnosis.gone import GoneEngines
@@ -36,6 +36,9 @@ TOGETHER_S = 120.0
 
 WARMING_S = 90.0
 """The first requests of an engine that has just started pay for cold caches: its latency is not judged so long."""
+
+SHORT_RATIO, AWAY_S, GONE_FOR_S = 2.0, 20.0, 300.0
+"""While a replica restarts the others are slower, by less than this: that passes. For so long; then it is trouble."""
 
 AROUND = ("guardrail.", "calls.retrieval.")
 
@@ -140,14 +143,35 @@ class Watch:
         self._slots[key] = newest
         started = self._started.get(key[1].get("engine") or "") if key[0] in ("serving.ttft", "serving.itl") else None
         warm = 0.0 if started is None else started + WARMING_S
+        least = SHORT_RATIO if key[0] in ("serving.ttft", "serving.itl") and self._is_short(key[1], at) else 1.0
         for offset, value in enumerate(timeline.window(key, first * STEP_S, (newest + 1) * STEP_S)):
             moment = (first + offset) * STEP_S
             if moment < warm:
                 continue
-            excursion = watch.step(moment, value)
+            excursion = watch.step(moment, value, least)
             if excursion is not None:
                 excursion.detected = max(excursion.detected, at) if excursion.end is None else excursion.detected
                 yield excursion
+
+    def _is_short(self, engine: Entity, at: float) -> bool:
+        """Return whether a replica of an engine is away or has only just come back: the others have more to do."""
+        model = self.state.facts.get(place_of(engine), "model")
+        if model is None:
+            return False
+        for one in self.state.timeline.entities("serving.requests.running"):
+            name = one.get("engine") or ""
+            if name == engine.get("engine") or self.state.facts.get(one, "model") != model:
+                continue
+            if at - self._started.get(name, -inf) < WARMING_S:
+                return True
+            if AWAY_S < at - self._last_word(one) < GONE_FOR_S:
+                return True
+        return False
+
+    def _last_word(self, engine: Entity) -> float:
+        key = ("serving.requests.running", engine, "value")
+        sample = self.state.timeline.sample(key, self.state.now, GONE_FOR_S)
+        return sample.at if sample is not None else -inf
 
     def _learn_before(self, start: float) -> None:
         """Let the symptoms learn what is usual from a history, without asking whether it was."""

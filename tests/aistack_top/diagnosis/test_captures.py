@@ -51,7 +51,7 @@ async def test_a_burst_of_long_prompts_fills_the_cache_of_a_real_server():
     assert any(out.cause is Cause.BATCH_LIMIT and "KV cache" in out.because for out in found.ruled_out)
     assert any("prompt length" in text for text in found.verdict.support)
     assert any("arrived" in text or "arrivals" in text for text in found.verdict.support)
-    assert found.verdict.blind[0] == "no baseline (1:20)"
+    assert found.verdict.blind[0] == "no baseline (1:10)"
 
 
 async def test_a_real_engine_that_stops_and_then_dies_is_one_incident():
