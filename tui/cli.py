@@ -60,7 +60,7 @@ def asked_window(session: Path | None, url: str, begins: str | None, ends: str |
     "--config", type=FILE, metavar="FILE", help="Configuration file; default: the user's configuration folder."
 )
 @click.option("--layout", metavar="NAME", help="Layout by name, or a TOML file of your own.")
-@click.option("--low-bandwidth", is_flag=True, help="For thin links: no graphs, a repaint every 10 s and at each key.")
+@click.option("--low-bandwidth", is_flag=True, help="For thin links: no graphs, a repaint every 12 s and at each key.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
 @click.option("--no-ring", is_flag=True, help="Do not keep the last hours on disk.")
 @click.pass_context

@@ -25,6 +25,9 @@ ALARM_S = 300.0
 SETTLED_S = 15.0
 """An event's own signal may come a scrape after it."""
 
+FIRST_S = 30.0
+"""Symptoms that begin within this of the first are those that it began with."""
+
 GREW = 1.25
 GREW_AFTER_S = 45.0
 """A symptom that did the larger part of its rise so long after its onset is looked at from there, too."""
@@ -75,6 +78,12 @@ class Trouble:
     def is_open(self) -> bool:
         """Whether it goes on."""
         return self.end is None
+
+    @property
+    def baseline_s(self) -> float:
+        """Seconds of usual life known before it: what a symptom of later learned in the trouble itself is none."""
+        first = [one.baseline_s for one in self.excursions if one.onset - self.onset <= FIRST_S]
+        return max(first or [one.baseline_s for one in self.excursions], default=0.0)
 
     def join(self, excursion: Excursion) -> None:
         """Take another symptom; one that had ended goes on."""
@@ -163,7 +172,7 @@ class Trouble:
         scene = Scene(state, self.place, self.onset, at, tuple(self.excursions), self._pasts_of(self.onset))
         main = self.main()
         key: SeriesKey | None = main.key if main is not None else None
-        baseline = max((excursion.baseline_s for excursion in self.excursions), default=0.0)
+        baseline = self.baseline_s
         self._calls = payers(scene)
         opinion = judge(scene, self.symptom(state), key, baseline, self._calls)
         if opinion.cause is Cause.UNKNOWN and main is not None:
@@ -234,7 +243,7 @@ class Trouble:
             events=self._moments,
             calls=self._calls,
             place=self.place,
-            baseline_s=max((excursion.baseline_s for excursion in self.excursions), default=0.0),
+            baseline_s=self.baseline_s,
             dismissed=self.dismissed,
         )
 

@@ -9,7 +9,8 @@ from aistack_top.diagnosis.anew import anew
 from aistack_top.session.reader import Session
 from aistack_top.simulator.scenario import scenarios
 
-KEPT = sorted((Path(__file__).parents[3] / "fixtures/sessions").glob("*.aistack"))
+SESSIONS = Path(__file__).parents[3] / "fixtures/sessions"
+KEPT = sorted(SESSIONS.glob("*.aistack"))
 
 MOST_LATE_S = 120.0
 MORE = {"collector_dies": {"source_lost"}, "kv_config": {"traffic_surge"}}

@@ -269,6 +269,13 @@ def test_a_start_in_the_middle_says_so_and_is_never_shown():
     assert versions
 
 
+def test_a_later_symptom_does_not_make_a_baseline_of_the_trouble_before_it():
+    early = bent(0, serving__ttft=30.0, serving__queue_time=30.0)
+    found = only(watch(Plant(both(early, bent(1400, serving__itl=4.0, serving__decode_time=4.0))), 1600, start=1100))
+    assert len({one for one in found.verdict.blind if one.startswith("no baseline")}) == 1
+    assert found.strength in ("possible", "unknown")
+
+
 def test_a_lost_source_is_an_incident_and_ends_with_its_return():
     found = only(watch(Plant(down={"nvml": (600, 900)})))
     assert (found.cause, found.strength, found.symptom.signal) == (Cause.SOURCE_LOST, "shown", "source.up")
