@@ -42,6 +42,7 @@ def _bound(port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((LOOPBACK, port))
+        listening.listen()  # whoever is told the address may ask at once, and waits until the server takes it
     except OSError:
         listening.close()
         raise
