@@ -84,7 +84,7 @@ def by_cpu(ticks: list[Tick]) -> None:
             f"a look at an incident: {len(looks)} of them, median {ms(statistics.median(looks))}, most {ms(max(looks))}"
         )
     print(f"a whole tick, on a thread:    median {ms(statistics.median(takes))}, most {ms(max(takes))}")
-    trouble.Trouble._review, Watch._step = review, step  # type: ignore[method-assign]
+    trouble.Trouble._review, Watch._step = review, step  # type: ignore[method-assign]  # as it was
 
 
 class Paced:

@@ -317,7 +317,7 @@ def _away(test: Test, subject: Entity, scene: Scene) -> Finding:
 
 def _total(test: Test, scene: Scene) -> Finding:
     """Whether a signal of all replicas together rose so many times: what one of them loses the others must take."""
-    engines = (*scene.engines, *scene.peers)
+    engines = scene.replicas
     before, now = scene.sum_of(test.signal, engines)
     if before is None or now is None or test.rose is None:
         return Finding(None)

@@ -99,6 +99,11 @@ class Scene:
         ]
 
     @cached_property
+    def replicas(self) -> list[Entity]:
+        """These engines and their peers."""
+        return [*self.engines, *self.peers]
+
+    @cached_property
     def linked(self) -> bool:
         """Whether the GPUs of these engines are known by a proof."""
         return bool(self.engines) and all(gpus_of(engine, self.state.facts) for engine in self.engines)
@@ -125,8 +130,7 @@ class Scene:
         model = self.state.facts.get(Entity.of(engine=engine.get("engine") or ""), "model")
         if model is None:
             return self.peers
-        around = (*self.engines, *self.peers)
-        return [one for one in around if one != engine and self.state.facts.get(one, "model") == model]
+        return [one for one in self.replicas if one != engine and self.state.facts.get(one, "model") == model]
 
     def is_away(self, engine: Entity) -> bool:
         """Return whether an engine says nothing now, or began to so lately that others still work off its share."""
@@ -145,10 +149,9 @@ class Scene:
         if about == "peer":
             return self.peers
         if about == "replica":
-            return [*self.engines, *self.peers]
+            return self.replicas
         if about == "replica_gpu":
-            around = (*self.engines, *self.peers)
-            return list(dict.fromkeys(gpu for engine in around for gpu in gpus_of(engine, self.state.facts)))
+            return list(dict.fromkeys(gpu for engine in self.replicas for gpu in gpus_of(engine, self.state.facts)))
         if about == "other_gpu":
             return self.other_gpus
         if about == "rail":

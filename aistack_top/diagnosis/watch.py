@@ -15,6 +15,7 @@ from aistack_top.diagnosis.gone import GoneEngines
 from aistack_top.diagnosis.lost import LostSources
 from aistack_top.diagnosis.model import Incident
 from aistack_top.diagnosis.rules import SymptomRule, symptoms
+from aistack_top.diagnosis.scene import AWAY_S, BACK_S
 from aistack_top.diagnosis.trouble import Trouble
 from aistack_top.entity import SERVICE, Entity
 from aistack_top.links import gpus_of
@@ -34,10 +35,10 @@ JOIN_S = 300.0
 TOGETHER_S = 120.0
 """Symptoms of different models that begin within this time have one cause until shown otherwise."""
 
-WARMING_S = 90.0
+WARMING_S = BACK_S
 """The first requests of an engine that has just started pay for cold caches: its latency is not judged so long."""
 
-SHORT_RATIO, AWAY_S, GONE_FOR_S = 2.0, 20.0, 300.0
+SHORT_RATIO, GONE_FOR_S = 2.0, 300.0
 """While a replica restarts the others are slower, by less than this: that passes. For so long; then it is trouble."""
 
 AROUND = ("guardrail.", "calls.retrieval.")
