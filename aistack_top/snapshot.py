@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from aistack_top import numbers
-from aistack_top.diagnosis.document import incident_data
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.frame import Frame
-from aistack_top.frame import Reading as Shown
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import LAYERS, Signal, signals
+from aistack_top.derive.tenants import finished_only
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.signals import LAYERS, Signal, signals
+from aistack_top.model.tick import STATS, Bound, Health
 from aistack_top.spend.prices import NOT_SET, prices_in
-from aistack_top.stamps import rfc3339
-from aistack_top.tenants import finished_only
-from aistack_top.tick import STATS, Bound, Health
+from aistack_top.store.frame import Frame
+from aistack_top.store.frame import Reading as Shown
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.incident_json import incident_data
+from aistack_top.text.sanitize import plain
+from aistack_top.text.timestamps import rfc3339
 
 SCHEMA = "aistack-top/snapshot/1"
 EVENTS_S = 3600.0

@@ -8,15 +8,15 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aistack_top.derive import CallBook, CallSignals
-from aistack_top.diagnosis.book import IncidentBook
-from aistack_top.entity import Entity
-from aistack_top.facts import Facts
-from aistack_top.frame import Frame
+from aistack_top.derive.call_signals import CallBook, CallSignals
+from aistack_top.derive.tenants import Roster
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Event, Fact, Health, Mark, Readings, Severity, Tick
 from aistack_top.spend.signals import SpendSignals
-from aistack_top.tenants import Roster
-from aistack_top.tick import Batch, Event, Fact, Health, Mark, Readings, Severity, Tick
-from aistack_top.timeline import Timeline
+from aistack_top.store.facts import Facts
+from aistack_top.store.frame import Frame
+from aistack_top.store.incidents import IncidentBook
+from aistack_top.store.timeline import Timeline
 
 MOST_EVENTS = 5_000
 MOST_MARKS = 1_000

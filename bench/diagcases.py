@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import msgspec
 
-from aistack_top.cause_slugs import Cause
+from aistack_top.model.causes import Cause
 from aistack_top.simulator.node import Node
 from aistack_top.simulator.scenario import Scenario, scenarios
 

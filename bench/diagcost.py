@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import msgspec
 from simticks import NodeReader
 
-from aistack_top.diagnosis import trouble
-from aistack_top.diagnosis.feed import STEPS, WatchingFeed
-from aistack_top.diagnosis.model import Incident
-from aistack_top.diagnosis.watch import Watch
-from aistack_top.feed import Bounds
+from aistack_top.diagnosis import open_incident as trouble
+from aistack_top.diagnosis.detector import Watch
+from aistack_top.feeds.diagnosed import STEPS, WatchingFeed
+from aistack_top.model.feed import Bounds
+from aistack_top.model.incident import Incident
+from aistack_top.model.tick import Mark, Tick
 from aistack_top.simulator.scenario import scenarios
-from aistack_top.tick import Mark, Tick
 
 ONSET = 1800.0
 
@@ -94,28 +94,28 @@ class Paced:
         self._ticks = ticks
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.feed.Feed`."""
+        """See `aistack_top.model.feed.Feed`."""
         return Bounds(self._ticks[0].at, self._ticks[-1].at, live=True)
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.feed.Feed`."""
+        """See `aistack_top.model.feed.Feed`."""
         for tick in self._ticks:
             if tick.at >= self._ticks[0].at + ONSET:
                 await asyncio.sleep(0.05)
             yield tick
 
     def seek(self, at: float) -> None:
-        """See `aistack_top.feed.Feed`."""
+        """See `aistack_top.model.feed.Feed`."""
 
     def set_speed(self, speed: float) -> None:
-        """See `aistack_top.feed.Feed`."""
+        """See `aistack_top.model.feed.Feed`."""
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.feed.Keeper`."""
+        """See `aistack_top.model.feed.Keeper`."""
         return False
 
     async def aclose(self) -> None:
-        """See `aistack_top.feed.Feed`."""
+        """See `aistack_top.model.feed.Feed`."""
 
 
 async def on_the_loop(ticks: list[Tick]) -> None:

@@ -12,17 +12,17 @@ from typing import Any
 from diagcases import Case
 from simticks import NodeReader
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.diagnosis.excursion import Excursion
-from aistack_top.diagnosis.judge import Factors, candidates, judge
-from aistack_top.diagnosis.model import Incident, Symptom
+from aistack_top.diagnosis.anomaly import Excursion
+from aistack_top.diagnosis.assessment import Factors, candidates, judge
+from aistack_top.diagnosis.context import Scene
+from aistack_top.diagnosis.detector import Watch
 from aistack_top.diagnosis.rules import rules
-from aistack_top.diagnosis.scene import Scene
-from aistack_top.diagnosis.watch import Watch
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.signals import signals
+from aistack_top.model.causes import Cause
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.incident import Incident, Symptom
+from aistack_top.model.signals import signals
+from aistack_top.model.tick import SeriesKey, Tick
 from aistack_top.simulator.measure import ALIKE, Probe, excursion, probe
-from aistack_top.tick import SeriesKey, Tick
 
 LASTING_S = 120.0
 GIVEN_S = 120.0

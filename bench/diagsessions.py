@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from aistack_top.diagnosis.anew import anew
+from aistack_top.feeds.rediagnose import anew
 from aistack_top.session.reader import Session
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aistack_top.diagnosis.feed import WatchingFeed
-from collectors.rehearsal import rehearsal
+from aistack_top.feeds.diagnosed import WatchingFeed
+from collectors.demo.feed import rehearsal
 from layouts.load import load
 from tui.app import ConsoleApp
 

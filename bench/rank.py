@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mesh import Case, case
 
-from aistack_top.diagnosis.rank import Weights, rank
-from aistack_top.diagnosis.ranktable import Table, read_table
+from aistack_top.rank.rank import Weights, rank
+from aistack_top.rank.table import Table, read_table
 
 Method = Callable[[Case, float | None], list[str]]
 
@@ -126,7 +126,7 @@ def real_cases(folder: Path) -> Iterator[Case]:
 
             parts = [pl.read_csv(place / name) for name in ("normal.csv", "anomalous.csv")]
             joined = pl.concat(parts, how="diagonal_relaxed")
-            from aistack_top.diagnosis.ranktable import from_frame
+            from aistack_top.rank.table import from_frame
 
             table, onset = from_frame(joined), float(parts[1]["time"].min())  # type: ignore[arg-type]  # a number by the form
         columns = {name: list(values) for name, values in table.columns.items()}

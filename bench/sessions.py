@@ -22,19 +22,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aistack_top.clock import VirtualClock
-from aistack_top.entity import Entity
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Fact, Health, Readings, Tick
 from aistack_top.session.compact import compact
 from aistack_top.session.disk import Disk, size_of
 from aistack_top.session.export import export
 from aistack_top.session.format import BlockName
-from aistack_top.session.past import Past
+from aistack_top.session.history import Past
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
 from aistack_top.session.writer import BlockWriter
 from aistack_top.state import State
-from aistack_top.tick import Batch, Fact, Health, Readings, Tick
 
 START = 1_763_940_000.0
 SOURCES = 10

@@ -12,9 +12,10 @@ from itertools import accumulate
 from math import inf
 from typing import Any, ClassVar
 
-from aistack_top.counters import RateMeter
-from aistack_top.entity import Entity
-from aistack_top.quantiles import Buckets, HistogramWindow
+from aistack_top.measure.counters import RateMeter
+from aistack_top.measure.quantiles import Buckets, HistogramWindow
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Call, CallKind, Event, Fact, Health, Link, ReadingsBuilder, Tick
 from aistack_top.simulator.engine import Engine
 from aistack_top.simulator.gateway import Gateway
 from aistack_top.simulator.gpu import Gpu, Reason
@@ -22,7 +23,6 @@ from aistack_top.simulator.histogram import Histogram
 from aistack_top.simulator.host import Report
 from aistack_top.simulator.node import Node
 from aistack_top.simulator.request import Request
-from aistack_top.tick import Batch, Call, CallKind, Event, Fact, Health, Link, ReadingsBuilder, Tick
 
 REASONS = {
     "power_cap": Reason.SW_POWER_CAP,

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from aistack_top.clock import Clock
-from aistack_top.entity import Entity
-from collectors.base import Collector, Inviting
+from aistack_top.measure.clock import Clock
+from aistack_top.model.entity import Entity
 from collectors.config import (
     AnySource,
     CloudSource,
@@ -26,12 +25,13 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.place import is_address, salt, wrong_addresses
 from collectors.registry import KINDS, Tools, build, recogniser, source_of
-from collectors.scheduler import LiveFeed
+from collectors.runtime.base import Collector, Inviting
+from collectors.runtime.environment import is_address, salt, wrong_addresses
+from collectors.runtime.scheduler import LiveFeed
 
 if TYPE_CHECKING:
-    from collectors.discovery import DiscoveryCollector
+    from collectors.discovery.collector import DiscoveryCollector
 
 CONNECTIONS_S = 30.0
 
@@ -99,8 +99,8 @@ def feed(
     """
     import httpx
 
-    from collectors.compute import cloud_clouds
-    from collectors.spend.prices import PriceCollector
+    from collectors.cloud import providers as cloud_clouds
+    from collectors.prices.collector import PriceCollector
 
     wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
     client = httpx.AsyncClient(
@@ -141,20 +141,20 @@ def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
 
 def given(config: Config) -> dict[tuple[str, int], str]:
     """Return the names of configured servers by host and port."""
-    from collectors.discovery import place
+    from collectors.discovery.collector import place
 
     return {place(url): source_of(source).name for source in config.source if (url := getattr(source, "url", ""))}
 
 
 def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Collector]:
     """Return the collector of engine-to-GPU links, if there are GPUs; it also links engines that join later."""
-    from collectors.compute.nvml import NvmlCollector
+    from collectors.nvml.collector import NvmlCollector
 
     gpus = next((one for one in live.collectors if isinstance(one, NvmlCollector)), None)
     if gpus is None:
         return []
-    from collectors.identity import LinkCollector
-    from collectors.proof import EngineAddress
+    from collectors.gpu_owners.links import LinkCollector
+    from collectors.gpu_owners.proof import EngineAddress
 
     configured = {
         source_of(one).name: list(one.gpus) for one in config.source if isinstance(one, VllmSource) and one.gpus
@@ -173,8 +173,8 @@ def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Coll
 
 def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollector":
     """Return the collector that lets the servers of this node join a feed; those configured are in it already."""
-    from collectors.discovery import DiscoveryCollector, Known, Roll, place_of
-    from collectors.local_servers import LocalServers, Trait
+    from collectors.discovery.candidates import LocalServers, Trait
+    from collectors.discovery.collector import DiscoveryCollector, Known, Roll, place_of
 
     kinds, traits = [], []
     for kind in KINDS:
@@ -193,7 +193,7 @@ def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollect
 
 
 def _recognised(source: AnySource, tools: Tools) -> Collector:
-    from collectors.endpoint import EndpointCollector, Make, Recognise
+    from collectors.discovery.endpoint import EndpointCollector, Make, Recognise
 
     url = getattr(source, "url", "")
     kinds: list[tuple[Recognise, Make]] = [

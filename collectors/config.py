@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from collectors.spend.settings import Spend
+from collectors.prices.settings import Spend
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 

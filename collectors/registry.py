@@ -10,9 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from aistack_top.clock import Clock
-from aistack_top.signals import Layer
-from collectors.base import Collector, Source
+from aistack_top.measure.clock import Clock
+from aistack_top.model.signals import Layer
 from collectors.config import (
     AnySource,
     CloudSource,
@@ -29,6 +28,7 @@ from collectors.config import (
     RaySource,
     VllmSource,
 )
+from collectors.runtime.base import Collector, Source
 
 if TYPE_CHECKING:
     import httpx
@@ -49,12 +49,12 @@ class Local:
     path: str = "/metrics"
 
 
-PAGE = "collectors.page:build"
+PAGE = "collectors.openmetrics.build:build"
 """Builds the collector of a kind that needs no module: its table ``collectors/LAYER/NAME.toml`` says everything."""
 
-VLLM = Local("collectors.serving.vllm:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
+VLLM = Local("collectors.vllm.collector:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
 
-DCGM = Local("collectors.compute.dcgm:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
+DCGM = Local("collectors.dcgm.collector:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
 RAY = Local(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
 LITELLM = Local(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
 NEMO = Local()
@@ -79,36 +79,36 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("nvml", "compute", NvmlSource, "collectors.compute.nvml:build", "NVIDIA GPUs of this node, by NVML"),
-    Kind("host", "compute", HostSource, "collectors.compute.host:build", "CPU, memory, disks, network of this node"),
+    Kind("nvml", "compute", NvmlSource, "collectors.nvml.collector:build", "NVIDIA GPUs of this node, by NVML"),
+    Kind("host", "compute", HostSource, "collectors.host.collector:build", "CPU, memory, disks, network of this node"),
     Kind(
         "cloud",
         "compute",
         CloudSource,
-        "collectors.compute.cloud:build",
+        "collectors.cloud.collector:build",
         "AWS, GCP, Azure: notices that this machine is taken back or worked on",
     ),
     Kind(
         "dcgm",
         "compute",
         DcgmSource,
-        "collectors.compute.dcgm:build",
+        "collectors.dcgm.collector:build",
         "dcgm-exporter: GPUs of any node",
         DCGM,
-        "collectors.compute.dcgm:adder",
+        "collectors.dcgm.collector:adder",
     ),
     Kind(
         "vllm",
         "serving",
         VllmSource,
-        "collectors.serving.vllm:build",
+        "collectors.vllm.collector:build",
         "vLLM 0.6 to 0.33: /metrics, /load, /version",
         VLLM,
-        "collectors.serving.arrivals:adder",
+        "collectors.vllm.arrivals:adder",
     ),
     Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
     Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
-    Kind("mlflow", "pipelines", MlflowSource, "collectors.pipelines.mlflow:build", "MLflow: runs, training, registry"),
+    Kind("mlflow", "pipelines", MlflowSource, "collectors.mlflow.collector:build", "MLflow: runs, training, registry"),
     Kind(
         "litellm",
         "governance",
@@ -122,17 +122,17 @@ KINDS: tuple[Kind, ...] = (
         "nemo-trace",
         "governance",
         NemoTraceSource,
-        "collectors.governance.nemo_trace:build",
+        "collectors.nemo.trace_file:build",
         "NeMo Guardrails by rail, from the file of its tracing",
     ),
     Kind(
         "prometheus",
         "tracing",
         PrometheusSource,
-        "collectors.promserver.targets:build",
+        "collectors.prometheus.targets:build",
         "Prometheus: all of these pages that it scrapes, and their last two hours",
     ),
-    Kind("langfuse", "tracing", LangfuseSource, "collectors.tracing.langfuse:build", "Langfuse calls, v2 API or v1"),
+    Kind("langfuse", "tracing", LangfuseSource, "collectors.langfuse.collector:build", "Langfuse calls, v2 API or v1"),
 )
 
 
@@ -171,7 +171,9 @@ def recogniser(kind: Kind) -> Callable[[bytes], bool] | None:
     if kind.local is None:
         return None
     own = kind.local.fingerprint
-    known: Callable[[bytes], bool] = named(own) if own else named("collectors.page:recogniser")(kind.layer, kind.name)
+    known: Callable[[bytes], bool] = (
+        named(own) if own else named("collectors.openmetrics.build:recogniser")(kind.layer, kind.name)
+    )
     return known
 
 

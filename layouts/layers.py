@@ -22,8 +22,8 @@ from typing import Literal
 
 import msgspec
 
-from aistack_top.entity import KEYS
-from aistack_top.signals import LAYERS
+from aistack_top.model.entity import KEYS
+from aistack_top.model.signals import LAYERS
 from layouts.load import Column, LayoutError, Row, wrong_number
 
 Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "versions", "sources"]

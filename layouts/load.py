@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
-from aistack_top.entity import KEYS
-from aistack_top.signals import LAYERS, Signal, signals
-from aistack_top.tick import STATS
+from aistack_top.model.entity import KEYS
+from aistack_top.model.signals import LAYERS, Signal, signals
+from aistack_top.model.tick import STATS
 
 Over = Literal["worst", "sum", "each", "mean", "service"]
 Natural = Annotated[int, msgspec.Meta(ge=1)]

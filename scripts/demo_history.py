@@ -11,7 +11,7 @@ import msgspec
 from simrecord import record
 
 from aistack_top.simulator.scenario import scenarios
-from collectors.rehearsal import HISTORY, HISTORY_S, STAGE, STEP_S, STORY
+from collectors.demo.feed import HISTORY, HISTORY_S, STAGE, STEP_S, STORY
 
 TARGET = Path(__file__).parents[1] / "aistack_top/simulator" / HISTORY
 CALLS_S = 330.0

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import aclosing
 from pathlib import Path
 
-from aistack_top.clock import WallClock
+from aistack_top.measure.clock import WallClock
 from aistack_top.session.blocks import recorded_incidents
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from aistack_top.spend.prices import TokenPrice, TokenRow, read_token_rows
-from collectors.spend.genai import EXTRA, installed, prices_of, title
+from collectors.prices.genai import EXTRA, installed, prices_of, title
 
 TABLE = Path(__file__).parent.parent / "aistack_top" / "spend" / "token_prices.toml"
 

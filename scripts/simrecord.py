@@ -4,11 +4,11 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.compact import compact
 from aistack_top.session.recorder import Recorder, RecordingFeed
 from aistack_top.simulator.node import Node
-from collectors import simulated
+from collectors.demo import node as simulated
 
 
 def record(

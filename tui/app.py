@@ -18,17 +18,17 @@ from textual.dom import DOMNode
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
-from aistack_top.feed import Feed
-from aistack_top.plain import plain
+from aistack_top.model.feed import Feed
+from aistack_top.text.sanitize import plain
 from layouts.load import Layout
 from tui import theme
-from tui.console import TextOf, make
-from tui.cost import CountingDriver
 from tui.glyphs import Glyphs
-from tui.leaving import GRACE_S, LOOKS_S, is_gone, leave_within
+from tui.model.console import TextOf, make
+from tui.model.own_cost import CountingDriver
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
-from tui.screens.travel import TravelScreen
+from tui.screens.time_navigation import TravelScreen
+from tui.shutdown import GRACE_S, LOOKS_S, is_gone, leave_within
 
 SOON = ("layer", "incident")
 """Screens that are opened first of all: imported once data is on the screen, so that the key need not wait for it."""

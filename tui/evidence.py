@@ -24,18 +24,18 @@ from rich.segment import Segment, Segments
 from textual.strip import Strip
 
 from aistack_top.diagnosis import report
-from aistack_top.diagnosis.model import Incident
 from aistack_top.diagnosis.report import Report, Told
-from aistack_top.plain import plain
-from aistack_top.session.cut import cut
+from aistack_top.model.incident import Incident
 from aistack_top.session.disk import say
 from aistack_top.session.errors import SessionError
+from aistack_top.session.excerpt import cut
 from aistack_top.session.format import SUFFIX
-from aistack_top.session.held import Held, hold, write
+from aistack_top.session.from_memory import Held, hold, write
 from aistack_top.session.ring import keep as keep_ring
 from aistack_top.session.threads import on_thread
-from tui.console import Console
-from tui.view import View
+from aistack_top.text.sanitize import plain
+from tui.model.console import Console
+from tui.model.view import View
 
 BASELINE_S = 900.0
 """Of the time before an incident: what is usual is learned from it, so that the session can be diagnosed anew."""
@@ -166,7 +166,7 @@ class Taken:
 
 
 def _write(told: Taken, target: Path) -> Path:
-    from aistack_top.diagnosis.reportpage import page
+    from aistack_top.diagnosis.report_html import page
 
     partial = target.with_name(f".{target.name}.partial")
     try:

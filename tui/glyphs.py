@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aistack_top.tick import Severity, Status
+from aistack_top.model.tick import Severity, Status
 
 _ASCII = str.maketrans(
     {

@@ -6,13 +6,13 @@ from functools import partial
 
 from textual.command import Hit, Hits, Provider
 
-from aistack_top.entity import Entity
-from aistack_top.frame import Frame
-from aistack_top.labels import label
-from tui.screens import doors
+from aistack_top.model.entity import Entity
+from aistack_top.store.frame import Frame
+from aistack_top.store.labels import label
+from tui import navigation as doors
+from tui.model.targets import EntityTarget
 from tui.screens.base import ConsoleScreen
-from tui.screens.board import BoardScreen
-from tui.targets import EntityTarget
+from tui.screens.row_list import BoardScreen
 
 _TIME = re.compile(r"-\d+(\.\d+)?\s*[smhd]?|\d{1,2}:\d{2}(:\d{2})?")
 NAMED = ("engine", "gpu", "model", "rail", "tenant", "lora")

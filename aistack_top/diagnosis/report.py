@@ -1,6 +1,6 @@
 """A session's incidents as something to hand on: lines for a terminal, Markdown for an incident channel.
 
-`aistack_top.diagnosis.reportpage` makes the page with charts of the same report. All texts from outside went through
+`aistack_top.diagnosis.report_html` makes the page with charts of the same report. All texts from outside went through
 `plain` when they were read; each form escapes what it would interpret.
 """
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import median
 
-from aistack_top import numbers
-from aistack_top.diagnosis.model import STRENGTHS, Incident
-from aistack_top.entity import Entity
-from aistack_top.frame import Frame
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import Signal, signals
-from aistack_top.stamps import rfc3339
+from aistack_top.model.entity import Entity
+from aistack_top.model.incident import STRENGTHS, Incident
+from aistack_top.model.signals import Signal, signals
+from aistack_top.store.frame import Frame
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
+from aistack_top.text.timestamps import rfc3339
 
 BEFORE_S = 300.0
 AFTER_S = 60.0

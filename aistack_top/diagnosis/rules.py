@@ -15,14 +15,14 @@ from typing import Literal
 
 import msgspec
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.diagnosis.scene import Scene
-from aistack_top.diagnosis.shift import Shift, median
-from aistack_top.entity import Entity
-from aistack_top.labels import label
-from aistack_top.numbers import show
-from aistack_top.signals import Layer, signals
-from aistack_top.tick import Event, SeriesKey
+from aistack_top.diagnosis.change import Shift, median
+from aistack_top.diagnosis.context import Scene
+from aistack_top.model.causes import Cause
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import Layer, signals
+from aistack_top.model.tick import Event, SeriesKey
+from aistack_top.store.labels import label
+from aistack_top.text.numbers import show
 
 
 class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

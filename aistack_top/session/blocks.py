@@ -12,13 +12,9 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from aistack_top.diagnosis import document
-from aistack_top.diagnosis.model import Incident
-from aistack_top.entity import Entity
-from aistack_top.plain import plain
-from aistack_top.session.format import LATEST, MOST_TEXT, entity_of
-from aistack_top.session.reader import Block, Session, Table
-from aistack_top.tick import (
+from aistack_top.model.entity import Entity
+from aistack_top.model.incident import Incident
+from aistack_top.model.tick import (
     STATS,
     Batch,
     Bound,
@@ -36,6 +32,10 @@ from aistack_top.tick import (
     Status,
     Value,
 )
+from aistack_top.session.format import LATEST, MOST_TEXT, entity_of
+from aistack_top.session.reader import Block, Session, Table
+from aistack_top.text import incident_json as document
+from aistack_top.text.sanitize import plain
 
 Row = Sequence[Any]
 Made = TypeVar("Made")

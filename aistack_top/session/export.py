@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aistack_top.model.signals import signals
 from aistack_top.session.blocks import BlockData, load
 from aistack_top.session.disk import say
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import entity_json
 from aistack_top.session.reader import Session
-from aistack_top.signals import signals
 
 if TYPE_CHECKING:
     import polars as pl

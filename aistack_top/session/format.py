@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from aistack_top.entity import Entity
-from aistack_top.plain import plain
-from aistack_top.signals import signals
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signals
+from aistack_top.text.sanitize import plain
 
 if TYPE_CHECKING:
     import polars as pl

@@ -4,9 +4,9 @@ from math import isfinite
 
 import msgspec
 
-from aistack_top.plain import plain
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import LATEST, SCHEMA, SessionInfo, SignalInfo
+from aistack_top.text.sanitize import plain
 
 
 def decode_info(data: bytes) -> SessionInfo:

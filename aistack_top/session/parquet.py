@@ -8,8 +8,8 @@ for which Polars 2.1 asks the system for 2^61 bytes and ends the process (seen w
 
 from typing import Any
 
-from aistack_top.plain import plain
 from aistack_top.session.errors import SessionError
+from aistack_top.text.sanitize import plain
 
 MOST_UNPACKED = 1 * 2**30
 """Bytes that all pages of a file may unpack to: 20 million readings are 0.4 GB."""

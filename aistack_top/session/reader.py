@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from aistack_top.feed import Bounds
-from aistack_top.plain import plain
+from aistack_top.model.feed import Bounds
 from aistack_top.session.disk import Lock, block_names, current, read_file, say
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import (
@@ -31,6 +30,7 @@ from aistack_top.session.format import (
     schema,
 )
 from aistack_top.session.info import decode_info
+from aistack_top.text.sanitize import plain
 
 if TYPE_CHECKING:
     import polars as pl

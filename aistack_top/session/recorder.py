@@ -14,10 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from aistack_top.clock import Clock, VirtualClock
-from aistack_top.diagnosis import document
-from aistack_top.feed import Bounds, Feed
-from aistack_top.plain import plain
+from aistack_top.measure.clock import Clock, VirtualClock
+from aistack_top.model.feed import Bounds, Feed
+from aistack_top.model.tick import Mark, Tick
 from aistack_top.session.compact import Compactor, prune
 from aistack_top.session.disk import Disk, Lock, block_names, read_file, say
 from aistack_top.session.errors import SessionError
@@ -33,7 +32,8 @@ from aistack_top.session.format import (
 from aistack_top.session.info import decode_info
 from aistack_top.session.threads import on_thread
 from aistack_top.session.writer import BlockWriter, Row
-from aistack_top.tick import Mark, Tick
+from aistack_top.text import incident_json as document
+from aistack_top.text.sanitize import plain
 
 EVERY_S = 5.0
 MOST_TICKS = 120
@@ -275,7 +275,7 @@ class Recorder:
 
 
 class RecordingFeed:
-    """A feed whose ticks are recorded as they pass. See `aistack_top.feed.Feed`."""
+    """A feed whose ticks are recorded as they pass. See `aistack_top.model.feed.Feed`."""
 
     def __init__(self, feed: Feed, recorder: Recorder) -> None:
         self._feed, self._recorder = feed, recorder
@@ -306,12 +306,12 @@ class RecordingFeed:
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.feed.Keeper`."""
+        """See `aistack_top.model.feed.Keeper`."""
         self._recorder.mark(mark)
         return True
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.feed.Recorded`."""
+        """See `aistack_top.model.feed.Recorded`."""
         return self._recorder.path if await on_thread(self._recorder.sync) else None
 
     async def aclose(self) -> None:

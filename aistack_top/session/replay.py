@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from aistack_top.clock import Clock, VirtualClock
-from aistack_top.feed import Bounds
+from aistack_top.measure.clock import Clock, VirtualClock
+from aistack_top.model.feed import Bounds
+from aistack_top.model.tick import Tick
 from aistack_top.session.blocks import BlockData
 from aistack_top.session.errors import SessionError
-from aistack_top.session.past import SPAN_S, Past
+from aistack_top.session.history import SPAN_S, Past
 from aistack_top.session.reader import Session
 from aistack_top.session.threads import on_thread
-from aistack_top.tick import Tick
 
 FAST = 20.0
 QUIET_S = 1.0
@@ -41,7 +41,7 @@ _Result = TypeVar("_Result")
 
 
 class SessionFeed:
-    """A session as a feed. See `aistack_top.feed.Feed`.
+    """A session as a feed. See `aistack_top.model.feed.Feed`.
 
     ``at`` is where it begins (the start for None). ``follow`` keeps up with a living recorder; the feed then ends
     when the recorder does. ``hold`` keeps a replay from ending at its end: it waits there for a seek. ``span_s``
@@ -100,11 +100,11 @@ class SessionFeed:
         self._interrupt()
 
     async def recording(self) -> Path:
-        """See `aistack_top.feed.Recorded`."""
+        """See `aistack_top.model.feed.Recorded`."""
         return self.session.path
 
     async def told_times(self) -> Sequence[float]:
-        """See `aistack_top.feed.Foreknown`."""
+        """See `aistack_top.model.feed.Foreknown`."""
         return await self._read(self._past.told_times)
 
     async def aclose(self) -> None:

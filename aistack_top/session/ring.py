@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 
-from aistack_top.clock import Clock
+from aistack_top.measure.clock import Clock
 from aistack_top.session.disk import block_names, current, read_file, say
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import INFO_FILE, SUFFIX

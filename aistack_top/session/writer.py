@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aistack_top.entity import Entity
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import STATS, Batch, Bound, Event, Fact, Health, Link, Quantiles, Tick
 from aistack_top.session.format import entity_json, schema
-from aistack_top.tick import STATS, Batch, Bound, Event, Fact, Health, Link, Quantiles, Tick
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,9 +12,9 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.batch import Batch, Chunk, Limits
 from aistack_top.simulator.enginemetrics import EngineMetrics, Gauges
+from aistack_top.simulator.event_queue import Agenda
 from aistack_top.simulator.gpu import Gpu, Load, Process
 from aistack_top.simulator.hardware import GIB, LANGUAGE_MODELS
 from aistack_top.simulator.kvcache import KvCache

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.engine import Engine
+from aistack_top.simulator.event_queue import Agenda
 from aistack_top.simulator.histogram import REQUEST_TIME_EDGES, TTFT_EDGES, Histogram
 from aistack_top.simulator.request import Outcome, Request
 from aistack_top.simulator.services import Rail, VectorStore

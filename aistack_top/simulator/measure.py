@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from math import inf
 from statistics import median
 
-from aistack_top.quantiles import Buckets, HistogramWindow
+from aistack_top.measure.quantiles import Buckets, HistogramWindow
+from aistack_top.model.tick import Bound
 from aistack_top.simulator.histogram import Histogram
 from aistack_top.simulator.node import Node
-from aistack_top.tick import Bound
 
 STEP_S = 5.0
 WARM_UP_S = 300.0

@@ -13,9 +13,9 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.calls import Sink
 from aistack_top.simulator.engine import Engine, EngineConfig
+from aistack_top.simulator.event_queue import Agenda
 from aistack_top.simulator.gateway import Gateway
 from aistack_top.simulator.gpu import Gpu, Load, Process
 from aistack_top.simulator.hardware import GIB, GPU_MODELS

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 import msgspec
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.signals import Layer
-from aistack_top.simulator.allfaults import Fault
+from aistack_top.model.causes import Cause
+from aistack_top.model.signals import Layer
+from aistack_top.simulator.fault_catalog import Fault
 from aistack_top.simulator.node import EPOCH, Node, NodeConfig, TrainingConfig
 
 

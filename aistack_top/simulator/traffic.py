@@ -8,8 +8,8 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.arrivals import Arrival, day_curve, from_trace, long_prompts, trace_means
+from aistack_top.simulator.event_queue import Agenda
 from aistack_top.simulator.request import Request
 from aistack_top.simulator.steptime import Mix
 

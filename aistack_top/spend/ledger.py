@@ -8,9 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from aistack_top.entity import SERVICE
-from aistack_top.facts import Facts
-from aistack_top.tick import Fact
+from aistack_top.model.entity import SERVICE
+from aistack_top.model.tick import Fact
+from aistack_top.store.facts import Facts
 
 LEDGER_FACT = "spend_ledger"
 

@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aistack_top.entity import Entity
-from aistack_top.facts import Facts
-from aistack_top.links import MODEL_FACT
-from aistack_top.quantiles import WINDOW_S
+from aistack_top.measure.quantiles import WINDOW_S
+from aistack_top.model.entity import Entity
 from aistack_top.spend.money import GAP_S, Flow, GpuUse
 from aistack_top.spend.prices import Prices, TokenPrice, managed_in
 from aistack_top.spend.usage import Key
-from aistack_top.timeline import Timeline
+from aistack_top.store.facts import Facts
+from aistack_top.store.links import MODEL_FACT
+from aistack_top.store.timeline import Timeline
 
 NAME_FACT = "name"
 """The fact of a GPU that says what NVML calls it."""

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from aistack_top.entity import SERVICE, Entity
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import ReadingsBuilder
 from aistack_top.spend.money import GpuUse, per_million_tokens, total
 from aistack_top.spend.node import Engine
 from aistack_top.spend.prices import Prices
-from aistack_top.tick import ReadingsBuilder
 
 
 def node_rate(gpus: Mapping[Entity, GpuUse], prices: Prices) -> float | None:

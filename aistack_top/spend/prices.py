@@ -17,9 +17,9 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 import msgspec
 
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.facts import Facts
-from aistack_top.tick import Fact
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Fact
+from aistack_top.store.facts import Facts
 
 Basis = Literal["on_demand", "spot", "reserved", "owned"]
 BASES: tuple[Basis, ...] = get_args(Basis)

@@ -15,10 +15,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aistack_top.derive import GRID_S, CallBook
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.facts import Facts
-from aistack_top.frame import CALLS_LOOKBACK_S
+from aistack_top.derive.call_signals import GRID_S, CallBook
+from aistack_top.derive.tenants import Names as Tenants
+from aistack_top.derive.tenants import Roster, shown_as
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Call, Readings, ReadingsBuilder
 from aistack_top.spend.ledger import Ledger, ledger_in
 from aistack_top.spend.money import (
     HOUR_S,
@@ -37,10 +38,9 @@ from aistack_top.spend.node import Engine, Names, Node
 from aistack_top.spend.nodecost import node_rate, tell_gpus, tell_tokens
 from aistack_top.spend.prices import Prices, prices_in
 from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage, step_of
-from aistack_top.tenants import Names as Tenants
-from aistack_top.tenants import Roster, shown_as
-from aistack_top.tick import Batch, Call, Readings, ReadingsBuilder
-from aistack_top.timeline import Timeline
+from aistack_top.store.facts import Facts
+from aistack_top.store.frame import CALLS_LOOKBACK_S
+from aistack_top.store.timeline import Timeline
 
 ANSWERED_S = 5.0
 """Readings of a moment are in by then: a source answers within this, or has missed its turn."""

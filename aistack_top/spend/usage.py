@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, isfinite
 
-from aistack_top.derive import GRID_S, MODEL_KINDS, USUAL_DELAY_S, CallBook
-from aistack_top.quantiles import WINDOW_S
-from aistack_top.tick import Batch, Call
+from aistack_top.derive.call_signals import GRID_S, MODEL_KINDS, USUAL_DELAY_S, CallBook
+from aistack_top.measure.quantiles import WINDOW_S
+from aistack_top.model.tick import Batch, Call
 
 STEPS = round(WINDOW_S / GRID_S)
 Key = tuple[str, str]

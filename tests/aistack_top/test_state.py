@@ -7,11 +7,11 @@ import jsonschema
 import pytest
 
 from aistack_top import snapshot
-from aistack_top.entity import SERVICE, Entity
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Call, Event, Fact, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
-from aistack_top.tick import Batch, Call, Event, Fact, Health, Quantiles, ReadingsBuilder, Tick
 from tests.fakes.feed import World
-from tests.fakes.trouble import troubled
+from tests.fakes.incident import troubled
 
 GPU = Entity.of(gpu="GPU-1")
 ENGINE = Entity.of(engine="vllm-8000")

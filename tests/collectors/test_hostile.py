@@ -6,11 +6,11 @@ import time
 
 import httpx
 
-from aistack_top.clock import WallClock
+from aistack_top.measure.clock import WallClock
 from aistack_top.state import State
-from collectors.base import Source
-from collectors.scheduler import LiveFeed
-from collectors.serving.vllm import VllmCollector
+from collectors.runtime.base import Source
+from collectors.runtime.scheduler import LiveFeed
+from collectors.vllm.collector import VllmCollector
 from tests.playback import hostile
 
 

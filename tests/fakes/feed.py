@@ -6,9 +6,9 @@ from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.feed import Bounds
-from aistack_top.tick import (
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.feed import Bounds
+from aistack_top.model.tick import (
     Batch,
     Bound,
     Call,

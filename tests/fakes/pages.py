@@ -5,9 +5,9 @@ from pathlib import Path
 
 import httpx
 
-from aistack_top.clock import VirtualClock
-from aistack_top.entity import Entity
-from aistack_top.tick import Batch
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch
 from collectors.registry import KINDS, Tools, build
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"

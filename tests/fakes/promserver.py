@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from collectors.promserver.client import Access
+from collectors.prometheus.client import Access
 
 ACCESS = Access("http://prometheus:9090", {})
 LOOKBACK_S = 300.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aistack_top.signals import LAYERS
+from aistack_top.model.signals import LAYERS
 from layouts import layers
 from layouts.layers import Section, layer_screens
 

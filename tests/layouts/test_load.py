@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aistack_top.signals import LAYERS, signals
+from aistack_top.model.signals import LAYERS, signals
 from layouts.load import LayoutError, bundled, load, names, parse, schema
 
 GOOD = """

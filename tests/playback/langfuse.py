@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from aistack_top.clock import Clock, WallClock
+from aistack_top.measure.clock import Clock, WallClock
 
 Mode = Literal["v4", "live", "legacy", "limits", "html"]
 Json = dict[str, Any]

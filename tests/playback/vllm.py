@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from aistack_top.clock import Clock, WallClock
+from aistack_top.measure.clock import Clock, WallClock
 
 STATIC = {"/version": "version-t000.json", "/v1/models": "v1_models-t000.json"}
 """What stands beside a recording because it was asked once."""

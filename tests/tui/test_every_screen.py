@@ -7,11 +7,11 @@ from itertools import combinations
 import pytest
 from textual.widget import Widget
 
-from aistack_top.entity import Entity
-from aistack_top.tick import Batch, Call, Event, Fact, Health, Mark, ReadingsBuilder
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Call, Event, Fact, Health, Mark, ReadingsBuilder
 from tests.fakes.feed import START, FakeFeed, World
-from tests.fakes.trouble import incident, traces_batch, troubled
-from tests.tui.painted import SIZES, press, shown, text, turns
+from tests.fakes.incident import incident, traces_batch, troubled
+from tests.tui.screen_text import SIZES, press, shown, text, turns
 from tui.screens.base import ConsoleScreen
 from tui.widgets.cells import CellView
 from tui.widgets.prompt import Ask

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 from textual.widgets import Input
 
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.tick import Bound, Mark
 from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder, RecordingFeed
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
-from aistack_top.tick import Bound, Mark
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds
-from tests.fakes.trouble import ENGINE, incident, troubled
-from tests.tui.painted import press, settle, shown, text
+from tests.fakes.incident import ENGINE, incident, troubled
+from tests.tui.screen_text import press, settle, shown, text
 from tui import evidence
 
 SECRET = "the prompt that nobody may keep"
@@ -128,7 +128,7 @@ async def test_a_disk_that_refuses_is_one_sentence_and_leaves_nothing(tmp_path, 
     def refuse(*_):
         raise OSError(number, words.capitalize())
 
-    monkeypatch.setattr("aistack_top.session.held.Disk.put_block", refuse)
+    monkeypatch.setattr("aistack_top.session.from_memory.Disk.put_block", refuse)
     async with shown(FakeFeed(troubled(World())), (120, 40), evidence=tmp_path) as (app, pilot):
         assert await kept(app, pilot) is None
         assert f"noevidencein{tmp_path}:{words.replace(' ', '')}" in said(app)

@@ -6,12 +6,12 @@ import pytest
 from rich.cells import cell_len
 from textual.geometry import Region
 
-from aistack_top.signals import LAYERS
-from aistack_top.tick import Batch, Health, ReadingsBuilder, Tick
+from aistack_top.model.signals import LAYERS
+from aistack_top.model.tick import Batch, Health, ReadingsBuilder, Tick
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds
-from tests.fakes.trouble import troubled
-from tests.tui.painted import SIZES, lines, press, settle, shown, text
+from tests.fakes.incident import troubled
+from tests.tui.screen_text import SIZES, lines, press, settle, shown, text
 from tui.widgets.panel import LayerPanel
 
 

@@ -7,20 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.feed import Bounds
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.feed import Bounds
+from aistack_top.model.tick import Batch, Bound, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
-from aistack_top.tick import Batch, Bound, Health, Quantiles, ReadingsBuilder, Tick
 from layouts.load import Row, load
 from tests.fakes.feed import START, World, seconds
 from tui.glyphs import Glyphs
-from tui.view import SPANS_S, TimeCursor, View, merge
+from tui.model.view import SPANS_S, TimeCursor, View, merge
 from tui.widgets.cells import cell, first_that_fits, words
-from tui.widgets.figures import figures
 from tui.widgets.grid import heights
-from tui.widgets.lines import Drawing, body
+from tui.widgets.panel_lines import Drawing, body
 from tui.widgets.spark import bars, top_of
 from tui.widgets.transport import transport
+from tui.widgets.values import figures
 
 HEALTH = Health("s", "vllm", "serving", "ok")
 FAST = settings(max_examples=60, derandomize=True, deadline=None)

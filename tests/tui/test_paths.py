@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.tick import Batch, Call, Event, Health
-from tests.aistack_top.diagnosis.plant import START, Plant, bent, both, engine
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.model.tick import Batch, Call, Event, Health
+from tests.aistack_top.diagnosis.fake_node import START, Plant, bent, both, engine
 from tests.fakes.feed import FakeFeed
-from tests.tui.painted import press, shown, text
+from tests.tui.screen_text import press, shown, text
 
 SLOW = {"serving__ttft": 6.0, "serving__prefill_time": 6.0}
 BEGINS, LASTS = 1000, 1150

@@ -6,12 +6,12 @@ import pytest
 from textual.binding import Binding
 from textual.command import CommandPalette
 
-from aistack_top.signals import LAYERS, signals
+from aistack_top.model.signals import LAYERS, signals
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, seconds
-from tests.tui.painted import lines, press, settle, shown, text, turns
+from tests.tui.screen_text import lines, press, settle, shown, text, turns
 from tui.app import ConsoleApp
-from tui.keys import places
+from tui.keymap import places
 from tui.screens.help import worry
 from tui.widgets.panel import LayerPanel
 

@@ -7,21 +7,22 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.signals import signals
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.signals import signals
+from aistack_top.model.tick import Batch, Call, Fact, Health, Link, ReadingsBuilder, Tick
 from aistack_top.state import State
-from aistack_top.tick import Batch, Call, Fact, Health, Link, ReadingsBuilder, Tick
 from layouts.layers import Section, layer_screen
 from layouts.load import Column
 from tests.fakes.feed import START, World, gpu, seconds
-from tests.fakes.trouble import incident, trace
+from tests.fakes.incident import incident, trace
 from tui.glyphs import Glyphs
-from tui.sections import calls, layer, split, table, versions, waterfall
-from tui.sections.lists import share_rows
-from tui.sections.scene import Order, Scene
-from tui.view import TimeCursor
+from tui.model.view import TimeCursor
+from tui.sections import calls, layer, table, versions, waterfall
+from tui.sections import latency_breakdown as split
+from tui.sections.context import Order, Scene
+from tui.sections.section_rows import share_rows
 from tui.widgets.chart import bounds, chart
-from tui.widgets.lines import Drawing
+from tui.widgets.panel_lines import Drawing
 
 CLOCK = signals()["gpu.clock.sm"]
 GPUS = Section(

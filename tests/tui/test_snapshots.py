@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from aistack_top.feed import Bounds
-from aistack_top.tick import Batch, Health, Tick
+from aistack_top.model.feed import Bounds
+from aistack_top.model.tick import Batch, Health, Tick
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, seconds
-from tests.fakes.trouble import incident, traces_batch
-from tests.tui.painted import press, settle
+from tests.fakes.incident import incident, traces_batch
+from tests.tui.screen_text import press, settle
 from tui.app import ConsoleApp
 
 SMALL, USUAL, LARGE = (80, 24), (120, 40), (200, 50)

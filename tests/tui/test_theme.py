@@ -14,13 +14,13 @@ from typing import get_args
 import pytest
 from textual.constants import DIM_FACTOR
 
-from aistack_top.tick import Severity, Status
+from aistack_top.model.tick import Severity, Status
 from tests.fakes.feed import FakeFeed, World, seconds
-from tests.fakes.trouble import troubled
-from tests.tui.painted import settle, shown, text
+from tests.fakes.incident import troubled
+from tests.tui.screen_text import settle, shown, text
 from tui import theme
 from tui.glyphs import SEVERITY_SIGNS, STATUS_SIGNS, Glyphs
-from tui.health import STYLES
+from tui.model.health import STYLES
 
 EYES = {
     "all cones": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),

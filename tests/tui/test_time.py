@@ -7,10 +7,10 @@ from dataclasses import replace
 from textual.events import Key, MouseScrollUp
 from textual.geometry import Offset
 
-from aistack_top.feed import Bounds
+from aistack_top.model.feed import Bounds
 from tests.fakes.feed import START, FakeFeed, World, reset_tick, seconds, tick
-from tests.fakes.trouble import incident
-from tests.tui.painted import press, settle, shown, text
+from tests.fakes.incident import incident
+from tests.tui.screen_text import press, settle, shown, text
 
 WORLD = World(gpus=2)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from aistack_top.plain import plain
+from aistack_top.text.sanitize import plain
 
 USAGE = 2
 UNREACHABLE = 3

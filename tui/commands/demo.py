@@ -9,14 +9,14 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.feed import Bounds, Feed, LateFeed
-from aistack_top.tick import Tick
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.model.feed import Bounds, Feed, LateFeed
+from aistack_top.model.tick import Tick
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
 
 if TYPE_CHECKING:
-    from collectors.rehearsal import RehearsalFeed
+    from collectors.demo.feed import RehearsalFeed
 
 NODE = "simulated"
 COMPUTING = "the simulated node works unseen until shortly before its trouble; that is computed first"
@@ -43,14 +43,14 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
 
 
 class Telling:
-    """A feed of which is said that it takes a while to begin, until it has. See `aistack_top.feed.Feed`."""
+    """A feed of which is said that it takes a while to begin, until it has. See `aistack_top.model.feed.Feed`."""
 
     def __init__(self, feed: Feed, notes: list[str]) -> None:
         self._feed, self._notes = feed, notes
         self.bounds, self.seek, self.set_speed, self.aclose = feed.bounds, feed.seek, feed.set_speed, feed.aclose
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.feed.Feed.ticks`."""
+        """See `aistack_top.model.feed.Feed.ticks`."""
         async for tick in self._feed.ticks():
             self._notes.clear()
             yield tick
@@ -58,7 +58,7 @@ class Telling:
 
 def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
     """Return a scenario as a feed, or the story that is told without a name."""
-    from collectors.rehearsal import rehearsal, story
+    from collectors.demo.feed import rehearsal, story
 
     return story(seed, speed) if name is None else rehearsal(name, seed, speed)
 
@@ -66,10 +66,10 @@ def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
 def serve(name: str | None, seed: int | None, port: int) -> int:
     """Answer as the scenario's servers on a loopback port until interrupted; returns the exit code."""
     known(name)
-    from aistack_top.clock import WallClock
-    from aistack_top.simulator.faces.serve import serve as answer
-    from aistack_top.simulator.faces.world import World
-    from collectors.rehearsal import served
+    from aistack_top.measure.clock import WallClock
+    from aistack_top.simulator.servers.serve import serve as answer
+    from aistack_top.simulator.servers.world import World
+    from collectors.demo.feed import served
 
     clock = WallClock()
 

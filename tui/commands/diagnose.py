@@ -8,21 +8,21 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistack_top.clock import WallClock
 from aistack_top.diagnosis import report
-from aistack_top.diagnosis.anew import anew, differences
-from aistack_top.diagnosis.document import document
 from aistack_top.diagnosis.report import Report, Told
-from aistack_top.frame import Frame
-from aistack_top.plain import plain
+from aistack_top.feeds.rediagnose import anew, differences
+from aistack_top.measure.clock import WallClock
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
+from aistack_top.store.frame import Frame
+from aistack_top.text.incident_json import document
+from aistack_top.text.sanitize import plain
 from tui.commands.common import UNREACHABLE, Options, fail
 from tui.commands.live import configuration
 from tui.commands.window import Window
-from tui.times import moment
+from tui.model.time_input import moment
 
 MOST_SPAN_S = 3500.0
 """Of the evidence that is drawn; a timeline holds an hour."""
@@ -86,7 +86,7 @@ async def _frame(session: Session, at: float, span_s: float) -> Frame:
 
 def _write(told: Report, form: Form) -> None:
     if form.html is not None:
-        from aistack_top.diagnosis.reportpage import page
+        from aistack_top.diagnosis.report_html import page
 
         try:
             form.html.write_text(page(told), encoding="utf-8")

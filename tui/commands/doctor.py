@@ -9,18 +9,19 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from aistack_top.clock import WallClock
+from aistack_top.measure.clock import WallClock
+from aistack_top.model.tick import Tick
 from aistack_top.state import State
-from aistack_top.tick import Tick
-from collectors import assemble, doctor
-from collectors.capabilities import Place
-from collectors.compute.cloud_clouds import found as found_cloud
+from collectors import assemble
+from collectors.cloud.providers import found as found_cloud
 from collectors.config import ConfigError, default_path
-from collectors.discovery import DiscoveryCollector
-from collectors.identity import LinkCollector
-from collectors.place import node_name, state_folder
+from collectors.discovery.collector import DiscoveryCollector
+from collectors.doctor import checks as doctor
+from collectors.doctor.permissions import Place
+from collectors.gpu_owners.links import LinkCollector
 from collectors.registry import source_of
-from collectors.scheduler import LiveFeed
+from collectors.runtime.environment import node_name, state_folder
+from collectors.runtime.scheduler import LiveFeed
 from layouts import load as layout
 from tui.commands.common import Options, fail
 from tui.commands.show import layout_folder
@@ -89,7 +90,7 @@ def keys(wished: Mapping[str, str]) -> list[doctor.Check]:
     """Return a check for each key of the configuration that cannot be bound."""
     if not wished:
         return []
-    from tui.keys import keymap
+    from tui.keymap import keymap
 
     mend = "docs/layouts.md lists the actions; until then the key stays as it is"
     return [

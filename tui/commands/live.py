@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aistack_top.clock import Clock, WallClock
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.feed import Bounds, Feed, LateFeed
-from aistack_top.tick import Mark, Tick
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.measure.clock import Clock, WallClock
+from aistack_top.model.feed import Bounds, Feed, LateFeed
+from aistack_top.model.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
-from collectors.place import NO_STATE, node_name, state_folder, wrong_addresses
+from collectors.runtime.environment import NO_STATE, node_name, state_folder, wrong_addresses
 from tui.commands.common import Options, fail, interactive
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def ringed(live: Callable[[], Feed], path: Path, config: Config, clock: Clock, n
 
 
 class RememberingFeed:
-    """A recorded live feed that begins with what its recording holds of the last hour. See `aistack_top.feed.Feed`.
+    """A recorded live feed that begins with what its recording holds of the last hour.
 
     What is wrong with the recording stands in ``notes`` for as long as it is so.
     """
@@ -112,11 +112,11 @@ class RememberingFeed:
         self._told: str | None = None
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.feed.Feed.bounds`."""
+        """See `aistack_top.model.feed.Feed.bounds`."""
         return self._feed.bounds()
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.feed.Feed.ticks`."""
+        """See `aistack_top.model.feed.Feed.ticks`."""
         past = await self._past()
         if past is not None:
             yield self._watching.watched(past)
@@ -125,25 +125,25 @@ class RememberingFeed:
             yield tick
 
     def seek(self, at: float) -> None:
-        """See `aistack_top.feed.Feed.seek`."""
+        """See `aistack_top.model.feed.Feed.seek`."""
         self._feed.seek(at)
 
     def set_speed(self, speed: float) -> None:
-        """See `aistack_top.feed.Feed.set_speed`."""
+        """See `aistack_top.model.feed.Feed.set_speed`."""
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.feed.Keeper`."""
+        """See `aistack_top.model.feed.Keeper`."""
         if mark.kind == "dismissed":
             self._watching.keep(mark)
         return self._feed.keep(mark)
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.feed.Recorded`."""
+        """See `aistack_top.model.feed.Recorded`."""
         return await self._feed.recording()
 
     async def aclose(self) -> None:
-        """See `aistack_top.feed.Feed.aclose`."""
+        """See `aistack_top.model.feed.Feed.aclose`."""
         await self._feed.aclose()
 
     def _tell(self, problem: str | None) -> None:

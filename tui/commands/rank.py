@@ -5,10 +5,10 @@ import math
 import sys
 from pathlib import Path
 
-from aistack_top.diagnosis.rank import Ranking, Scored, rank
-from aistack_top.diagnosis.ranktable import TableError, moment_of, read_table
-from aistack_top.plain import plain
-from aistack_top.stamps import rfc3339
+from aistack_top.rank.rank import Ranking, Scored, rank
+from aistack_top.rank.table import TableError, moment_of, read_table
+from aistack_top.text.sanitize import plain
+from aistack_top.text.timestamps import rfc3339
 from tui.commands.common import fail
 
 SHOWN = 10

@@ -7,19 +7,19 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from aistack_top.clock import Clock, WallClock
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.feed import Feed
-from aistack_top.plain import plain
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.measure.clock import Clock, WallClock
+from aistack_top.model.feed import Feed
 from aistack_top.session.errors import SessionError
 from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.text.sanitize import plain
 from collectors import assemble
 from collectors.config import ConfigError
-from collectors.place import node_name, state_folder
+from collectors.runtime.environment import node_name, state_folder
 from tui.commands import demo
 from tui.commands.common import Options, fail
 from tui.commands.live import configuration
-from tui.times import span
+from tui.model.time_input import span
 
 SUFFIX = ".aistack"
 
@@ -62,7 +62,7 @@ def _simulated(name: str, seconds: float | None) -> tuple[Feed, Clock, float]:
     """Return a scenario from its start, its clock, and the time of that clock at which it ends."""
     demo.known(name)
     from aistack_top.simulator.scenario import scenarios
-    from collectors.rehearsal import whole
+    from collectors.demo.feed import whole
 
     feed = whole(name)
     lasts = scenarios()[name].minutes * 60.0 if seconds is None else seconds

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from aistack_top.clock import WallClock
-from aistack_top.diagnosis.told import ToldFeed, lacks_verdicts
+from aistack_top.feeds.rediagnosed import ToldFeed, lacks_verdicts
+from aistack_top.measure.clock import WallClock
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
@@ -12,7 +12,7 @@ from collectors.config import Config
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
 from tui.commands.window import Window
-from tui.times import moment
+from tui.model.time_input import moment
 
 
 def run(options: Options, path: Path, at: str | None, speed: float) -> int:

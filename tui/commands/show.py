@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from aistack_top.clock import WallClock
-from aistack_top.feed import Feed
-from aistack_top.tick import Call
+from aistack_top.measure.clock import WallClock
+from aistack_top.model.feed import Feed
+from aistack_top.model.tick import Call
 from collectors.config import Config, default_path
 from layouts.load import Layout, LayoutError, load, names
 from tui.commands.common import Options, fail
 
 if TYPE_CHECKING:
-    from tui.console import TextOf
+    from tui.model.console import TextOf
 
 
 FALLBACK = "overview"
@@ -32,7 +32,7 @@ def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequenc
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
     from tui.app import ConsoleApp
-    from tui.leaving import GRACE_S, leave_within
+    from tui.shutdown import GRACE_S, leave_within
 
     app = ConsoleApp(
         feed,
@@ -89,7 +89,7 @@ def _keymap(config: Config, notes: list[str]) -> dict[str, str]:
     """Return the keys that are bound anew; what cannot be is noted."""
     if not config.console.keys:
         return {}
-    from tui.keys import keymap
+    from tui.keymap import keymap
 
     good, problems = keymap(config.console.keys)
     notes += problems
@@ -119,7 +119,7 @@ def text_reader(options: Options, config: Config) -> "TextOf":
 
     async def read(call: Call) -> tuple[str, str]:
         from collectors.assemble import sources
-        from collectors.tracing.langfuse_text import reader
+        from collectors.langfuse.text import reader
 
         found = reader(sources(config, options.endpoints, os.environ, options.prometheus), WallClock())
         if found is None:

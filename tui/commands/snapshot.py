@@ -6,13 +6,13 @@ import os
 import sys
 
 from aistack_top import snapshot
-from aistack_top.clock import WallClock
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.feed import Feed
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.measure.clock import WallClock
+from aistack_top.model.feed import Feed
 from aistack_top.state import State
 from collectors import assemble
 from collectors.config import ConfigError
-from collectors.place import node_name, state_folder
+from collectors.runtime.environment import node_name, state_folder
 from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 
@@ -34,7 +34,7 @@ def _of_scenario(name: str, settle: float, as_json: bool) -> int:
     from tui.commands import demo
 
     demo.known(name)
-    from collectors.rehearsal import rehearsal
+    from collectors.demo.feed import rehearsal
 
     feed = rehearsal(name)
     state = asyncio.run(collect(WatchingFeed(feed), settle, feed.live_from))

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from aistack_top.signals import LAYERS
+from aistack_top.model.signals import LAYERS
+from collectors.prices.settings import Spend
 from collectors.registry import KINDS
-from collectors.spend.settings import Spend
 
 
 def run() -> int:

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aistack_top.clock import VirtualClock, WallClock
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.plain import plain
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.measure.clock import VirtualClock, WallClock
 from aistack_top.session.recorder import Recorder, RecordingFeed
-from collectors.base import SourceError
+from aistack_top.text.sanitize import plain
 from collectors.config import Config, ConfigError
+from collectors.runtime.base import SourceError
 from tui.commands.common import UNREACHABLE, fail
-from tui.times import moment
+from tui.model.time_input import moment
 
 if TYPE_CHECKING:
-    from collectors.promserver.window import WindowFeed
+    from collectors.prometheus.window import WindowFeed
     from collectors.registry import Tools
 
 LONGEST_S = 86_400.0
@@ -84,8 +84,8 @@ class Window:
         """
         import httpx
 
-        from collectors.place import node_name, salt, state_folder
         from collectors.registry import Tools
+        from collectors.runtime.environment import node_name, salt, state_folder
 
         async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as http:
             tools = Tools(WallClock(), http, salt(state_folder()), node_name(config))
@@ -105,11 +105,11 @@ class Window:
     def _feed(self, config: Config, tools: "Tools", start: float, end: float) -> "WindowFeed":
         from collectors.assemble import prometheus_of, sources
         from collectors.config import LangfuseSource
-        from collectors.promserver.client import Prometheus
-        from collectors.promserver.targets import access, names_for
-        from collectors.promserver.window import WindowFeed
+        from collectors.langfuse.collector import build
+        from collectors.prometheus.client import Prometheus
+        from collectors.prometheus.targets import access, names_for
+        from collectors.prometheus.window import WindowFeed
         from collectors.registry import source_of
-        from collectors.tracing.langfuse import build
 
         asked = sources(config, [], os.environ, self.url)
         calls = [build(one, tools) for one in asked if isinstance(one, LangfuseSource)]

@@ -10,12 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.theme import Theme
 
-from aistack_top.diagnosis.model import Incident
-from aistack_top.signals import LAYERS
-from tui.console import Console
-from tui.screens import doors
-from tui.screens.travel import TravelScreen
-from tui.view import View
+from aistack_top.model.incident import Incident
+from aistack_top.model.signals import LAYERS
+from tui import navigation as doors
+from tui.model.console import Console
+from tui.model.view import View
+from tui.screens.time_navigation import TravelScreen
 from tui.widgets.axis import TimeAxis
 from tui.widgets.bars import HealthBar, KeyBar, NoticeBar, SayBar, TitleBar
 from tui.widgets.cells import STYLES, CellView, Line

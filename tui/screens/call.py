@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from aistack_top.plain import plain
-from aistack_top.signals import signals
-from aistack_top.tick import Call
-from tui.console import Console
+from aistack_top.model.signals import signals
+from aistack_top.model.tick import Call
+from aistack_top.text.sanitize import plain
+from tui.model.console import Console
 from tui.screens.base import BACK, TIME_HINTS, Hints
-from tui.screens.board import BoardScreen
+from tui.screens.row_list import BoardScreen
 from tui.sections import text, waterfall
-from tui.sections.scene import BLANK, Scene, note
-from tui.widgets.board import Board, Row
+from tui.sections.context import BLANK, Scene, note
+from tui.widgets.row_list import Board, Row
 
 
 class CallScreen(BoardScreen):

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from aistack_top.signals import signals
-from aistack_top.tick import Call
-from tui import filtering
-from tui.console import Console
-from tui.screens.board import BoardScreen
+from aistack_top.model.signals import signals
+from aistack_top.model.tick import Call
+from tui.model import filtering
+from tui.model.console import Console
+from tui.screens.row_list import BoardScreen
 from tui.sections import calls as table
-from tui.sections.scene import Scene, note
-from tui.widgets.board import Row
+from tui.sections.context import Scene, note
+from tui.widgets.row_list import Row
 
 
 class CallsScreen(BoardScreen):

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from aistack_top.plain import plain
-from aistack_top.tick import Event, Mark
-from tui.screens.board import BoardScreen
+from aistack_top.model.tick import Event, Mark
+from aistack_top.text.sanitize import plain
+from tui.model.targets import MomentTarget
+from tui.screens.row_list import BoardScreen
+from tui.sections.context import Scene, note
 from tui.sections.events import event_lines
-from tui.sections.scene import Scene, note
-from tui.targets import MomentTarget
 from tui.widgets.axis import MARK, clock
-from tui.widgets.board import Row, still
 from tui.widgets.cells import cell, wrapped
+from tui.widgets.row_list import Row, still
 
 REACH_S = 24 * 3600.0
 

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aistack_top.entity import Entity
-from aistack_top.facts import Facts, title
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import LAYERS, signals
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import LAYERS, signals
+from aistack_top.store.facts import Facts, title
+from aistack_top.store.labels import label
+from aistack_top.text.sanitize import plain
 from layouts.load import Row as Number
-from tui.console import Console
-from tui.screens.board import BoardScreen
+from tui.model.console import Console
+from tui.model.targets import CallsTarget, EntityTarget, MomentTarget
+from tui.screens.row_list import BoardScreen
+from tui.sections.context import BLANK, Scene, heading, note
 from tui.sections.events import event_lines
-from tui.sections.lists import LABEL, figure_row
-from tui.sections.scene import BLANK, Scene, heading, note
-from tui.targets import CallsTarget, EntityTarget, MomentTarget
-from tui.widgets.board import Row, still
+from tui.sections.section_rows import LABEL, figure_row
 from tui.widgets.cells import cell
-from tui.widgets.figures import Figure, figures
+from tui.widgets.row_list import Row, still
+from tui.widgets.values import Figure, figures
 
 REACH_S = 24 * 3600.0
 MOST_EVENTS = 50

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from textual.binding import ActiveBinding
 from textual.keys import format_key
 
-from aistack_top import numbers
-from aistack_top.plain import plain
-from aistack_top.signals import LAYERS, Signal, signals
+from aistack_top.model.signals import LAYERS, Signal, signals
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from layouts.load import Layout
-from tui.console import Console
 from tui.glyphs import Glyphs
+from tui.model.console import Console
+from tui.model.view import View
 from tui.screens.base import ListScreen
-from tui.view import View
 from tui.widgets.cells import Line, cell, wrapped
 
 KEYS = 18

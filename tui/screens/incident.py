@@ -5,16 +5,16 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from aistack_top.diagnosis.model import Incident
-from aistack_top.signals import signals
+from aistack_top.model.incident import Incident
+from aistack_top.model.signals import signals
 from aistack_top.state import State
-from tui.console import Console
+from tui.model.console import Console
+from tui.model.view import SPANS_S
 from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
-from tui.screens.board import BoardScreen
+from tui.screens.row_list import BoardScreen
 from tui.sections import incident as parts
-from tui.sections.scene import BLANK, Scene, note
-from tui.view import SPANS_S
-from tui.widgets.board import Row
+from tui.sections.context import BLANK, Scene, note
+from tui.widgets.row_list import Row
 
 HOUR_S = 3600.0
 AROUND_S = 60.0
@@ -126,7 +126,7 @@ class IncidentScreen(BoardScreen):
         self.run_worker(self._read_yesterday(), exclusive=True, exit_on_error=False)
 
     async def _read_yesterday(self) -> None:
-        from tui import yesterday
+        from tui.model import compare_day as yesterday
 
         try:
             recording = await self.console.deck.recording()

@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from aistack_top import numbers
-from aistack_top.diagnosis.model import Incident
-from tui.screens.board import BoardScreen
+from aistack_top.model.incident import Incident
+from aistack_top.text import numbers
+from tui.model.targets import IncidentTarget
 from tui.screens.incident import ask_to_dismiss
-from tui.sections.scene import Scene, heading, note
-from tui.targets import IncidentTarget
+from tui.screens.row_list import BoardScreen
+from tui.sections.context import Scene, heading, note
 from tui.widgets.axis import clock
-from tui.widgets.board import Board, Row
 from tui.widgets.cells import Line, cell, first_that_fits
+from tui.widgets.row_list import Board, Row
 from tui.widgets.verdict import what_words, why_words
 
 WHEN = 10

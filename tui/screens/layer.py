@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from aistack_top.signals import signals
+from aistack_top.model.signals import signals
 from layouts.layers import layer_screen
-from tui import filtering
-from tui.console import Console
-from tui.screens.board import BoardScreen
+from tui.model import filtering
+from tui.model.console import Console
+from tui.screens.row_list import BoardScreen
 from tui.sections import layer as sections
-from tui.sections import rest
-from tui.sections.scene import Order, Scene
-from tui.widgets.board import Board, Row
-from tui.widgets.lines import FINDERS
+from tui.sections import other_signals as rest
+from tui.sections.context import Order, Scene
+from tui.widgets.panel_lines import FINDERS
+from tui.widgets.row_list import Board, Row
 
 
 class LayerScreen(BoardScreen):

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aistack_top import numbers
-from aistack_top.entity import Entity
-from aistack_top.labels import label
-from aistack_top.signals import signals
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signals
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
 from layouts.load import Row as Number
-from tui.console import Console
-from tui.screens.board import BoardScreen
-from tui.sections.lists import figure_row
-from tui.sections.scene import BLANK, Scene, heading, note
-from tui.targets import NumberTarget
+from tui.model.console import Console
+from tui.model.targets import NumberTarget
+from tui.screens.row_list import BoardScreen
+from tui.sections.context import BLANK, Scene, heading, note
+from tui.sections.section_rows import figure_row
 from tui.widgets.axis import track_width
-from tui.widgets.board import Row, still
 from tui.widgets.cells import wrapped
 from tui.widgets.chart import chart, samples, usual
-from tui.widgets.figures import figures
+from tui.widgets.row_list import Row, still
+from tui.widgets.values import figures
 
 MOST_PEERS = 200
 

@@ -7,13 +7,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from aistack_top.signals import LAYERS
-from tui.console import Console
+from aistack_top.model.signals import LAYERS
+from tui.model.console import Console
+from tui.model.view import View
 from tui.screens.base import TIME_HINTS, ConsoleScreen, Hints
-from tui.view import View
 from tui.widgets.grid import PanelGrid
-from tui.widgets.lines import Drawing
 from tui.widgets.panel import LayerPanel
+from tui.widgets.panel_lines import Drawing
 from tui.widgets.verdict import VerdictBar, open_incidents
 
 

@@ -1,8 +1,8 @@
 """The list of sources: how each one is, in full words, and which engine is known to use which GPU."""
 
+from tui.model.view import View
 from tui.screens.base import ListScreen
 from tui.sections.sources import link_lines, source_lines
-from tui.view import View
 from tui.widgets.cells import Line
 
 

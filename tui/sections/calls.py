@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import overload
 
-from aistack_top import numbers
-from aistack_top.plain import plain
-from aistack_top.tick import Call
-from tui.filtering import Value
+from aistack_top.model.tick import Call
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from tui.glyphs import Glyphs
-from tui.sections.scene import Scene
-from tui.targets import CallTarget
+from tui.model.filtering import Value
+from tui.model.targets import CallTarget
+from tui.sections.context import Scene
 from tui.widgets.axis import clock
-from tui.widgets.board import Row, still
 from tui.widgets.cells import Line, cell
+from tui.widgets.row_list import Row, still
 
 MOST_SPARE = 20
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.tick import Event, Severity
+from aistack_top.model.tick import Event, Severity
+from aistack_top.store.labels import label
+from aistack_top.text.sanitize import plain
 from tui.glyphs import SEVERITY_SIGNS, Glyphs
-from tui.view import View
+from tui.model.view import View
 from tui.widgets.cells import Line, cell, wrapped
 
 _STYLES: dict[Severity, str] = {"info": "text", "warning": "warning", "critical": "alarm"}

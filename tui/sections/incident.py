@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from aistack_top import numbers
-from aistack_top.diagnosis.model import CallsEvidence, Contrast, Incident
 from aistack_top.diagnosis.report import reasons
-from aistack_top.entity import Entity
-from aistack_top.frame import Frame
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import Signal, signals
-from tui.sections.lists import call_line
-from tui.sections.scene import BLANK, Scene, heading, note, paragraph
-from tui.targets import CallsTarget, CallTarget, MomentTarget, NumberTarget
+from aistack_top.model.entity import Entity
+from aistack_top.model.incident import CallsEvidence, Contrast, Incident
+from aistack_top.model.signals import Signal, signals
+from aistack_top.store.frame import Frame
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
+from tui.model.targets import CallsTarget, CallTarget, MomentTarget, NumberTarget
+from tui.sections.context import BLANK, Scene, heading, note, paragraph
+from tui.sections.section_rows import call_line
 from tui.widgets.axis import clock, track_width
-from tui.widgets.board import Row, still
 from tui.widgets.cells import Line, cell, first_that_fits, wrapped
 from tui.widgets.chart import chart, samples
+from tui.widgets.row_list import Row, still
 from tui.widgets.verdict import what_words, why_words
 
 BEFORE_S = 300.0

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 
-from aistack_top.plain import plain
+from aistack_top.text.sanitize import plain
 from layouts.layers import LayerScreen, Section
-from tui import health
 from tui.glyphs import STATUS_SIGNS
-from tui.sections import lists, rest, split, table, versions
-from tui.sections.scene import BLANK, Scene, note
-from tui.widgets.board import Row, still
+from tui.model import health
+from tui.sections import latency_breakdown as split
+from tui.sections import other_signals as rest
+from tui.sections import section_rows as lists
+from tui.sections import table, versions
+from tui.sections.context import BLANK, Scene, note
 from tui.widgets.cells import cell, first_that_fits
+from tui.widgets.row_list import Row, still
 
 _SECTIONS: dict[str, Callable[[Section, Scene], list[Row]]] = {
     "rows": lists.number_rows,

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from aistack_top import numbers
-from aistack_top.entity import Entity
-from aistack_top.facts import Facts
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.tick import Link
-from tui import health
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Link
+from aistack_top.store.facts import Facts
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from tui.glyphs import STATUS_SIGNS, Glyphs
-from tui.view import View
+from tui.model import health
+from tui.model.view import View
 from tui.widgets.cells import Line, cell, wrapped
 
 COLUMNS = (("source", 18), ("layer", 11), ("kind", 10), ("status", 15), ("age", 8), ("every", 8), ("answer", 8))

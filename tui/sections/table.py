@@ -6,24 +6,24 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from aistack_top import numbers
-from aistack_top.entity import Entity
-from aistack_top.frame import Frame
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import Signal, signals
-from aistack_top.tenants import UNNAMED, finished_only
+from aistack_top.derive.tenants import UNNAMED, finished_only
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import Signal, signals
+from aistack_top.store.frame import Frame
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from layouts.layers import Section
 from layouts.load import Column
-from tui.filtering import Value, field_name
-from tui.sections.scene import BLANK, Scene, heading, note
-from tui.targets import EntityTarget
-from tui.view import merge
-from tui.widgets.board import Row, still
+from tui.model.filtering import Value, field_name
+from tui.model.targets import EntityTarget
+from tui.model.view import merge
+from tui.sections.context import BLANK, Scene, heading, note
 from tui.widgets.cells import Cell, Line, cell
-from tui.widgets.figures import Number, cell_text, fold_of, is_at_work, read, wanted, worst_of
-from tui.widgets.lines import FEWEST_COLUMNS, MOST_COLUMNS
+from tui.widgets.panel_lines import FEWEST_COLUMNS, MOST_COLUMNS
+from tui.widgets.row_list import Row, still
 from tui.widgets.spark import spark
+from tui.widgets.values import Number, cell_text, fold_of, is_at_work, read, wanted, worst_of
 
 NAME = 16
 NUMBER = 11

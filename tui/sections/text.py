@@ -2,10 +2,10 @@
 
 import json
 
-from aistack_top.plain import plain
-from tui.sections.scene import BLANK, Scene, heading, note
-from tui.widgets.board import Row
+from aistack_top.text.sanitize import plain
+from tui.sections.context import BLANK, Scene, heading, note
 from tui.widgets.cells import wrapped
+from tui.widgets.row_list import Row
 
 MOST_LINES = 400
 LONGEST = 2_000

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from aistack_top import numbers
-from aistack_top.plain import plain
-from aistack_top.quantiles import sample_quantiles
-from aistack_top.tick import Call
+from aistack_top.measure.quantiles import sample_quantiles
+from aistack_top.model.tick import Call
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from layouts.layers import Section
-from tui.sections.scene import Scene, heading, note
-from tui.targets import CallsTarget
-from tui.widgets.board import Row, still
+from tui.model.targets import CallsTarget
+from tui.sections.context import Scene, heading, note
 from tui.widgets.cells import Line, cell
+from tui.widgets.row_list import Row, still
 
 NAME = 28
 WIDTHS = (8, 12, 12, 10, 10)

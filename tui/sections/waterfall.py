@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
-from aistack_top import numbers
-from aistack_top.entity import Entity
-from aistack_top.frame import Frame
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import signals
-from aistack_top.tick import Call
-from tui.sections.scene import Scene, heading, note, paragraph
-from tui.targets import CallTarget, EntityTarget, MomentTarget
-from tui.view import merge
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signals
+from aistack_top.model.tick import Call
+from aistack_top.store.frame import Frame
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
+from tui.model.targets import CallTarget, EntityTarget, MomentTarget
+from tui.model.view import merge
+from tui.sections.context import Scene, heading, note, paragraph
 from tui.widgets.axis import clock
-from tui.widgets.board import Row, still
 from tui.widgets.cells import Line, cell
+from tui.widgets.row_list import Row, still
 from tui.widgets.spark import bars
 
 NAME = 28

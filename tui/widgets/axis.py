@@ -3,9 +3,9 @@
 from datetime import datetime
 from itertools import groupby
 
-from aistack_top.tick import Severity
+from aistack_top.model.tick import Severity
 from tui.glyphs import SEVERITY_SIGNS, Glyphs
-from tui.view import View
+from tui.model.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell
 
 CHANGE, MARK, ONSET = "◇", "◆", "×"

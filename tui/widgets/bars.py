@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from aistack_top import numbers
-from aistack_top.plain import plain
-from tui import health
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
 from tui.glyphs import STATUS_SIGNS, Glyphs
-from tui.view import View
+from tui.model import health
+from tui.model.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell, first_that_fits, wrapped
 
 MOST_SAID = 4

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from math import isnan
 from statistics import median
 
-from aistack_top import numbers
-from aistack_top.entity import Entity
-from aistack_top.signals import Signal
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import Signal
+from aistack_top.text import numbers
 from tui.glyphs import Glyphs
-from tui.view import View, merge
+from tui.model.view import View, merge
 from tui.widgets.axis import track_width
 from tui.widgets.cells import Cell, Line, cell
-from tui.widgets.figures import fold_of
+from tui.widgets.values import fold_of
 
 GUTTER = 9
 """Cells before the track: on the axis they hold the first time of day."""

@@ -7,9 +7,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from layouts.load import Panel
-from tui.view import View
+from tui.model.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell
-from tui.widgets.lines import Drawing, body, heading
+from tui.widgets.panel_lines import Drawing, body, heading
 
 
 class LayerPanel(CellView, can_focus=True):

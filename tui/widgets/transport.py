@@ -13,11 +13,11 @@ from pathlib import Path
 
 from textual import events
 
-from aistack_top.feed import Bounds, Feed, Foreknown, Keeper, Recorded
-from aistack_top.plain import plain
-from aistack_top.tick import Mark
+from aistack_top.model.feed import Bounds, Feed, Foreknown, Keeper, Recorded
+from aistack_top.model.tick import Mark
+from aistack_top.text.sanitize import plain
 from tui.glyphs import Glyphs
-from tui.view import View
+from tui.model.view import View
 from tui.widgets.axis import clock, zone
 from tui.widgets.cells import CellView, Line, cell, first_that_fits
 

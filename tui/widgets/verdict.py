@@ -5,13 +5,13 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from aistack_top import numbers
-from aistack_top.diagnosis.model import PLAIN_WORDS, Incident
-from aistack_top.facts import Facts
-from aistack_top.labels import label
-from aistack_top.plain import plain
-from aistack_top.signals import signals
-from tui.view import View
+from aistack_top.model.incident import PLAIN_WORDS, Incident
+from aistack_top.model.signals import signals
+from aistack_top.store.facts import Facts
+from aistack_top.store.labels import label
+from aistack_top.text import numbers
+from aistack_top.text.sanitize import plain
+from tui.model.view import View
 from tui.widgets.axis import clock
 from tui.widgets.bars import Bar
 from tui.widgets.cells import Line, cell, first_that_fits

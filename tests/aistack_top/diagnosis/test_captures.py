@@ -6,16 +6,16 @@ from pathlib import Path
 
 import httpx
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.clock import VirtualClock
-from aistack_top.diagnosis.watch import Watch
-from aistack_top.entity import SERVICE, Entity
-from aistack_top.quantiles import Quantiles
-from aistack_top.tick import Batch, Health, ReadingsBuilder, Tick
-from collectors.base import Source
-from collectors.serving.vllm import VllmCollector
-from tests.aistack_top.diagnosis.plant import only
-from tests.collectors.tracing.langfuse_helpers import collector, playback, polls
+from aistack_top.diagnosis.detector import Watch
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.measure.quantiles import Quantiles
+from aistack_top.model.causes import Cause
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Health, ReadingsBuilder, Tick
+from collectors.runtime.base import Source
+from collectors.vllm.collector import VllmCollector
+from tests.aistack_top.diagnosis.fake_node import only
+from tests.collectors.langfuse.langfuse_helpers import collector, playback, polls
 from tests.playback.vllm import Player, PlayerTransport, Recording
 
 CAPTURES = Path(__file__).parents[3] / "fixtures/captures"

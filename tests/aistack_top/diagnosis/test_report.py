@@ -5,13 +5,13 @@ from math import isnan
 
 import pytest
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.diagnosis.model import Candidate, Symptom, Verdict
 from aistack_top.diagnosis.report import Report, Told, charts, differences, markdown, reasons, text
-from aistack_top.diagnosis.reportpage import page
+from aistack_top.diagnosis.report_html import page
+from aistack_top.model.causes import Cause
+from aistack_top.model.incident import Candidate, Symptom, Verdict
+from aistack_top.model.tick import Batch, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
-from aistack_top.tick import Batch, Health, Quantiles, ReadingsBuilder, Tick
-from tests.aistack_top.diagnosis.made import ENGINE, GPU, incident
+from tests.aistack_top.diagnosis.factories import ENGINE, GPU, incident
 
 START = 1_763_940_000.0
 ONSET = START + 200.0

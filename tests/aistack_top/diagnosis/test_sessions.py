@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aistack_top.diagnosis.anew import anew
+from aistack_top.feeds.rediagnose import anew
 from aistack_top.session.reader import Session
 from aistack_top.simulator.scenario import scenarios
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.tick import History, Mark, Tick
 from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.disk import Disk, Lock, block_names
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import MOST_TICKS, Recorder, RecordingFeed
 from aistack_top.session.replay import SessionFeed
-from aistack_top.tick import History, Mark, Tick
-from tests.aistack_top.diagnosis.made import incident
+from tests.aistack_top.diagnosis.factories import incident
 from tests.aistack_top.session.ticks import START, played, record, tick
 
 ROOT = Path(__file__).parents[3]
@@ -77,8 +77,8 @@ async def test_history_and_resets_are_not_recorded(tmp_path):
 
 
 async def test_derived_signals_are_not_recorded(tmp_path):
-    from aistack_top.entity import SERVICE
-    from aistack_top.tick import Batch, Readings
+    from aistack_top.model.entity import SERVICE
+    from aistack_top.model.tick import Batch, Readings
     from tests.aistack_top.session.ticks import health
 
     derived = Batch(START, START, health("x"), Readings(("calls.rate", "gpu.temperature"), (SERVICE,) * 2, (1.0, 2.0)))
@@ -217,7 +217,7 @@ KILLED = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.recorder import Recorder
 from tests.aistack_top.session.ticks import START, tick
 recorder = Recorder(Path(sys.argv[1]), node="n", clock=VirtualClock(START), block_s=60.0)

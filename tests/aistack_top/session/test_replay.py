@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aistack_top.clock import VirtualClock
-from aistack_top.entity import SERVICE, Entity
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Bound, Call, Event, Fact, Health, Mark, Quantiles, Readings, Tick
 from aistack_top.session.disk import Lock
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
-from aistack_top.tick import Batch, Bound, Call, Event, Fact, Health, Mark, Quantiles, Readings, Tick
-from tests.aistack_top.diagnosis.made import incident
+from tests.aistack_top.diagnosis.factories import incident
 from tests.aistack_top.session.ticks import START, drain, health, played, record, run, take, tick
 
 NUMBERS = st.one_of(

@@ -1,6 +1,7 @@
 import pytest
 
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.tick import Mark
 from aistack_top.session.compact import compact, main, prune
 from aistack_top.session.disk import Disk, block_names, current, size_of
 from aistack_top.session.errors import SessionError
@@ -8,7 +9,6 @@ from aistack_top.session.format import BlockName
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.ring import keep, open_ring
-from aistack_top.tick import Mark
 from tests.aistack_top.session.ticks import START, drain, played, record, tick
 
 

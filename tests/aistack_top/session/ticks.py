@@ -5,12 +5,9 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
-from aistack_top.clock import Clock, VirtualClock
-from aistack_top.entity import Entity
-from aistack_top.session.reader import Session
-from aistack_top.session.recorder import Recorder
-from aistack_top.session.replay import SessionFeed
-from aistack_top.tick import (
+from aistack_top.measure.clock import Clock, VirtualClock
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import (
     Batch,
     Bound,
     Call,
@@ -22,6 +19,9 @@ from aistack_top.tick import (
     ReadingsBuilder,
     Tick,
 )
+from aistack_top.session.reader import Session
+from aistack_top.session.recorder import Recorder
+from aistack_top.session.replay import SessionFeed
 
 START = 1_763_940_000.0
 GPU = Entity.of(gpu="GPU-0")

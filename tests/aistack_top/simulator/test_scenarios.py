@@ -5,8 +5,8 @@ from dataclasses import asdict
 import msgspec
 import pytest
 
-from aistack_top.cause_slugs import Cause
-from aistack_top.signals import signals
+from aistack_top.model.causes import Cause
+from aistack_top.model.signals import signals
 from aistack_top.simulator.measure import ALIKE, EXCURSION, backlog_end, excursion, watch
 from aistack_top.simulator.scenario import nodes, scenarios
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from aistack_top.simulator.agenda import Agenda
 from aistack_top.simulator.engine import Engine, EngineConfig
+from aistack_top.simulator.event_queue import Agenda
 from aistack_top.simulator.gpu import Gpu
 from aistack_top.simulator.hardware import TOY_CPU
 from aistack_top.simulator.request import Request

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from aistack_top.diagnosis.feed import WatchingFeed
-from aistack_top.entity import SERVICE
-from aistack_top.facts import Facts
+from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.model.entity import SERVICE
+from aistack_top.model.tick import Fact, History, Tick
 from aistack_top.spend.ledger import LEDGER_FACT, Ledger, ledger_in
 from aistack_top.state import State
-from aistack_top.tick import Fact, History, Tick
+from aistack_top.store.facts import Facts
 from tests.aistack_top.spend.test_signals import (
     START,
     begun,

@@ -2,7 +2,6 @@
 
 import pytest
 
-from aistack_top.facts import Facts
 from aistack_top.spend.prices import (
     ANY_GPU,
     PriceError,
@@ -17,6 +16,7 @@ from aistack_top.spend.prices import (
     read_token_rows,
     token_rows,
 )
+from aistack_top.store.facts import Facts
 
 ROW = '[[row]]\nprovider = "p"\nmodel = "m"\ninput = 1.0\noutput = 2.0\ndate = 2026-01-01\nsource = "s"\n'
 

@@ -4,10 +4,10 @@ from array import array
 
 import pytest
 
-from aistack_top.entity import SERVICE, Entity
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Call, Fact, Health, History, Link, ReadingsBuilder, Tick
 from aistack_top.spend.prices import ANY_GPU, Prices, TokenPrice, facts_of, from_list
 from aistack_top.state import State
-from aistack_top.tick import Batch, Call, Fact, Health, History, Link, ReadingsBuilder, Tick
 
 MIDNIGHT = 1_700_006_400.0
 """15 November 2023, 00:00 UTC; November has 720 hours."""

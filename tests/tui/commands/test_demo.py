@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from aistack_top.cause_slugs import Cause
+from aistack_top.model.causes import Cause
+from aistack_top.model.signals import LAYERS
 from aistack_top.session.reader import Session
-from aistack_top.signals import LAYERS
 from aistack_top.simulator.scenario import scenarios
 from tests.fakes.feed import FakeFeed, World, seconds
 from tui.cli import main
@@ -61,7 +61,7 @@ def test_a_scenario_that_is_none_is_refused_with_the_nearest(typed):
 
 
 def test_the_snapshot_of_a_drill_has_its_incident_open(typed, monkeypatch):
-    monkeypatch.setattr("collectors.rehearsal.BASELINE_S", 60.0)
+    monkeypatch.setattr("collectors.demo.feed.BASELINE_S", 60.0)
     hurt = typed("snapshot", "--demo", "xid", "--json", "--settle", "25")
     assert hurt.exit_code == 1
     assert [one["cause"] for one in json.loads(hurt.stdout)["incidents"]] == ["xid"]

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from aistack_top.diagnosis.model import Symptom
-from aistack_top.stamps import rfc3339
-from tests.aistack_top.diagnosis.made import incident
+from aistack_top.model.incident import Symptom
+from aistack_top.text.timestamps import rfc3339
+from tests.aistack_top.diagnosis.factories import incident
 from tests.aistack_top.session.ticks import ENGINE, START, record, tick
 from tui.cli import main
 

@@ -1,13 +1,13 @@
 """The command around the checks: an engine that is found late is still looked at."""
 
-from aistack_top.clock import VirtualClock
-from aistack_top.entity import Entity
-from aistack_top.tick import Batch, Health
-from collectors.base import Source
-from collectors.identity import LinkCollector
-from collectors.proof import EngineAddress
-from collectors.scheduler import LiveFeed
-from tests.collectors.proc_tree import ProcTree
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Health
+from collectors.gpu_owners.links import LinkCollector
+from collectors.gpu_owners.proof import EngineAddress
+from collectors.runtime.base import Source
+from collectors.runtime.scheduler import LiveFeed
+from tests.collectors.procfs.proc_tree import ProcTree
 from tui.commands import doctor
 
 GPU = Entity.of(gpu="GPU-1")

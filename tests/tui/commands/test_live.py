@@ -2,10 +2,10 @@ import asyncio
 
 import pytest
 
-from aistack_top.clock import VirtualClock
+from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
-from collectors.place import state_folder
+from collectors.runtime.environment import state_folder
 from tests.aistack_top.session.ticks import START, drain, record, tick
 from tui.commands.common import Options
 from tui.commands.live import RememberingFeed, configuration, ring_name, ringed, run

@@ -4,7 +4,7 @@ import pytest
 
 from collectors.config import Config, ConfigError, Console, LangfuseSource, Secret
 from layouts.load import load
-from tests.fakes.trouble import trace
+from tests.fakes.incident import trace
 from tui.commands.common import Options
 from tui.commands.show import layout_of, text_reader
 

@@ -1,0 +1,1 @@
+"""Signals computed from calls: latency and rate signals, guardrail statistics, tenants."""

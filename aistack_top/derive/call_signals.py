@@ -1,0 +1,287 @@
+"""What is computed from calls: ``calls.*``, and ``guardrail.*`` of traces. Never recorded, always derived again.
+
+Calls arrive late (a trace is sent when the call ends, and ingested seconds to minutes later), so the signals of
+a grid point are computed once its calls can be expected to be in, and computed again when a late one arrives:
+the old place on the axis is redrawn, the newest is not added to.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from operator import attrgetter
+
+from aistack_top.derive.guardrails import END, Rails, count, since
+from aistack_top.derive.tenants import Roster, shown_as
+from aistack_top.measure.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.tick import Batch, Call, History, Quantiles, Readings, ReadingsBuilder
+
+GRID_S = 5.0
+MOST_CALLS = 50_000
+USUAL_DELAY_S = 10.0
+"""Span end to visible in Langfuse, default batching of the sender: median 5 s, worst 8.4 s of six, measured."""
+
+MODEL_KINDS = frozenset({"generation", "embedding"})
+LATENCY = attrgetter("latency")
+MODEL, TENANT = attrgetter("model"), attrgetter("tenant")
+
+
+@dataclass(slots=True)
+class CallBook:
+    """The calls known so far, once each, ordered by their end. ``changes`` grows with every one that is taken."""
+
+    most: int = MOST_CALLS
+    changes: int = 0
+    _by_id: dict[str, Call] = field(default_factory=dict)
+    _ends: list[tuple[float, str]] = field(default_factory=list)
+    _calls: list[Call] = field(default_factory=list)
+    """The calls in the order of `_ends`: looking ten thousand up by name takes ten times as long."""
+
+    def take(self, calls: Iterable[Call]) -> list[Call]:
+        """Add calls and return those that are new or newer than what was known (a row can be written again)."""
+        fresh = []
+        for call in calls:
+            known = self._by_id.get(call.id)
+            if known is not None:
+                if call.updated <= known.updated:
+                    continue
+                place = bisect_left(self._ends, (known.end, known.id))
+                del self._ends[place], self._calls[place]
+                call = replace(call, seen=known.seen)
+            self._by_id[call.id] = call
+            place = bisect_left(self._ends, (call.end, call.id))
+            self._ends.insert(place, (call.end, call.id))
+            self._calls.insert(place, call)
+            fresh.append(call)
+        self.changes += len(fresh)
+        over = len(self._ends) - self.most
+        if over > 0:
+            for _, oldest in self._ends[:over]:
+                del self._by_id[oldest]
+            del self._ends[:over], self._calls[:over]
+        return fresh
+
+    def between(self, start: float, end: float) -> list[Call]:
+        """Return the calls that ended after start and not after end, oldest first."""
+        low = bisect_right(self._ends, (start, "\U0010ffff"))
+        high = bisect_right(self._ends, (end, "\U0010ffff"))
+        return self._calls[low:high]
+
+    def get(self, name: str) -> Call | None:
+        """Return a call by its id."""
+        return self._by_id.get(name)
+
+    @property
+    def oldest(self) -> float | None:
+        """The end of the oldest call that is still known; None without any."""
+        return self._ends[0][0] if self._ends else None
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def clear(self) -> None:
+        """Forget all calls."""
+        self._by_id.clear()
+        self._ends.clear()
+        self._calls.clear()
+        self.changes += 1
+
+
+class CallSignals:
+    """Derives ``calls.*`` for the service, for each model and for the tenants of a roster, every `GRID_S` seconds.
+
+    Without ``again`` a point is computed once: what looks at the newest points only has no use for better old ones.
+    """
+
+    def __init__(self, book: CallBook, again: bool = True, tenants: Roster | None = None) -> None:
+        self._book, self._again, self._tenants = book, again, tenants
+        self._rails = Rails()
+        self._until: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+        self._done: float | None = None
+
+    def lay(self, history: History) -> None:
+        """Take what a past tells beside its calls, before these are taken."""
+        self._rails.lay(history)
+
+    def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> Iterator[tuple[float, Readings]]:
+        """Yield the readings of each grid point that became computable or has to be computed again.
+
+        A late call asks for up to 60 points, each a millisecond or two: whoever has a screen to keep may pause between.
+        """
+        self._rails.learn(batches, fresh)
+        for batch in batches:
+            if batch.calls_until is not None:
+                source = batch.health.source
+                oldest = min((call.end for call in batch.calls), default=batch.calls_until)
+                self._begun[source] = min(self._begun.get(source, batch.calls_until), oldest)
+                self._until[source] = max(self._until.get(source, 0.0), batch.calls_until)
+        if not self._until:
+            return
+        mark = min(self._until.values()) - USUAL_DELAY_S
+        first = min(self._begun.values())
+        last_point = int(mark // GRID_S)
+        next_point = int(first // GRID_S) + 1 if self._done is None else int(self._done // GRID_S) + 1
+        points = set(range(next_point, last_point + 1))
+        for call in fresh if self._again else ():
+            if self._done is not None and call.end <= self._done:
+                low = int(max(call.end, first) // GRID_S) + (0 if call.end % GRID_S == 0 else 1)
+                high = int(min(call.end + WIDEST_S, self._done) // GRID_S)
+                points.update(range(low, high + 1))
+        if points:
+            self._done = max(self._done or 0.0, last_point * GRID_S)
+            begin, end = min(points) * GRID_S - WIDEST_S, max(points) * GRID_S
+            sorted_out = _Sorted(self._book.between(begin, end), self._tenants is not None)
+            for point in sorted(points):
+                yield point * GRID_S, self._at(point * GRID_S, first, sorted_out)
+
+    def clear(self) -> None:
+        """Forget how far it got."""
+        self._until.clear()
+        self._begun.clear()
+        self._done = None
+        self._rails.clear()
+        if self._tenants is not None:
+            self._tenants.clear()
+
+    def _at(self, moment: float, first: float, known: "_Sorted") -> Readings:
+        calls = known.calls.until(moment)
+        groups = {SERVICE: calls, **{Entity.of(model=name): found for name, found in known.models.at(moment) if name}}
+        builder = ReadingsBuilder()
+        for entity, members in groups.items():
+            _describe(builder, entity, members, moment, min(WINDOW_S, moment - first))
+            _describe_more(builder, entity, members, moment)
+        for tenant, members in self._by_tenant(known, moment).items():
+            _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
+        builder.add("calls.retrieval.latency", SERVICE, _spread(known.retrievals.until(moment), moment, LATENCY))
+        requests = known.requests.until(moment)
+        builder.add("calls.request.latency", SERVICE, _spread(requests, moment, LATENCY))
+        if requests:
+            builder.add("calls.request.ttft", SERVICE, _spread(requests, moment, known.request_ttft))
+        for rail, checks in self._rails.at(moment, known.checks.until(moment)).items():
+            count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
+            builder.add("guardrail.latency", rail, _spread(checks, moment, LATENCY))
+        return builder.build()
+
+    def _by_tenant(self, known: "_Sorted", moment: float) -> dict[str, list[Call]]:
+        """Return the calls of each tenant that is named, and of the others; nothing where no call names any."""
+        if self._tenants is None:
+            return {}
+        groups = known.tenants.at(moment)
+        named = self._tenants.count(moment, Counter({name: len(members) for name, members in groups}))
+        found: dict[str, list[Call]] = {}
+        for name, members in groups if named else ():
+            shown = shown_as(name, named)
+            found[shown] = _in_order(found[shown], members) if shown in found else members
+        return found
+
+
+class _Lane:
+    """Calls in the order of their ends, of which the last minutes before any moment are asked for."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self._calls = calls
+        self._ends = [call.end for call in calls]
+
+    def until(self, moment: float) -> list[Call]:
+        """Return those that ended in the `WIDEST_S` before a moment."""
+        low = bisect_right(self._ends, moment - WIDEST_S)
+        return self._calls[low : bisect_right(self._ends, moment, low)]
+
+
+class _Lanes:
+    """Calls by a name that they have, each in its lane."""
+
+    def __init__(self, calls: Iterable[Call], name: Callable[[Call], str]) -> None:
+        found: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            found[name(call)].append(call)
+        self._lanes = {one: _Lane(members) for one, members in found.items()}
+
+    def at(self, moment: float) -> list[tuple[str, list[Call]]]:
+        """Return who has calls in the `WIDEST_S` before a moment, and these; whoever called first stands first."""
+        found = [(name, members) for name, lane in self._lanes.items() if (members := lane.until(moment))]
+        return sorted(found, key=lambda one: (one[1][0].end, one[1][0].id))
+
+
+class _Sorted:
+    """The calls of a stretch of time, sorted out once for all the points in it: neighbours share nearly all."""
+
+    def __init__(self, calls: Iterable[Call], by_tenant: bool) -> None:
+        kinds: dict[str, list[Call]] = defaultdict(list)
+        for call in calls:
+            kinds[call.kind].append(call)
+        models = _in_order(kinds["generation"], kinds["embedding"])
+        self.calls = _Lane(models)
+        self.models = _Lanes(models, MODEL)
+        self.tenants = _Lanes(models if by_tenant else (), TENANT)
+        self.request_ttft = _request_ttft(kinds["generation"])
+        self.retrievals = _Lane(kinds["retrieval"])
+        self.requests = _Lane([call for call in _in_order(kinds["tool"], kinds["other"]) if call.root])
+        self.checks = _Lane(kinds["guardrail"])
+
+
+def _in_order(one: list[Call], other: list[Call]) -> list[Call]:
+    """Return two lists of calls as one in the order of their ends, in which each of them is."""
+    return sorted([*one, *other], key=END) if one and other else one or other
+
+
+def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float, window_s: float) -> None:
+    """Tell what is told of everybody; of tenants no more than this, since there can be many."""
+    recent = since(calls, moment - WINDOW_S)
+    if window_s > 0:
+        builder.add("calls.rate", entity, len(recent) / window_s)
+        tokens_in = [call.input_tokens for call in recent if call.input_tokens is not None]
+        tokens_out = [call.output_tokens for call in recent if call.output_tokens is not None]
+        if tokens_in or not recent:
+            builder.add("calls.input_tokens.rate", entity, sum(tokens_in) / window_s)
+        if tokens_out or not recent:
+            builder.add("calls.output_tokens.rate", entity, sum(tokens_out) / window_s)
+        costs = [call.cost for call in recent if call.cost is not None]
+        if costs or not recent:
+            builder.add("calls.cost.rate", entity, sum(costs) * 3600 / window_s)
+    if recent:
+        builder.add("calls.errors", entity, sum(call.failed for call in recent) / len(recent))
+    builder.add("calls.latency", entity, _spread(calls, moment, LATENCY))
+
+
+def _describe_more(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float) -> None:
+    builder.add("calls.ttft", entity, _spread(calls, moment, attrgetter("ttft")))
+    builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, attrgetter("input_tokens")))
+    builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, attrgetter("output_tokens")))
+    if entity is SERVICE:
+        delays = [call.seen - call.end for call in since(calls, moment - WINDOW_S)]
+        builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
+
+
+def _request_ttft(generations: list[Call]) -> Callable[[Call], float | None]:
+    """Return how long a request waited for the first token of any model: what is done before the model counts."""
+    firsts: dict[str, float] = {}
+    for call in generations:
+        if call.ttft is not None:
+            firsts[call.trace] = min(call.start + call.ttft, firsts.get(call.trace, inf))
+
+    def waited(request: Call) -> float | None:
+        first = firsts.get(request.trace)
+        return None if first is None or first < request.start else first - request.start
+
+    return waited
+
+
+def _spread(calls: list[Call], moment: float, get: Callable[[Call], float | None]) -> Quantiles | None:
+    """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
+    values: list[float] = []
+    window = WINDOW_S
+    for call in reversed(calls):  # the newest first: where calls are many, most of the 300 s need not be looked at
+        while call.end <= moment - window:
+            if len(values) >= FEWEST or window >= WIDEST_S:
+                return sample_quantiles(values, window) if values else None
+            window += WINDOW_S
+        value = get(call)
+        if value is not None:
+            values.append(value)
+    if not values:
+        return None
+    return sample_quantiles(values, WIDEST_S if len(values) < FEWEST else window)

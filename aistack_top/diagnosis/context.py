@@ -1,0 +1,305 @@
+"""Everything around one incident: whom it is about, how each series moved, which part of the time grew.
+
+What is looked at is what a cause could be: the engine's own series, its GPUs, the host, its peers, calls and what
+stands around them. Each series is measured once, when it is asked for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+
+from aistack_top.diagnosis.affected_calls import Sides, new_versions, sides
+from aistack_top.diagnosis.anomaly import Excursion
+from aistack_top.diagnosis.change import BEFORE_S, FEWEST, LEFT_OUT_S, SINCE_S, Past, Shift, measure, present
+from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.signals import Signal, signals
+from aistack_top.model.tick import Event, SeriesKey
+from aistack_top.state import State
+from aistack_top.store.links import engines_serving, gpus_of
+
+WIDE_LEAD_S = 10.0
+"""Two grid steps: a smaller lead is no order."""
+
+AWAY_S, BACK_S = 20.0, 90.0
+"""An engine is away after so long without a word, and until so long after its start."""
+
+FINISH = ("finish", "first_token")
+"""Recorded when a request has got that far: such a series lags, and earns neither lead nor penalty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a request's time: what a mean request waits there, before and now, in seconds."""
+
+    name: str
+    before: float
+    now: float
+
+    @property
+    def rise(self) -> float:
+        """Seconds that a mean request waits longer than before."""
+        return max(self.now - self.before, 0.0)
+
+
+_PARTS = (
+    ("queue", "serving.queue_time", "engine"),
+    ("prefill", "serving.prefill_time", "engine"),
+    ("decode", "serving.decode_time", "engine"),
+    ("guardrail", "guardrail.latency", "rail"),
+    ("retrieval", "calls.retrieval.latency", "service"),
+    ("retrieval", "data.search.latency", "service"),
+)
+
+
+@dataclass
+class Scene:
+    """One incident's surroundings, as known at ``until``. ``place`` is an engine, a model, a rail, or the service."""
+
+    state: State
+    place: Entity
+    onset: float
+    until: float
+    excursions: tuple[Excursion, ...] = ()
+    pasts: dict[SeriesKey, Past] = field(default_factory=dict)
+    """What was before this onset, where it is known already."""
+
+    _shifts: dict[SeriesKey, Shift | None] = field(default_factory=dict)
+
+    @cached_property
+    def all_engines(self) -> list[Entity]:
+        """Every engine of which anything is known."""
+        known = self.state.timeline.entities("serving.requests.running")
+        return list({Entity.of(engine=name): None for e in known if (name := e.get("engine"))})
+
+    @cached_property
+    def engines(self) -> list[Entity]:
+        """The engines that it is about."""
+        out = {self.place.get("engine"): None, **{e.key[1].get("engine"): None for e in self.excursions}}
+        found = [Entity.of(engine=name) for name in out if name]
+        if found:
+            return found
+        model = self.place.get("model")
+        if model:
+            return [Entity.of(engine=name) for name in engines_serving(model, self.state.facts)]
+        return self.all_engines
+
+    @cached_property
+    def models(self) -> set[str]:
+        """The models that these engines serve."""
+        return {model for engine in self.engines if (model := self.state.facts.get(engine, "model"))}
+
+    @cached_property
+    def peers(self) -> list[Entity]:
+        """The other engines that serve the same model."""
+        return [
+            engine
+            for engine in self.all_engines
+            if engine not in self.engines and self.state.facts.get(engine, "model") in self.models
+        ]
+
+    @cached_property
+    def replicas(self) -> list[Entity]:
+        """These engines and their peers."""
+        return [*self.engines, *self.peers]
+
+    @cached_property
+    def linked(self) -> bool:
+        """Whether the GPUs of these engines are known by a proof."""
+        return bool(self.engines) and all(gpus_of(engine, self.state.facts) for engine in self.engines)
+
+    @cached_property
+    def gpus(self) -> list[Entity]:
+        """The GPUs of these engines; all there are where no link is proven."""
+        known = self.state.timeline.entities("gpu.utilization") or self.state.timeline.entities("gpu.clock.sm")
+        if not self.linked:
+            return list(dict.fromkeys(Entity.of(gpu=name) for e in known if (name := e.get("gpu"))))
+        return list(dict.fromkeys(gpu for engine in self.engines for gpu in gpus_of(engine, self.state.facts)))
+
+    @cached_property
+    def other_gpus(self) -> list[Entity]:
+        """GPUs that are proven to be no engine's; none where links are not known at all."""
+        if not self.linked:
+            return []
+        known = self.state.timeline.entities("gpu.utilization")
+        gpus = {Entity.of(gpu=name): None for entity in known if (name := entity.get("gpu"))}
+        return [gpu for gpu in gpus if not self.state.facts.parents(gpu)]
+
+    def others_of(self, engine: Entity) -> list[Entity]:
+        """Return the other engines that serve an engine's model, in this incident or not; `peers` of what is none."""
+        model = self.state.facts.get(Entity.of(engine=engine.get("engine") or ""), "model")
+        if model is None:
+            return self.peers
+        return [one for one in self.replicas if one != engine and self.state.facts.get(one, "model") == model]
+
+    def is_away(self, engine: Entity) -> bool:
+        """Return whether an engine says nothing now, or began to so lately that others still work off its share."""
+        key = ("serving.requests.running", engine, "value")
+        if self.state.timeline.sample(key, self.until, AWAY_S) is None:
+            return True
+        began = max((e.at for e in self.events if e.kind == "restart" and e.entity == engine), default=-inf)
+        return self.until - began < BACK_S
+
+    def subjects(self, about: str) -> list[Entity]:
+        """Return whom a rule about engines, GPUs, rails ... can be about here."""
+        if about == "engine":
+            return self.engines
+        if about == "gpu":
+            return self.gpus
+        if about == "peer":
+            return self.peers
+        if about == "replica":
+            return self.replicas
+        if about == "replica_gpu":
+            return list(dict.fromkeys(gpu for engine in self.replicas for gpu in gpus_of(engine, self.state.facts)))
+        if about == "other_gpu":
+            return self.other_gpus
+        if about == "rail":
+            rails = (*self._having("guardrail.latency"), *self._having("guardrail.hits"))
+            return list(dict.fromkeys(Entity.of(rail=name) for e in rails if (name := e.get("rail"))))
+        return [SERVICE]
+
+    def _having(self, signal: str) -> list[Entity]:
+        return self.state.timeline.entities(signal)
+
+    def shift(self, key: SeriesKey) -> Shift | None:
+        """Return how a series moved; None where it says nothing."""
+        if key not in self._shifts:
+            signal = signals().get(key[0])
+            timeline = self.state.timeline
+            found = measure(timeline, key, signal, self.onset, self.until, self.pasts) if signal is not None else None
+            self._shifts[key] = found
+        return self._shifts[key]
+
+    def reads(self, signal: str) -> bool:
+        """Return whether anything told a signal since the onset."""
+        return any(self.shift((signal, entity, "value")) is not None for entity in self._having(signal))
+
+    def series(self) -> Iterable[SeriesKey]:
+        """Return the series that could be a cause here."""
+        engines, gpus = set(self.engines), set(self.gpus)
+        table = signals()
+        for key in list(self.state.timeline.keys()):
+            signal = table.get(key[0])
+            if signal is None or signal.kind == "symptom" or key[2] not in ("value", _stat_of(signal)):
+                continue
+            entity = key[1]
+            engine, gpu = entity.get("engine"), entity.get("gpu")
+            if engine is not None and Entity.of(engine=engine) not in engines:
+                continue
+            if gpu is not None and Entity.of(gpu=gpu) not in gpus:
+                continue
+            model = entity.get("model")
+            about = self.models or {self.place.get("model")} - {None}
+            if engine is None and model is not None and about and model not in about:
+                continue
+            yield key
+
+    def sum_of(self, signal: str, engines: Iterable[Entity]) -> tuple[float | None, float | None]:
+        """Return the sum of a signal over engines, before and since; one that says nothing for a while adds nothing.
+
+        Since: the mean from the onset on or that of the last minute, whichever is more, of all of them together.
+        """
+        before = 0.0
+        since: list[list[float]] = []
+        lately: list[list[float]] = []
+        timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S)
+        for engine in engines:
+            key = (signal, engine, "value")
+            shift = self.shift(key)
+            if shift is None or shift.usual is None:
+                if shift is None and not present(timeline.window(key, self.onset - BEFORE_S, self.onset)):
+                    continue
+                return None, None
+            before += shift.usual
+            values = timeline.window(key, self.onset, end + timeline.step_s)
+            since.append(present(values))
+            lately.append(present(values[-int(60.0 / timeline.step_s) :]))
+        return (before, max(_sum_of_means(since), _sum_of_means(lately))) if since else (None, None)
+
+    def means_of(self, key: SeriesKey) -> tuple[float | None, float | None]:
+        """Return the means of a series before and since the onset; None where too few values are known."""
+        timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S) + self.state.timeline.step_s
+        before = present(timeline.window(key, self.onset - LEFT_OUT_S - BEFORE_S, self.onset - LEFT_OUT_S))
+        since = present(timeline.window(key, self.onset, end))
+        if min(len(before), len(since)) < FEWEST:
+            return None, None
+        return sum(before) / len(before), sum(since) / len(since)
+
+    def lead(self, shift: Shift) -> float | None:
+        """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""
+        signal = signals()[shift.key[0]]
+        if shift.moved_at is None or signal.recorded in FINISH:
+            return None
+        lead = self.onset - shift.moved_at
+        return lead if abs(lead) > self.uncertainty(shift.key) else 0.0
+
+    def uncertainty(self, key: SeriesKey) -> float:
+        """Return the seconds within which the order of two series is unknown: steps of both, and clocks."""
+        source = self.state.source_of(key[0], key[1])
+        record = self.state.health.newest.get(source)
+        extra = 0.0
+        if record is not None:
+            extra = record[1].interval_s + (record[1].clock_uncertainty_s or 0.0)
+        return WIDE_LEAD_S + extra
+
+    @cached_property
+    def calls(self) -> Sides:
+        """The calls of these engines' models, before and since."""
+        return sides(self.state, self.onset, self.until, self.models)
+
+    @cached_property
+    def events(self) -> list[Event]:
+        """What happened and was known, and versions that came into use, newest first."""
+        known = [event for event in self.state.events if event.at <= self.until and event.seen <= self.until + 1.0]
+        known += new_versions(self.calls, self.onset)
+        return sorted(known, key=lambda event: event.at, reverse=True)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The parts of a request's time that are known, each the worst of its engines or rails."""
+        found: dict[str, Part] = {}
+        for name, signal, about in _PARTS:
+            if name in found and about == "engine":
+                continue
+            # a proxy's rail is told with its source beside the rail's name
+            owners = self.subjects(about)
+            for subject in (one for one in self._having(signal) if any(owner.covers(one) for owner in owners)):
+                shift = self.shift((signal, subject, "mean"))
+                if shift is None or shift.usual is None:
+                    continue
+                part = Part(name, shift.usual, shift.top)
+                if name not in found or part.rise > found[name].rise:
+                    found[name] = part
+        self._queue_by_first_token(found)
+        return list(found.values())
+
+    def _queue_by_first_token(self, found: dict[str, Part]) -> None:
+        # queue time is recorded at the end of a request, TTFT at its first token: in a jam TTFT knows it sooner
+        for engine in self.engines:
+            shift = self.shift(("serving.ttft", engine, "mean"))
+            prefill = found.get("prefill", Part("prefill", 0.0, 0.0))
+            if shift is None or shift.usual is None:
+                continue
+            queue = found.get("queue", Part("queue", 0.0, 0.0))
+            waited = Part("queue", queue.before, queue.before + max(shift.top - shift.usual - prefill.rise, 0.0))
+            if waited.rise > queue.rise:
+                found["queue"] = waited
+
+    def share(self, names: Iterable[str]) -> float | None:
+        """Return which share of the rise stands in some parts; None where none of them is known or nothing grew."""
+        parts, wanted = self.parts, set(names)
+        total = sum(part.rise for part in parts)
+        if total <= 0.0 or not any(part.name in wanted for part in parts):
+            return None
+        return sum(part.rise for part in parts if part.name in wanted) / total
+
+
+def _sum_of_means(columns: list[list[float]]) -> float:
+    """Return the mean of a sum of columns. What one lacks against the fullest it was silent, not as busy as else."""
+    most = max(map(len, columns))
+    return sum(map(sum, columns)) / most if most else 0.0
+
+
+def _stat_of(signal: Signal) -> str:
+    return "mean" if signal.form == "quantiles" else "value"

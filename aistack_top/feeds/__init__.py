@@ -1,0 +1,1 @@
+"""Feeds that wrap a feed: each adds one thing to the ticks that pass through."""

@@ -1,0 +1,112 @@
+"""A feed whose ticks carry what was found in them: incidents, and what was spent today."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aistack_top.model.feed import Bounds, Feed, Keeper, Recorded
+from aistack_top.model.incident import Incident
+from aistack_top.model.tick import Batch, Health, Mark, Tick
+from aistack_top.session.threads import on_thread
+from aistack_top.text.sanitize import plain
+
+if TYPE_CHECKING:
+    from aistack_top.diagnosis.detector import Watch
+
+PRICES = "prices"
+"""The kind of source that tells what things cost."""
+
+STEPS = 2
+"""Grid steps of one tick: a history at the start is caught up with over the ticks that follow."""
+
+
+class WatchingFeed:
+    """Puts the watch between the sources and whoever records or shows them.
+
+    It looks on a thread: a look at an incident takes longer than a key may wait.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._made: Watch | None = None
+        self._fault = ""
+        self._dismissed: list[str] = []
+
+    @property
+    def _watch(self) -> "Watch":
+        if self._made is None:
+            from aistack_top.diagnosis.detector import Watch
+
+            self._made = Watch(STEPS, spend=True)
+        return self._made
+
+    def bounds(self) -> Bounds:
+        """See `Feed.bounds`."""
+        return self._feed.bounds()
+
+    async def ticks(self) -> AsyncIterator[Tick]:
+        """See `Feed.ticks`."""
+        async for tick in self._feed.ticks():
+            yield await on_thread(partial(self.watched, tick))
+
+    def watched(self, tick: Tick) -> Tick:
+        """Return a tick with what is found in it; for a past that does not come through the feed, too."""
+        if self._fault:
+            return tick
+        try:
+            while self._dismissed:
+                self._watch.dismiss(self._dismissed.pop(0))
+            found = (*_left_open(tick), *self._watch.take(tick))
+        except Exception as error:  # a mistake in a verdict must not cost the numbers: it is said, and they go on
+            self._fault = f"diagnosis stopped: {plain(f'{type(error).__name__}: {error}')}"
+            health = Health("diagnosis", "diagnosis", "tracing", "down", self._fault)
+            return replace(tick, batches=(*tick.batches, Batch(tick.at, tick.seen, health)))
+        told = self._with_ledger(tick)
+        return replace(told, incidents=(*told.incidents, *found)) if found else told
+
+    def _with_ledger(self, tick: Tick) -> Tick:
+        """Add what was spent today to the prices, whenever these are told anew: once a minute."""
+        ledger = self._watch.state.ledger() if any(batch.health.kind == PRICES for batch in tick.batches) else None
+        if ledger is None:
+            return tick
+        told = (
+            replace(batch, facts=(*batch.facts, ledger)) if batch.health.kind == PRICES else batch
+            for batch in tick.batches
+        )
+        return replace(tick, batches=tuple(told))
+
+    def seek(self, at: float) -> None:
+        """See `Feed.seek`."""
+        self._feed.seek(at)
+
+    def set_speed(self, speed: float) -> None:
+        """See `Feed.set_speed`."""
+        self._feed.set_speed(speed)
+
+    def keep(self, mark: Mark) -> bool:
+        """See `aistack_top.model.feed.Keeper`; a dismissed incident's symptoms must rise further to be told again."""
+        if mark.kind == "dismissed":
+            self._dismissed.append(mark.about)  # between two ticks: the thread may be at work on one
+        feed: object = self._feed
+        return isinstance(feed, Keeper) and feed.keep(mark)
+
+    async def recording(self) -> Path | None:
+        """See `aistack_top.model.feed.Recorded`."""
+        feed: object = self._feed
+        return await feed.recording() if isinstance(feed, Recorded) else None
+
+    async def aclose(self) -> None:
+        """See `Feed.aclose`."""
+        await self._feed.aclose()
+
+
+def _left_open(tick: Tick) -> list[Incident]:
+    """Return an end for each incident that a recording before this start left open: nobody saw how it went on."""
+    if not tick.reset:
+        return []
+    newest = {incident.id: incident for incident in tick.incidents}
+    return [
+        replace(one, end=tick.at, revised=max(tick.seen, one.revised)) for one in newest.values() if one.end is None
+    ]

@@ -1,0 +1,1 @@
+"""Clocks, counters and quantiles: the arithmetic of measurement."""

@@ -1,0 +1,1 @@
+"""The vocabulary of the program: entities, signals, ticks, incidents, feeds."""

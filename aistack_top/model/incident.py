@@ -1,0 +1,161 @@
+"""What an incident is: one trouble with an identity, from its onset to its end, and what is known of its cause.
+
+An `Incident` is one version of what was known: the next version has the same ``id`` and a later ``revised``. All
+texts are safe to print, but they hold names from outside and must not be read as markup.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aistack_top.model.causes import Cause
+from aistack_top.model.entity import SERVICE, Entity
+
+Strength = Literal["shown", "likely", "possible", "unknown"]
+STRENGTHS: tuple[Strength, ...] = ("shown", "likely", "possible", "unknown")
+"""How sure, from the surest. ``shown``: all required evidence, a mechanism that explains the size, and it came
+first. ``likely``: all required evidence, nothing against it. ``possible``: statistics only, or a reason not to say
+more. ``unknown``: no recorded signal explains it."""
+
+WORDS: dict[Strength, str] = {
+    "shown": "shown by",
+    "likely": "likely",
+    "possible": "possible",
+    "unknown": "cause not seen",
+}
+"""The strengths as they stand in a sentence."""
+
+PLAIN_WORDS: dict[str, tuple[str, str]] = {
+    "gpu.recovery_action": ("XID error on {who}", "XID error"),
+    "gpu.ecc.uncorrected": ("uncorrected memory errors on {who}", "uncorrected memory errors"),
+    "serving.engine.frozen": ("{who} is frozen", "frozen engine"),
+}
+"""What is said, of whom and without whom, of a symptom that is there or not: its number would say nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What is wrong: a signal of an entity, ``usual`` before and ``peak`` at its worst, in the signal's unit.
+
+    ``stat`` is ``value``, or a part of a distribution (``p95``). ``usual`` and ``ratio`` are None where nothing from
+    before is known.
+    """
+
+    signal: str
+    entity: Entity
+    usual: float | None
+    peak: float
+    ratio: float | None = None
+    stat: str = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A signal that may explain the symptom.
+
+    ``score`` is 0 to 1. ``lead_s`` is by how many seconds it moved before the symptom; None where the order is
+    unknown. ``cause`` is what a rule makes of it, None where no rule speaks.
+    """
+
+    signal: str
+    entity: Entity
+    layer: str
+    score: float
+    lead_s: float | None
+    evidence: str
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """A cause that it was not, with the reason."""
+
+    cause: Cause
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened around the onset: an XID, a restart, a change. ``at`` is seconds since the epoch."""
+
+    at: float
+    layer: str
+    kind: str
+    entity: Entity
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """One property of the calls of an incident against the calls before: a number of each, or a share of each.
+
+    ``field`` is a property of a call (``input_tokens``, ``version``), ``value`` the value it is about (``1.9.0``)
+    or empty where the whole distribution is meant. ``unit`` is ``1`` for shares, ``s`` or ``{token}`` for medians.
+    """
+
+    field: str
+    value: str
+    before: float | None
+    during: float | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallsEvidence:
+    """The calls that paid for it against those before: how many of each, what differs, in sentences and in numbers."""
+
+    before: int
+    during: int
+    findings: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The lines of a verdict, each a sentence or a list of them.
+
+    ``what`` is wrong since when; ``why``, with its strength in words; evidence ``support`` and ``against``, each with
+    number, baseline and lead; ``blind``: what could not be seen; ``next_step``: one safe thing to look at or do.
+    """
+
+    what: str
+    why: str
+    support: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One trouble, as it was known at ``revised``. Times are seconds since the epoch.
+
+    ``onset`` is when it began, by looking back; ``detected`` when that was noticed; ``end`` is None while it is open.
+    ``layer`` is empty where it is unknown. ``times`` counts how often this cause came at this place in half an hour
+    ("3rd time"). ``baseline_s`` is how many seconds of usual life were known before it; below 180 nothing is more
+    than possible. ``dismissed``: a person said that it is none.
+    """
+
+    id: str
+    revised: float
+    onset: float
+    detected: float
+    end: float | None
+    symptom: Symptom
+    strength: Strength
+    layer: str
+    cause: Cause
+    verdict: Verdict
+    candidates: tuple[Candidate, ...] = ()
+    ruled_out: tuple[RuledOut, ...] = ()
+    blind_spots: tuple[str, ...] = ()
+    events: tuple[Moment, ...] = ()
+    calls: CallsEvidence | None = None
+    place: Entity = SERVICE
+    times: int = 1
+    baseline_s: float = 0.0
+    dismissed: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether it goes on, as far as was known."""
+        return self.end is None and not self.dismissed

@@ -1,0 +1,238 @@
+"""A table of metrics as `aistack_top.rank.rank` wants it: one time axis, one row of floats a column.
+
+It takes what monitoring systems export: CSV (plain or gzip) and Parquet, times in seconds, milliseconds, micro- or
+nanoseconds or as ISO text, rows in any order, times that come twice, columns with holes or with text.
+"""
+
+import difflib
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aistack_top.text.sanitize import plain
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "ts")
+MOST_CELLS = 50_000_000
+"""400 MB as floats; a table that large wants a smaller window, not a larger machine."""
+
+_UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+_SPAN = re.compile(r"([+-])\s*(\d+(?:\.\d+)?)\s*([smhd]?)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SHOWN_NAMES = 6
+
+
+class TableError(ValueError):
+    """A table that cannot be ranked, with the reason in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Metrics on one axis: ``times`` in seconds, rising; a column has NaN where it knows nothing.
+
+    ``left_out`` are columns without a single number.
+    """
+
+    times: Sequence[float]
+    columns: dict[str, Sequence[float]]
+    left_out: tuple[str, ...] = ()
+
+    def named(self, name: str) -> str:
+        """Return the name of a column as the table spells it.
+
+        Raises:
+            TableError: there is none; the nearest is named.
+
+        """
+        if name in self.columns:
+            return name
+        near = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.0)
+        hint = f"; the nearest is {plain(near[0])!r}" if near else ""
+        raise TableError(f"there is no numeric column {plain(name)!r} in the table{hint}")
+
+
+def read_table(path: Path) -> Table:
+    """Read a table from CSV, CSV.gz or Parquet.
+
+    Raises:
+        TableError: it cannot be read, has no time, no numbers or no rows.
+
+    """
+    import polars as pl
+
+    try:
+        frame = _parquet(path) if _is_parquet(path) else pl.read_csv(path, infer_schema_length=None)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
+        raise TableError(f"cannot read {plain(str(path))} as CSV or Parquet: {plain(reason)}") from None
+    if frame.height * max(frame.width, 1) > MOST_CELLS:
+        raise TableError(f"{plain(str(path))} has more than {MOST_CELLS:,} cells; cut it to the hours of the incident")
+    return from_frame(frame)
+
+
+def from_frame(frame: "pl.DataFrame") -> Table:
+    """Return the table of a data frame.
+
+    Raises:
+        TableError: it has no time, no numbers or no rows.
+
+    """
+    import polars as pl
+
+    name = _time_column(frame.columns)
+    numbers, left_out = [], []
+    for column in frame.get_columns():
+        if column.name == name or re.fullmatch(rf"{re.escape(name)}(_duplicated_\d+|\.\d+)", column.name):
+            continue
+        numeric = _numeric(column)
+        if numeric is None:
+            left_out.append(column.name)
+        else:
+            numbers.append(numeric)
+    if not numbers:
+        raise TableError("the table has a time column but no column of numbers")
+    axis = _times(frame[name]).alias("\0time")
+    whole = pl.DataFrame([axis, *numbers]).filter(pl.col("\0time").is_finite())
+    if not whole.height:
+        raise TableError(f"no row of the table has a time that can be read in column {name!r}")
+    if whole["\0time"].n_unique() < whole.height:
+        whole = whole.group_by("\0time").agg(pl.all().mean())
+    whole = whole.sort("\0time")
+    columns: dict[str, Sequence[float]] = {
+        column.name: array("d", column.fill_null(math.nan).to_list())
+        for column in whole.get_columns()
+        if column.name != "\0time"
+    }
+    return Table(array("d", whole["\0time"].to_list()), columns, tuple(left_out))
+
+
+def moment_of(text: str, times: Sequence[float]) -> float:
+    """Return a typed time on the axis of a table, in its seconds.
+
+    A number is in seconds, milliseconds, micro- or nanoseconds by its size, or seconds after the first row; ``-5m``
+    counts back from the last row, ``+10m`` on from the first; else it is ISO 8601, UTC where it names no zone.
+
+    Raises:
+        TableError: it is no time, or one outside the table.
+
+    """
+    said, first, last = text.strip(), times[0], times[-1]
+    span = _SPAN.fullmatch(said)
+    number = _float(said)
+    if span:
+        length = float(span[2]) * _SECONDS[span[3]]
+        found = first + length if span[1] == "+" else last - length
+    elif number is not None:
+        found = seconds_of(number)
+        if not first <= found <= last and 0 <= number <= last - first:
+            found = first + number
+    else:
+        found = _typed(said, first)
+    if not first <= found <= last:
+        raise TableError(
+            f"the incident time {said} is outside the data, which goes from {_shown(first)} to {_shown(last)}"
+        )
+    return found
+
+
+def seconds_of(number: float) -> float:
+    """Return a time in seconds, its unit told by its size (1e11 s are 3,000 years)."""
+    return next((number * factor for least, factor in _UNITS if abs(number) >= least), number)
+
+
+def _typed(said: str, first: float) -> float:
+    try:
+        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", said):
+            hours, minutes, *rest = (int(part) for part in said.split(":"))
+            day = datetime.fromtimestamp(first, UTC)
+            return day.replace(hour=hours, minute=minutes, second=rest[0] if rest else 0, microsecond=0).timestamp()
+        found = datetime.fromisoformat(said)
+    except (ValueError, OverflowError):
+        message = f"{plain(said)!r} is not a time; write 1700000000, 2026-11-23T14:02:10Z, -5m or none"
+        raise TableError(message) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _shown(moment: float) -> str:
+    if moment < 1e8:
+        return f"{moment:g} s"
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _float(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _parquet(path: Path) -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.read_parquet(path)
+
+
+def _time_column(names: Sequence[str]) -> str:
+    for wanted in TIME_NAMES:
+        for name in names:
+            if name.strip().lower() == wanted:
+                return name
+    shown = ", ".join(plain(name, 40) for name in names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+    raise TableError(f"the table has no column named time; it has {shown or 'none at all'}")
+
+
+def _times(column: "pl.Series") -> "pl.Series":
+    import polars as pl
+
+    if column.dtype == pl.String:
+        numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
+        if numbers.null_count() <= column.len() / 2:
+            column = numbers
+        else:
+            column = pl.Series(column.name, [_iso(text) for text in column.to_list()], dtype=pl.Float64)
+            return column.fill_null(math.nan)
+    if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
+        return column.dt.epoch("us").cast(pl.Float64).fill_null(math.nan) / 1e6
+    if not column.dtype.is_numeric():
+        raise TableError(f"the time column holds {column.dtype}, which is no time")
+    numbers = column.cast(pl.Float64).fill_null(math.nan)
+    largest = numbers.filter(numbers.is_finite()).abs().max()
+    scale = next((factor for least, factor in _UNITS if isinstance(largest, float) and largest >= least), 1.0)
+    return numbers * scale
+
+
+def _iso(text: str | None) -> float | None:
+    try:
+        found = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _numeric(column: "pl.Series") -> "pl.Series | None":
+    """Return a column as floats with NaN for what is none; None for a column of text."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
+        known = column.len() - column.null_count()
+        if known and (column.len() - numbers.null_count()) < known / 2:
+            return None
+    elif column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        numbers = column.cast(pl.Float64, strict=False)
+    else:
+        return None
+    return numbers.set(~numbers.is_finite(), None)

@@ -1,0 +1,1 @@
+"""Numbers, timestamps, sanitized text and incidents as text."""

@@ -1,0 +1,1 @@
+"""Interruption and maintenance notices of the instance's cloud."""

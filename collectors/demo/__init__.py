@@ -1,0 +1,1 @@
+"""The simulated node of `aistack-top demo`."""

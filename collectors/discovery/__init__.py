@@ -1,0 +1,1 @@
+"""Servers of this node and what kind each is."""

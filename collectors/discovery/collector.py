@@ -1,0 +1,219 @@
+"""Discovery: servers that come up on this node join, and those that go are said to be gone.
+
+`collectors.discovery.candidates` says where something may listen; here it is asked for its metrics page once, and its
+kind is told by what the page holds. An address is never asked twice within a minute, and less and less often while it
+stays unknown. Nothing but this machine and its containers is ever asked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from aistack_top.measure.clock import Clock
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, Event, Fact, Severity
+from aistack_top.text.sanitize import plain
+from collectors.discovery.candidates import Candidate, Sight
+from collectors.procfs.processes import LONGEST_COMMAND, redacted
+from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from collectors.runtime.http import get
+from collectors.runtime.threads import DaemonCaller
+
+EVERY_S = 15.0
+PROBE_S = 1.0
+"""How long a page is waited for, as `EVERY_S` a compromise: a busy engine answers in 0.2 s (design: kind)."""
+
+AGAIN_S = 60.0
+RAREST_S = 960.0
+FORGET_S = 600.0
+"""How long a server that has gone is still asked, in case it only restarts."""
+
+LARGEST_PAGE = 4 * 1024 * 1024
+AT_ONCE = 8
+
+Runner = Callable[[Callable[[], Sight]], Awaitable[Sight]]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A kind of server that can be recognised: where its page is, how it is told, and what reads it."""
+
+    kind: str
+    path: str
+    recognise: Callable[[bytes], bool]
+    make: Callable[[str], Collector]
+
+
+@dataclass(slots=True)
+class Asked:
+    """What is known of an address: when it was asked, what came of it, and the collector that reads it now."""
+
+    last: float
+    pause_s: float = AGAIN_S
+    key: tuple[int, int] | None = None
+    said: str = ""
+    kind: str = ""
+    collector: Collector | None = None
+    gone_since: float | None = None
+
+
+@dataclass(slots=True)
+class Roll:
+    """Who takes part: called when a server joins the feed, and when it leaves it."""
+
+    join: Callable[[Collector], None]
+    leave: Callable[[Collector], None]
+    configured: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+
+
+class DiscoveryCollector:
+    """Looks every 15 s for servers on this node. ``look`` may block; ``run`` runs it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        client: httpx.AsyncClient,
+        look: Callable[[], Sight],
+        kinds: Sequence[Known],
+        roll: Roll,
+        *,
+        run: Runner | None = None,
+    ) -> None:
+        self._source = Source("discovery", "discovery", "serving", EVERY_S, deadline_s=10.0)
+        self._clock = clock
+        self._client = client
+        self._look = look
+        self._kinds = tuple(kinds)
+        self._roll = roll
+        self._caller = DaemonCaller("discovery")
+        self._run = run or self._on_thread
+        self._keeper = HealthKeeper(self._source)
+        self.asked: dict[str, Asked] = {}
+        self.sight = Sight()
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.runtime.base.Collector.source`."""
+        return self._source
+
+    async def collect(self) -> Batch:
+        """See `collectors.runtime.base.Collector.collect`."""
+        began = self._clock.monotonic()
+        try:
+            self.sight = sight = await self._run(self._look)
+        except (TimeoutError, OSError) as error:
+            now = self._clock.now()
+            told = SourceError("slow", plain(f"/proc did not answer: {error}"))
+            return Batch(now, now, self._keeper.bad(now, told))
+        took = self._clock.monotonic() - began
+        there = {one.url: one for one in sight.candidates if place(one.url) not in self._roll.configured}
+        events = self._gone(there)
+        due = [one for one in there.values() if self._is_due(one)]
+        # those that a process speaks for come first: their answer is the one that is waited for
+        due.sort(key=lambda one: not one.kind)
+        found = await asyncio.gather(*(self._ask(one) for one in due[:AT_ONCE]))
+        events += [event for event in found if event]
+        now = self._clock.now()
+        health = self._keeper.good(now, took, reason=self._reason())
+        return Batch(now, now, health, events=tuple(events), facts=self._facts(there))
+
+    async def aclose(self) -> None:
+        """See `collectors.runtime.base.Collector.aclose`."""
+        self._caller.close()
+
+    async def _on_thread(self, look: Callable[[], Sight]) -> Sight:
+        return await self._caller.call(look, self._source.deadline_s / 2)
+
+    def _is_due(self, one: Candidate) -> bool:
+        asked = self.asked.get(one.url)
+        if asked is None:
+            return True
+        pause = asked.pause_s if one.key == asked.key else AGAIN_S
+        return asked.collector is None and self._clock.monotonic() - asked.last >= pause
+
+    async def _ask(self, one: Candidate) -> Event | None:
+        """Ask an address for its page; return the news if it is a server that can be read."""
+        before = self.asked.get(one.url)
+        again = before is not None and before.key == one.key
+        pause = min(before.pause_s * 2, RAREST_S) if before and again else AGAIN_S
+        asked = self.asked[one.url] = Asked(self._clock.monotonic(), pause, one.key)
+        for path in dict.fromkeys(known.path for known in self._kinds):
+            try:
+                answer = await get(self._client, one.url + path, deadline_s=PROBE_S, largest=LARGEST_PAGE)
+            except SourceError as error:
+                asked.said = error.reason
+                return None
+            if answer.status != 200:
+                asked.said = f"{path} answers {answer.status}"
+                continue
+            for known in self._kinds:
+                if known.path == path and known.recognise(answer.body):
+                    return self._joined(one, asked, known)
+            asked.said = f"{path} is of no server this program knows"
+        return None
+
+    def _joined(self, one: Candidate, asked: Asked, known: Known) -> Event:
+        asked.kind, asked.said = known.kind, ""
+        asked.collector = known.make(one.url)
+        self._roll.join(asked.collector)
+        behind = f", process {one.process.pid}" if one.process else ""
+        return self._event("info", asked.collector, f"found {asked.collector.source.name} at {one.url}{behind}")
+
+    def _gone(self, there: dict[str, Candidate]) -> list[Event]:
+        """Return the news of servers that have gone or are back, and let go of those gone for long."""
+        now, events = self._clock.monotonic(), []
+        for url, asked in list(self.asked.items()):
+            collector, here = asked.collector, there.get(url)
+            if here is not None:
+                if collector and asked.gone_since is not None:
+                    events.append(self._event("info", collector, f"{collector.source.name} is back at {url}"))
+                if collector:
+                    asked.gone_since, asked.key = None, here.key
+            elif collector is None:
+                if now - asked.last >= AGAIN_S:
+                    del self.asked[url]
+            elif asked.gone_since is None:
+                asked.gone_since = now
+                text = f"{collector.source.name} is gone: nothing listens at {url} any more"
+                events.append(self._event("warning", collector, text))
+            elif now - asked.gone_since >= FORGET_S:
+                self._roll.leave(collector)
+                del self.asked[url]
+        return events
+
+    def _facts(self, there: dict[str, Candidate]) -> tuple[Fact, ...]:
+        """Return how the engines that are read were started; on a node with GPUs their links say the same."""
+        found = []
+        for url, one in there.items():
+            asked = self.asked.get(url)
+            if asked and asked.collector and asked.collector.source.layer == "serving" and one.process:
+                engine = Entity.of(engine=asked.collector.source.name)
+                found.append(Fact(engine, "command", plain(redacted(one.process.argv), LONGEST_COMMAND)))
+        return tuple(found)
+
+    def _event(self, severity: Severity, collector: Collector, text: str) -> Event:
+        now = self._clock.now()
+        about = Entity.of(source=collector.source.name)
+        return Event(now, now, collector.source.layer, "source", severity, about, plain(text), self._source.name)
+
+    def _reason(self) -> str:
+        shut = [f"{one.kind} (process {one.pid}): {one.why}" for one in self.sight.unreached]
+        return plain("; ".join(shut), 400)
+
+
+def place_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:
+    """Return the hosts and ports of addresses, all names of this machine's loopback being one."""
+    return frozenset(place(url) for url in urls if url)
+
+
+def place(url: str) -> tuple[str, int]:
+    """Return host and port of an address, all names of this machine's loopback being one; no host for none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", 0
+    return "127.0.0.1" if host in ("localhost", "::1") or host.startswith("127.") else host, port

@@ -1,0 +1,68 @@
+"""An address without a kind: look at what it serves, then read it as that."""
+
+from collections.abc import Callable
+
+import httpx
+
+from aistack_top.measure.clock import Clock
+from aistack_top.model.tick import Batch
+from aistack_top.text.sanitize import plain
+from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from collectors.runtime.http import get
+
+Recognise = Callable[[bytes], bool]
+Make = Callable[[], Collector]
+
+
+class EndpointCollector:
+    """Asks ``/metrics`` until it knows the kind of server behind an address, and is that server's collector then.
+
+    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing.
+    """
+
+    def __init__(
+        self, source: Source, client: httpx.AsyncClient, clock: Clock, kinds: list[tuple[Recognise, Make]]
+    ) -> None:
+        self._source = source
+        self._client = client
+        self._clock = clock
+        self._kinds = kinds
+        self._found: Collector | None = None
+        self._keeper = HealthKeeper(source)
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.runtime.base.Collector.source`."""
+        return self._found.source if self._found else self._source
+
+    async def collect(self) -> Batch:
+        """See `collectors.runtime.base.Collector.collect`."""
+        if self._found is None:
+            try:
+                self._found = await self._recognise()
+            except SourceError as error:
+                now = self._clock.now()
+                return Batch(now, now, self._keeper.bad(now, error))
+        return await self._found.collect()
+
+    async def aclose(self) -> None:
+        """See `collectors.runtime.base.Collector.aclose`."""
+        if self._found is not None:
+            await self._found.aclose()
+
+    async def _recognise(self) -> Collector:
+        answer = await get(
+            self._client, self._source.address.rstrip("/") + "/metrics", deadline_s=self._source.deadline_s
+        )
+        if answer.status in (401, 403):
+            raise SourceError(
+                "unauthorized", f"/metrics answers {answer.status}: it wants a key; see 'aistack-top sources'"
+            )
+        if answer.status != 200:
+            raise SourceError("misconfigured", f"/metrics answers {answer.status}: is this the server's own address?")
+        for recognise, make in self._kinds:
+            if recognise(answer.body):
+                return make()
+        first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
+        told = plain(first.decode("utf-8", "replace"), 60)
+        raise SourceError("misconfigured", f"no server this program knows: /metrics begins with '{told}'")

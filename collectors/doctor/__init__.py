@@ -1,0 +1,1 @@
+"""`aistack-top doctor`: checks and permissions."""

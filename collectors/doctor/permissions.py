@@ -1,0 +1,103 @@
+"""What each capability needs, and what it sends where: the table that ``aistack-top doctor --permissions`` prints."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from collectors.cloud.providers import found
+from collectors.procfs.cgroup import in_host_pid_namespace, read_file
+from collectors.runtime.environment import NO_STATE
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a capability is tried: the roots of the kernel's files, and the user's state folder."""
+
+    proc: Path = Path("/proc")
+    dev: Path = Path("/dev")
+    state: Path | None = None
+    sys: Path = Path("/sys")
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """``needs`` and ``sends`` are for a person; ``lacks`` says in words what is missing here, or nothing.
+
+    ``mend`` is what to do about that.
+    """
+
+    name: str
+    needs: str
+    sends: str
+    lacks: Callable[[Place], str]
+    mend: str = ""
+
+
+def hides_processes(proc: Path) -> bool:
+    """Whether ``/proc`` shows us our own processes only (mount option hidepid, proc(5)) and we are not root."""
+    hidden = False
+    for line in (read_file(proc / "self/mounts") or b"").split(b"\n"):
+        words = line.split()
+        if len(words) > 3 and words[1] == b"/proc":  # a later mount lies over an earlier one
+            told = [one.partition(b"=")[2] for one in words[3].split(b",") if one.startswith(b"hidepid=")]
+            hidden = bool(told) and told[-1] not in (b"0", b"off")
+    return hidden and os.geteuid() != 0
+
+
+def _gpu(place: Place) -> str:
+    device = place.dev / "nvidiactl"
+    if not device.exists():
+        return "there is no /dev/nvidiactl"
+    return "" if os.access(device, os.R_OK | os.W_OK) else "/dev/nvidiactl is closed to this user"
+
+
+def _others(place: Place) -> str:
+    if hides_processes(place.proc):
+        return "/proc is mounted with hidepid"
+    if in_host_pid_namespace(place.proc) is False:
+        return "this is a container's process namespace; others are not visible from it"
+    return ""
+
+
+def _state(place: Place) -> str:
+    return NO_STATE if place.state is None or not os.access(place.state, os.W_OK) else ""
+
+
+def _cloud(place: Place) -> str:
+    return "" if found(place.sys) else "this machine's firmware names no cloud; only one that is named is asked"
+
+
+def _nothing(place: Place) -> str:
+    return ""
+
+
+USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all; else join the group of /dev/nvidia*"
+
+CAPABILITIES = (
+    Capability("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu, USE_GPUS),
+    Capability("host", "to read /proc and /sys", "nothing", _nothing),
+    Capability(
+        "discovery",
+        "to see other users' processes in /proc; no root, no Docker socket",
+        "GET /metrics to this machine and its containers, never further",
+        _others,
+        "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
+    ),
+    Capability(
+        "termination notices",
+        "metadata of AWS, GCP or Azure at 169.254.169.254, where the firmware or a [[source]] names the cloud",
+        "GET to that address; to AWS, where it wants a session's token, a PUT without a body for one",
+        _cloud,
+        'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"',
+    ),
+    Capability("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
+    Capability("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),
+    Capability(
+        "recording",
+        "the user's state folder, 300 MB unless set otherwise",
+        "nothing",
+        _state,
+        "set XDG_STATE_HOME to a folder that this user can write",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Langfuse calls, by its public API."""

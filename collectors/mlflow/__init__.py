@@ -1,0 +1,1 @@
+"""MLflow runs, training metrics and model registry."""

@@ -1,0 +1,188 @@
+"""What an MLflow server answers: bytes of its REST answers to typed rows. Nothing here asks or remembers anything.
+
+Of a run's parameters and tags nothing is kept; of its metrics the newest values, which is all the search gives.
+"""
+
+from collections.abc import Mapping
+from math import isfinite, nan
+from typing import TypeVar
+
+import msgspec
+
+from aistack_top.text.sanitize import plain
+from collectors.runtime.base import SourceError
+
+T = TypeVar("T")
+
+NAME_LIMIT = 60
+"""Characters kept of the name of an experiment, a run or a model."""
+
+ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+FAILED = frozenset({"FAILED", "KILLED"})
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The newest value of one metric of a run. MLflow writes NaN and infinity as words."""
+
+    key: str
+    value: float | str
+    timestamp: int = 0
+    step: int = 0
+
+    @property
+    def number(self) -> float:
+        """The value; NaN for what is no finite number."""
+        try:
+            value = float(self.value)
+        except ValueError:
+            return nan
+        return value if isfinite(value) else nan
+
+
+class _Info(msgspec.Struct, frozen=True):
+    run_id: str
+    experiment_id: str
+    status: str
+    start_time: int = 0
+    end_time: int | None = None
+    run_name: str = ""
+
+
+class _Data(msgspec.Struct, frozen=True):
+    metrics: list[Told] = []
+
+
+class _Run(msgspec.Struct, frozen=True):
+    info: _Info
+    data: _Data = _Data()
+
+
+class _Runs(msgspec.Struct, frozen=True):
+    runs: list[_Run] = []
+    next_page_token: str = ""
+
+
+class _Experiment(msgspec.Struct, frozen=True):
+    experiment_id: str
+    name: str
+    lifecycle_stage: str = "active"
+
+
+class _Experiments(msgspec.Struct, frozen=True):
+    experiments: list[_Experiment] = []
+    next_page_token: str = ""
+
+
+class _Version(msgspec.Struct, frozen=True):
+    version: str
+    creation_timestamp: int = 0
+    status: str = ""
+
+
+class _Alias(msgspec.Struct, frozen=True):
+    alias: str
+    version: str
+
+
+class _Model(msgspec.Struct, frozen=True):
+    name: str
+    latest_versions: list[_Version] = []
+    aliases: list[_Alias] = []
+
+
+class _Models(msgspec.Struct, frozen=True):
+    registered_models: list[_Model] = []
+    next_page_token: str = ""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run, times in seconds since the epoch; ``end`` is None while it is said to run."""
+
+    id: str
+    experiment: str
+    name: str
+    status: str
+    start: float
+    end: float | None
+    metrics: tuple[Told, ...]
+
+    @property
+    def spoke(self) -> float:
+        """When it last told something: its newest metric, else its start."""
+        return max((told.timestamp / 1000.0 for told in self.metrics), default=0.0) or self.start
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of a registered model, registered ``at`` seconds since the epoch."""
+
+    number: str
+    at: float
+    status: str
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A registered model: its newest version, and the versions its aliases name."""
+
+    name: str
+    newest: Version | None
+    aliases: tuple[tuple[str, str], ...]
+
+
+def experiments(body: bytes) -> tuple[dict[str, str], bool]:
+    """Return the names of the experiments by their ids, and whether that is all of them."""
+    found = _decode(body, _Experiments)
+    rows = [row for row in found.experiments if row.lifecycle_stage == "active"]
+    return {row.experiment_id: plain(row.name, NAME_LIMIT) for row in rows}, not found.next_page_token
+
+
+def runs(body: bytes, names: Mapping[str, str]) -> tuple[list[Run], bool]:
+    """Return the runs of an answer, and whether there are no more; ``names`` are those of the experiments."""
+    found = _decode(body, _Runs)
+    return [_run(row, names) for row in found.runs], not found.next_page_token
+
+
+def models(body: bytes) -> tuple[list[Model], bool]:
+    """Return the registered models of an answer, and whether there are no more."""
+    found = _decode(body, _Models)
+    return [_model(row) for row in found.registered_models], not found.next_page_token
+
+
+def _run(row: _Run, names: Mapping[str, str]) -> Run:
+    info = row.info
+    end = info.end_time / 1000.0 if info.end_time and info.status in ENDED else None
+    return Run(
+        info.run_id,
+        names.get(info.experiment_id) or plain(info.experiment_id, NAME_LIMIT),
+        plain(info.run_name, NAME_LIMIT) or plain(info.run_id, 8),
+        info.status,
+        info.start_time / 1000.0,
+        end,
+        tuple(row.data.metrics),
+    )
+
+
+def _model(row: _Model) -> Model:
+    versions = [
+        Version(plain(one.version, 20), one.creation_timestamp / 1000.0, plain(one.status, 40))
+        for one in row.latest_versions
+    ]
+    aliases = [(plain(one.alias, 40), plain(one.version, 20)) for one in row.aliases]
+    newest = max(versions, key=lambda version: version.at, default=None)
+    return Model(plain(row.name, NAME_LIMIT), newest, tuple(sorted(aliases)))
+
+
+def _decode(body: bytes, kind: type[T]) -> T:
+    """Return an answer as what it should be.
+
+    Raises:
+        SourceError: it is something else.
+
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if body[:64].lstrip().startswith(b"<"):
+            raise SourceError(
+                "misconfigured", "answers with a web page: is this the MLflow server's address?"
+            ) from None
+        raise SourceError("misconfigured", f"an answer that MLflow does not give: {plain(str(error), 120)}") from None

@@ -1,0 +1,173 @@
+"""The runs of one MLflow server over time: which are alive, which fell silent, how the last of each pipeline ended.
+
+MLflow never ends a run whose process died: it stays RUNNING for ever. So a run counts as active only while it tells
+something; one that has told nothing for `SILENT_S` is silent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Event, ReadingsBuilder, Severity
+from aistack_top.text import numbers
+from collectors.mlflow.parser import FAILED, Run, Told
+from collectors.runtime.base import Source
+
+SILENT_S = 900.0
+DAY_S = 86_400.0
+MOST_TRAINING = 20
+"""Runs whose own metrics are read; a sweep of hundreds must not cost the timeline its room."""
+
+MOST_KNOWN = 5_000
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "training.loss": ("train_loss", "train/loss", "loss", "training_loss", "train.loss"),
+    "training.tokens.rate": (
+        "train_tokens_per_second",
+        "train/tokens_per_second",
+        "tokens_per_second",
+        "train/tokens_per_sec",
+        "tokens_per_sec",
+    ),
+    "training.samples.rate": ("train_samples_per_second", "train/samples_per_second", "samples_per_second"),
+}
+"""Names that trainers give to what we read, the first present counts: Hugging Face Trainer, Lightning, Axolotl,
+TorchTune as their own loggers write them."""
+
+GPU_BUSY = ("system/gpu_", "_utilization_percentage")
+"""MLflow's own system metrics: ``system/gpu_0_utilization_percentage``."""
+
+
+@dataclass(slots=True)
+class _Pace:
+    """The last two reports of a run: step and time, in seconds since the epoch."""
+
+    step: int
+    at: float
+    step_time: float | None = None
+    gap_s: float = 0.0
+
+    def report(self, step: int, at: float) -> None:
+        if step > self.step and at > self.at:
+            self.gap_s = at - self.at
+            self.step_time = self.gap_s / (step - self.step)
+        if step != self.step:
+            self.step, self.at = step, at
+
+
+class RunBook:
+    """Takes the runs of each answer, gives readings and events."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._running: list[Run] = []
+        self._newest: list[Run] = []
+        self._paces: dict[str, _Pace] = {}
+        self._ended: dict[str, None] = {}
+        self._begun: dict[str, None] = {}
+        self._diverged: set[str] = set()
+
+    def take(self, running: list[Run], newest: list[Run] | None, now: float) -> Iterable[Event]:
+        """Take those said to be running and, when they were asked for, the newest of all; yield what happened."""
+        self._running = running
+        if newest is not None:
+            self._newest = newest
+        alive = {run.id for run in running}
+        self._paces = {id_: pace for id_, pace in self._paces.items() if id_ in alive}
+        self._diverged &= alive
+        for run in running:
+            if run.id not in self._begun and now - run.start < DAY_S:
+                yield self._event(run.start, now, "info", run, f"{_called(run)} began")
+            self._begun[run.id] = None
+            yield from self._report(run, now)
+        for run in newest or ():
+            if run.end is None or run.id in self._ended:
+                continue
+            self._ended[run.id] = None
+            if now - run.end < DAY_S:
+                severity: Severity = "warning" if run.status in FAILED else "info"
+                text = f"{_called(run)} {run.status.lower()} after {numbers.seconds(run.end - run.start)}"
+                yield self._event(run.end, now, severity, run, text)
+        for known in (self._begun, self._ended):
+            while len(known) > MOST_KNOWN:
+                del known[next(iter(known))]
+
+    def read(self, readings: ReadingsBuilder, now: float) -> None:
+        """Add what is known of the runs at a time."""
+        self._count(readings, now)
+        seen: set[Entity] = set()
+        for run in [run for run in self._running if now - run.spoke < SILENT_S][:MOST_TRAINING]:
+            entity = self._of(f"{run.experiment}/{run.name}")
+            # of two runs of one name the newer is told: the answer has them newest first
+            if entity not in seen:
+                seen.add(entity)
+                self._training(readings, run, entity, now)
+
+    def _count(self, readings: ReadingsBuilder, now: float) -> None:
+        active: dict[str, int] = {}
+        silent: dict[str, int] = {}
+        failed: dict[str, int] = {}
+        last: dict[str, Run] = {}
+        for run in self._running:
+            into = active if now - run.spoke < SILENT_S else silent
+            into[run.experiment] = into.get(run.experiment, 0) + 1
+        for run in self._newest:
+            if run.end is None:
+                continue
+            if run.status in FAILED and now - run.end < DAY_S:
+                failed[run.experiment] = failed.get(run.experiment, 0) + 1
+            if run.experiment not in last or run.end > (last[run.experiment].end or 0.0):
+                last[run.experiment] = run
+        for name in {**active, **silent, **last}:
+            entity = self._of(name)
+            readings.add("pipelines.runs.active", entity, float(active.get(name, 0)))
+            readings.add("pipelines.runs.silent", entity, float(silent.get(name, 0)))
+            readings.add("pipelines.runs.failed", entity, float(failed.get(name, 0)))
+            if name in last and (end := last[name].end) is not None:
+                readings.add("pipelines.run.failed", entity, float(last[name].status in FAILED))
+                readings.add("pipelines.run.age", entity, max(now - end, 0.0))
+                readings.add("pipelines.run.duration", entity, max(end - last[name].start, 0.0))
+
+    def _training(self, readings: ReadingsBuilder, run: Run, entity: Entity, now: float) -> None:
+        fresh = [told for told in run.metrics if now - told.timestamp / 1000.0 < SILENT_S]
+        for signal, keys in KEYS.items():
+            value = _first(fresh, keys)
+            readings.add(signal, entity, None if value is None or isnan(value.number) else value.number)
+        busy = [told.number for told in fresh if told.key.startswith(GPU_BUSY[0]) and told.key.endswith(GPU_BUSY[1])]
+        known = [value for value in busy if not isnan(value)]
+        readings.add("training.gpu.utilization", entity, sum(known) / len(known) / 100.0 if known else None)
+        pace = self._paces.get(run.id)
+        if pace is None:
+            return
+        readings.add("training.step", entity, float(pace.step))
+        # after three times its usual gap without a report the last pace is no pace any more
+        if pace.step_time is not None and now - pace.at < max(3.0 * pace.gap_s, 60.0):
+            readings.add("training.step_time", entity, pace.step_time)
+
+    def _report(self, run: Run, now: float) -> Iterable[Event]:
+        loss = _first(run.metrics, KEYS["training.loss"])
+        newest = loss or max(run.metrics, key=lambda told: told.step, default=None)
+        if newest is not None and newest.step > 0:
+            pace = self._paces.setdefault(run.id, _Pace(newest.step, newest.timestamp / 1000.0))
+            pace.report(newest.step, newest.timestamp / 1000.0)
+        if loss is not None and isnan(loss.number) and run.id not in self._diverged:
+            self._diverged.add(run.id)
+            text = f"{_called(run)}: its loss is {loss.value} since step {loss.step}"
+            yield self._event(loss.timestamp / 1000.0, now, "warning", run, text)
+
+    def _event(self, at: float, now: float, severity: Severity, run: Run, text: str) -> Event:
+        source = self._source
+        return Event(at, now, source.layer, "run", severity, self._of(run.experiment), text, source.name)
+
+    def _of(self, job: str) -> Entity:
+        return Entity.of(source=self._source.name, job=job)
+
+
+def _called(run: Run) -> str:
+    return f"run {run.name} of {run.experiment}"
+
+
+def _first(metrics: Sequence[Told], keys: Iterable[str]) -> Told | None:
+    by_key = {told.key: told for told in metrics}
+    return next((by_key[key] for key in keys if key in by_key), None)

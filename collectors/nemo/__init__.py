@@ -1,0 +1,1 @@
+"""NeMo Guardrails' trace file."""

@@ -1,0 +1,139 @@
+"""NeMo Guardrails by the file of its tracing: which rail looked at a request, stopped it, and how long it took.
+
+The FileSystem adapter (0.24, ``tracing.enabled``) appends one JSON object a request, with all its spans. Their times
+count from the beginning of the request and the file holds no other: a request is taken to end when its line is first
+seen. Only names, times and whether a rail stopped are read; what a span quotes of a prompt is never decoded.
+"""
+
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from aistack_top.measure.clock import Clock
+from aistack_top.measure.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Batch, ReadingsBuilder
+from aistack_top.text.sanitize import plain
+from collectors.nemo.tail import Tail
+from collectors.openmetrics.collector import reason
+from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.threads import DaemonCaller
+
+if TYPE_CHECKING:
+    from collectors.config import NemoTraceSource
+    from collectors.registry import Tools
+
+RAIL_SPAN = "guardrails.rail"
+
+ITS_WORK = frozenset({"generation", "dialog"})
+"""Types of rails that are the model's own answer, and not a check of it."""
+
+MOST_RAILS = 100
+
+
+class Attributes(msgspec.Struct, frozen=True, rename={"type": "rail.type", "name": "rail.name", "stop": "rail.stop"}):
+    """What is read of a span's attributes."""
+
+    type: str = ""
+    name: str = ""
+    stop: bool = False
+
+
+class Span(msgspec.Struct, frozen=True):
+    """One span; ``duration`` in seconds."""
+
+    name: str
+    duration: float | None = None
+    attributes: Attributes = Attributes()
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """One line: the spans of one request."""
+
+    spans: tuple[Span, ...]
+
+
+_DECODER = msgspec.json.Decoder(Trace)
+
+
+def build(config: "NemoTraceSource", tools: "Tools") -> "NemoTraceCollector":
+    """Return the collector of a configured trace file."""
+    from collectors.registry import source_of
+
+    return NemoTraceCollector(source_of(config), tools.clock, Path(config.path).expanduser())
+
+
+class NemoTraceCollector:
+    """Counts checks, hits and time by rail over the last minute of a trace file."""
+
+    def __init__(self, source: Source, clock: Clock, path: Path) -> None:
+        self._source = source
+        self._clock = clock
+        self._path = path
+        self._tail = Tail(path)
+        self._caller = DaemonCaller("nemo-trace")
+        self._keeper = HealthKeeper(source)
+        self._began: float | None = None
+        self._checks: dict[str, deque[tuple[float, bool, float | None]]] = defaultdict(deque)
+
+    @property
+    def source(self) -> Source:
+        """See `collectors.runtime.base.Collector.source`."""
+        return self._source
+
+    async def collect(self) -> Batch:
+        """See `collectors.runtime.base.Collector.collect`."""
+        try:
+            appended = await self._caller.call(self._tail.read, self._source.deadline_s)
+        except TimeoutError:  # before OSError, of which it is a kind: a file server may hang
+            now = self._clock.now()
+            said = f"{self._path} could not be read in time: does the file system that it lies on answer?"
+            return Batch(now, now, self._keeper.bad(now, SourceError("slow", plain(said))))
+        except OSError as error:
+            now = self._clock.now()
+            said = (
+                f"cannot read {self._path}: {error.strerror}: does tracing use the FileSystem adapter with this path?"
+            )
+            return Batch(now, now, self._keeper.bad(now, SourceError("misconfigured", plain(said))))
+        now = self._clock.now()
+        bad = sum(not self._take(line, now) for line in appended.lines)
+        notes = [*appended.notes, f"{bad} {'line is' if bad == 1 else 'lines are'} no trace" if bad else ""]
+        first, self._began = self._began is None, now if self._began is None else self._began
+        readings = ReadingsBuilder()
+        if not first:
+            self._tell(readings, now)
+        return Batch(now, now, self._keeper.good(now, 0.0, reason=reason(notes)), readings.build())
+
+    async def aclose(self) -> None:
+        """See `collectors.runtime.base.Collector.aclose`."""
+        self._caller.close()
+
+    def _take(self, line: bytes, now: float) -> bool:
+        try:
+            trace = _DECODER.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        for span in trace.spans:
+            told = span.attributes
+            if span.name == RAIL_SPAN and told.name and told.type not in ITS_WORK:
+                rail = plain(told.name, 60)
+                if rail in self._checks or len(self._checks) < MOST_RAILS:
+                    self._checks[rail].append((now, told.stop, span.duration))
+        return True
+
+    def _tell(self, readings: ReadingsBuilder, now: float) -> None:
+        window_s = min(WINDOW_S, now - (self._began or now))
+        for rail, checks in self._checks.items():
+            while checks and checks[0][0] <= now - WIDEST_S:
+                checks.popleft()
+            about = Entity.of(source=self._source.name, rail=rail)
+            recent = [check for check in checks if check[0] > now - WINDOW_S]
+            if window_s > 0:
+                readings.add("guardrail.requests", about, len(recent) / window_s)
+                readings.add("guardrail.hits", about, sum(stop for _, stop, _ in recent) / window_s)
+            few = len(recent) < FEWEST
+            times = [took for _, _, took in (checks if few else recent) if took is not None and took >= 0]
+            if times:
+                readings.add("guardrail.latency", about, sample_quantiles(times, WIDEST_S if few else WINDOW_S))

@@ -1,0 +1,1 @@
+"""Metrics pages in Prometheus text format, read by tables."""

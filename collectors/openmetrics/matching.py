@@ -1,0 +1,201 @@
+"""Which series of a page is what, and of whom: a table applied to labels, once a series."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from typing import Literal
+
+from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signal
+from aistack_top.model.tick import Fact
+from aistack_top.text.sanitize import plain
+from collectors.openmetrics.parser import MOST_SERIES, Page, Series
+from collectors.openmetrics.table import FactRow, Metric, Names, Table, naming
+
+ENTITY_LIMIT = 120
+"""Characters kept of a label that names something."""
+
+Part = Literal["gauge", "counter", "over", "bucket", "count", "sum"]
+
+Key = tuple[int, int, Entity]
+"""An output series: row of the table, which of the row's names, whom it is about."""
+
+_Filter = tuple[tuple[str, re.Pattern[str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a series goes. ``edge`` is the upper edge of a bucket."""
+
+    key: Key
+    part: Part
+    edge: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    row: int
+    alias: int
+    part: Part
+    names: Names
+    where: _Filter
+
+
+class Places:
+    """The places of all series of one source.
+
+    ``about`` is the source itself as an entity: its engine where the table knows engines, else the source.
+    ``gauges`` and ``cumulative`` hold the places of the series that go into gauges, and into counters and
+    histograms.
+    """
+
+    def __init__(self, table: Table, source_name: str) -> None:
+        self.table = table
+        self._source = source_name
+        ranked = [key for key, given in table.entity.items() if naming(given).rank]
+        self.about = Entity.of(**{ranked[0] if ranked else "source": source_name})
+        self._rank_labels = [label for key in ranked for label in naming(table.entity[key]).rank]
+        self._uses = _uses(table)
+        self._facts_of = {name: row for row in table.fact for name in row.names}
+        self._ranks: set[str] = set()
+        self._names_ranks = False
+        self._known: dict[Series, bool] = {}
+        self.gauges: dict[Series, tuple[Place, ...]] = {}
+        self.cumulative: dict[Series, tuple[Place, ...]] = {}
+
+    def learn(self, values: Iterable[Series]) -> bool:
+        """Place the series that are new; return whether there were any, so that what was built of them is old."""
+        new = [series for series in values if series not in self._known]
+        if not new:
+            return False
+        if len(self._known) > 2 * MOST_SERIES:
+            self.forget()
+            new = list(values)
+        ranks = {rank for series in new if (rank := _first(series, self._rank_labels))}
+        if ranks - self._ranks:
+            self._ranks |= ranks
+            self._names_ranks = bool(self._ranks - {"0"})
+            new = [*self._known, *new]
+        for series in new:
+            places = tuple(self._places(series))
+            self._known[series] = bool(places)
+            if any(place.part == "gauge" for place in places):
+                self.gauges[series] = tuple(place for place in places if place.part == "gauge")
+            if any(place.part != "gauge" for place in places):
+                self.cumulative[series] = tuple(place for place in places if place.part != "gauge")
+        return True
+
+    def forget(self) -> None:
+        """Forget all series."""
+        for known in (self._known, self.gauges, self.cumulative):
+            known.clear()
+
+    def facts(self, page: Page) -> tuple[Fact, ...]:
+        """Return what the page says that holds until it changes, and which signals are read by an old name."""
+        names = {series.name for series in page.values}
+        chosen = {next((name for name in row.names if name in names), "") for row in self.table.fact}
+        found: dict[Fact, None] = {}
+        for series, value in page.values.items():
+            if series.name in chosen:
+                entity = self._entity(self.table.entity, series)
+                if entity is not None:
+                    found.update(dict.fromkeys(_facts(self._facts_of[series.name], entity, series, value)))
+        for row in self.table.metric:
+            present = next((name for name in row.names if _stands(row, name) in names), row.names[0])
+            if present != row.names[0] and not row.join:
+                found[Fact(self.about, f"alias_{row.signal}", present, watched=False)] = None
+        return tuple(found)
+
+    def missing(self, page: Page, version: str = "") -> str:
+        """Return a sentence about the expected metrics that the page does not have, or nothing.
+
+        A metric that is declared but has no series yet (an engine before its first request) is not missing.
+        """
+        names = {series.name for series in page.values}
+        told = {}
+        for row in self.table.metric:
+            if not row.expected or any(_stands(row, name) in names or page.declares(name) for name in row.names):
+                continue
+            told[signal(row.signal).title] = f" (from {row.since})" if row.since else ""
+        if not told:
+            return ""
+        what = f"this {self.table.title} ({version})" if version else f"this {self.table.title}"
+        return plain(f"{what} does not expose {', '.join(title + since for title, since in told.items())}", 300)
+
+    def _places(self, series: Series) -> Iterable[Place]:
+        for use in self._uses.get(series.name, ()):
+            if not all(pattern.fullmatch(series.labels.get(label, "")) for label, pattern in use.where):
+                continue
+            entity = self._entity(use.names, series)
+            edge = _edge(series.labels.get("le", "")) if use.part == "bucket" else inf
+            if entity is not None and edge is not None:
+                yield Place((use.row, use.alias, entity), use.part, edge)
+
+    def _entity(self, names: Names, series: Series) -> Entity | None:
+        """Return whom a series is about, or None when a label that has to name it is missing."""
+        keys = {}
+        for key, given in names.items():
+            way = naming(given)
+            value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
+            if way.rank:
+                value = f"{self._source}/{value}" if value and self._names_ranks else self._source
+            value = plain(value, ENTITY_LIMIT)
+            if value:
+                keys[key] = value
+            elif not way.optional:
+                return None
+        return Entity.of(**keys)
+
+
+def _uses(table: Table) -> dict[str, list[_Use]]:
+    uses: dict[str, list[_Use]] = {}
+    for index, row in enumerate(table.metric):
+        names = {**table.entity, **row.entity}
+        where = _filter(row.where)
+        for place, name in enumerate(row.names):
+            alias = 0 if row.join else place
+            if row.type == "histogram":
+                uses.setdefault(name + "_bucket", []).append(_Use(index, alias, "bucket", names, where))
+                uses.setdefault(name + "_count", []).append(_Use(index, alias, "count", names, where))
+                uses.setdefault(name + "_sum", []).append(_Use(index, alias, "sum", names, where))
+            else:
+                part: Part = "gauge" if row.type in ("gauge", "names") else "counter"
+                uses.setdefault(name, []).append(_Use(index, alias, part, names, where))
+        for alias, name in enumerate(row.over):
+            uses.setdefault(name, []).append(_Use(index, alias, "over", names, _filter(row.over_where)))
+    return uses
+
+
+def _filter(where: Mapping[str, str]) -> _Filter:
+    return tuple((label, re.compile(pattern)) for label, pattern in where.items())
+
+
+def _first(series: Series, labels: Iterable[str]) -> str:
+    return next((series.labels[label] for label in labels if series.labels.get(label)), "")
+
+
+def _edge(text: str) -> float | None:
+    try:
+        edge = float(text)
+    except ValueError:
+        return None
+    return edge if edge == edge else None
+
+
+def _stands(row: Metric, name: str) -> str:
+    return name + "_bucket" if row.type == "histogram" else name
+
+
+def _facts(row: FactRow, entity: Entity, series: Series, value: float) -> Iterable[Fact]:
+    for key, label in row.labels.items():
+        text = plain(series.labels.get(label, ""), ENTITY_LIMIT)
+        if text and text != "None":
+            yield Fact(entity, key, text, row.watched)
+    if row.time:
+        try:
+            told = datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        except (OverflowError, OSError, ValueError):
+            return
+        yield Fact(entity, row.time, told, row.watched)

@@ -1,0 +1,183 @@
+"""The tables that say how a Prometheus text source is read: raw names to signals, labels to entities.
+
+| part of a table | what it says |
+|---|---|
+| ``title``, ``identity``, ``hint`` | what the source is called, what its page must hold, what to say if it does not |
+| ``start_time`` | names of the gauge that tells a restart |
+| ``blanks`` | ranges of values that mean "no value" (DCGM) |
+| ``raw`` | names that the source's own module reads from the page |
+| ``[entity]`` | which labels name whom a series is about |
+| ``[[metric]]`` | one signal: its raw names over the versions, type, filter, unit factor |
+| ``[[fact]]`` | labels or values that hold until they change |
+
+A table holds no code, so that the same table can be read from a page and, later, written as PromQL.
+"""
+
+import re
+import tomllib
+from typing import Literal
+
+import msgspec
+
+from aistack_top.model.entity import KEYS
+from aistack_top.model.signals import signals
+
+Type = Literal["gauge", "counter", "histogram", "ratio", "names"]
+Combine = Literal["sum", "max", "min", "mean"]
+Join = Literal["", "any", "all"]
+
+
+class TableError(ValueError):
+    """A table cannot be used; the message says which row and why."""
+
+
+class Naming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the value of an entity key comes from. In TOML a string is short for ``labels``, split at ``|``.
+
+    ``labels``: the first of them that is there and not empty. ``rank``: likewise, but the value is the source's
+    name, with ``/rank`` behind it once there are several. ``constant``: always this. ``own``: the source's name.
+    A series without the label is left out, unless ``optional``: then it only lacks the key.
+    """
+
+    labels: tuple[str, ...] = ()
+    rank: tuple[str, ...] = ()
+    constant: str = ""
+    own: bool = False
+    optional: bool = False
+
+
+Names = dict[str, str | Naming]
+
+
+class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one signal is read.
+
+    ``names`` are the raw names over the versions, without ``_bucket``; the first one present wins. Rows of one
+    signal stand in order of preference. ``type`` is ours, whatever the page's TYPE says. ``where`` filters by
+    label, each a regular expression for the whole value. Several series of one entity are joined by ``combine``.
+
+    - ``ratio``: increase of ``names`` (with ``where``) over that of ``over`` (with ``over_where``).
+    - ``names``: number of comma-separated names in ``label`` of the series with the highest value.
+    - ``join``: the names are parts and not aliases: what ``any`` of them say is combined, or what ``all`` say.
+
+    Values below ``least`` or above ``most`` mean "no value"; what is left is multiplied by ``factor``. A rate or
+    ratio looks back ``window_s`` seconds. A counter with labels is born at its first count: until then a row with
+    ``zero_with`` says none of whomever that signal is told of. ``expected`` is told when missing, with ``since`` and
+    ``until``, the versions between which the source has it.
+    """
+
+    signal: str
+    names: tuple[str, ...]
+    type: Type = "gauge"
+    where: dict[str, str] = {}
+    over: tuple[str, ...] = ()
+    over_where: dict[str, str] = {}
+    label: str = ""
+    combine: Combine = "sum"
+    join: Join = ""
+    factor: float = 1.0
+    least: float | None = None
+    most: float | None = None
+    window_s: float = 10.0
+    zero_with: str = ""
+    entity: Names = {}
+    expected: bool = False
+    since: str = ""
+    until: str = ""
+
+    def raw_names(self) -> tuple[str, ...]:
+        """Return the names that stand at the beginning of a line."""
+        if self.type == "histogram":
+            return tuple(name + part for name in self.names for part in ("_bucket", "_count", "_sum"))
+        return (*self.names, *self.over)
+
+
+class FactRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds of an entity until it changes.
+
+    ``labels`` maps a fact's key to the label that holds it; ``time`` names a fact whose value is the sample, in
+    seconds since the epoch. The first of ``names`` that the page has is read.
+    """
+
+    names: tuple[str, ...]
+    labels: dict[str, str] = {}
+    time: str = ""
+    watched: bool = True
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one kind of source is read. The module's table explains the parts."""
+
+    title: str
+    identity: tuple[str, ...]
+    entity: Names
+    metric: tuple[Metric, ...]
+    fact: tuple[FactRow, ...] = ()
+    start_time: tuple[str, ...] = ("process_start_time_seconds",)
+    blanks: tuple[tuple[float, float], ...] = ()
+    raw: tuple[str, ...] = ()
+    hint: str = ""
+
+    def wanted(self) -> frozenset[bytes]:
+        """Return the names of the series that are read; all others are passed over."""
+        rows = [name for row in self.metric for name in row.raw_names()]
+        facts = [name for row in self.fact for name in row.names]
+        return frozenset(name.encode() for name in (*rows, *facts, *self.start_time, *self.raw))
+
+    def is_blank(self, value: float) -> bool:
+        """Whether the source means "no value" by this one."""
+        return any(low <= value <= high for low, high in self.blanks)
+
+
+def load(text: str) -> Table:
+    """Return the table of a TOML text.
+
+    Raises:
+        TableError: it is not TOML, a key is unknown, a signal is not declared, or a row contradicts itself.
+
+    """
+    try:
+        table = msgspec.convert(tomllib.loads(text), Table)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise TableError(str(error)) from None
+    _check_names(table.entity, "[entity]")
+    told = {row.signal for row in table.metric}
+    for row in table.metric:
+        _check(row)
+        if row.zero_with and (row.type != "counter" or row.zero_with not in told):
+            raise TableError(f"{row.signal}: 'zero_with' names another row's signal, and only a counter can have it")
+    return table
+
+
+def naming(given: str | Naming) -> Naming:
+    """Return the long form of a naming."""
+    return given if isinstance(given, Naming) else Naming(labels=tuple(given.split("|")))
+
+
+def _check(row: Metric) -> None:
+    if row.signal not in signals():
+        raise TableError(f"{row.signal}: no such signal in signals.toml")
+    if not row.names:
+        raise TableError(f"{row.signal}: without names")
+    if (row.type == "ratio") != bool(row.over):
+        raise TableError(f"{row.signal}: a ratio needs 'over', and nothing else may have it")
+    if row.join == "all" and row.type != "gauge":
+        raise TableError(f"{row.signal}: only a gauge can need all its parts")
+    if (row.type == "names") != bool(row.label):
+        raise TableError(f"{row.signal}: type 'names' needs 'label', and nothing else may have it")
+    for pattern in (*row.where.values(), *row.over_where.values()):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise TableError(f"{row.signal}: '{pattern}' is no regular expression: {error}") from None
+    _check_names(row.entity, row.signal)
+
+
+def _check_names(names: Names, where: str) -> None:
+    unknown = [key for key in names if key not in KEYS]
+    if unknown:
+        raise TableError(f"{where}: no such entity key: {', '.join(unknown)}; known: {', '.join(KEYS)}")
+    for key, given in names.items():
+        way = naming(given)
+        if sum(map(bool, (way.labels, way.rank, way.constant, way.own))) != 1:
+            raise TableError(f"{where}: {key}: say one of labels, rank, constant, own")

@@ -1,0 +1,1 @@
+"""Prices: GPU hours and tokens."""

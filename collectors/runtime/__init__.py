@@ -1,0 +1,1 @@
+"""What every collector stands on: scheduler, threads, HTTP, credentials, the environment."""

@@ -1,0 +1,136 @@
+"""What a collector is: one async method that returns one batch.
+
+A collector gets its transport and its clock handed in, so that a test gives it a fake and patches nothing. It
+keeps fetch, parse and assemble apart; parse is a pure function of bytes. It never raises for what a server did:
+a source that is down, slow, lying or closed to us is a health record with a sentence in it, and a second,
+optional request that fails never loses what the first one brought.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from aistack_top.model.tick import Batch, Health, History, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A system that is read: its name on the screen, its kind, its layer and its pace.
+
+    ``deadline_s`` is when one run is given up. A source that would be busy with us for more than ``most_busy`` of
+    the time is asked less often than ``interval_s``: a /metrics answer is made on the engine's own event loop.
+    """
+
+    name: str
+    kind: str
+    layer: str
+    interval_s: float
+    deadline_s: float = 5.0
+    address: str = ""
+    most_busy: float = 0.01
+
+
+class Collector(Protocol):
+    """Reads one source."""
+
+    @property
+    def source(self) -> Source:
+        """Whom it reads."""
+        ...
+
+    async def collect(self) -> Batch:
+        """Return what the source says now, with exactly one health record."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections and threads; must not block."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A collector whose source also knows what was before we came."""
+
+    async def past(self) -> History | None:
+        """Return it, once and before the first run; None where there is none. Never raises for what a server did."""
+        ...
+
+
+@runtime_checkable
+class Inviting(Protocol):
+    """A collector that finds others, which then take part in the same feed."""
+
+    def invite(
+        self,
+        join: Callable[[Collector], None],
+        leave: Callable[[Collector], None],
+        given: Mapping[tuple[str, int], str],
+    ) -> None:
+        """Take the feed's doors: a collector comes in by the one and leaves by the other.
+
+        ``given`` are the names of the configured servers by host and port: a found one may be one of them.
+        """
+        ...
+
+
+class SourceError(Exception):
+    """A source could not be read. ``status`` and ``reason`` are what its health record will say.
+
+    The tree: `SourceError` alone; a subclass would say no more than ``status`` does.
+    """
+
+    def __init__(self, status: Status, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class HealthKeeper:
+    """Writes a collector's health records, and remembers when the last good data came."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._last_good: float | None = None
+
+    def good(
+        self,
+        seen: float,
+        took_s: float,
+        status: Status = "ok",
+        reason: str = "",
+        *,
+        clock_offset_s: float | None = None,
+        clock_uncertainty_s: float | None = None,
+    ) -> Health:
+        """Return the record of a run that brought data."""
+        self._last_good = seen
+        return self._record(status, reason, 0.0, took_s, clock_offset_s, clock_uncertainty_s)
+
+    def bad(self, seen: float, error: SourceError, took_s: float = 0.0) -> Health:
+        """Return the record of a run that brought none."""
+        age = None if self._last_good is None else seen - self._last_good
+        return self._record(error.status, error.reason, age, took_s, None, None)
+
+    def _record(
+        self,
+        status: Status,
+        reason: str,
+        age_s: float | None,
+        took_s: float,
+        offset_s: float | None,
+        uncertainty_s: float | None,
+    ) -> Health:
+        source = self.source
+        return Health(
+            source.name,
+            source.kind,
+            source.layer,
+            status,
+            reason,
+            age_s,
+            took_s,
+            source.interval_s,
+            offset_s,
+            uncertainty_s,
+        )

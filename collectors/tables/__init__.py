@@ -1,0 +1,1 @@
+"""The tables of metrics pages: one TOML file a source."""

@@ -1,0 +1,48 @@
+import httpx
+import pytest
+
+from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.tick import Batch, Health
+from collectors.discovery.endpoint import EndpointCollector
+from collectors.runtime.base import Source
+
+SOURCE = Source("vllm-8000", "vllm", "serving", 2.0, address="http://server:8000/")
+
+
+class Made:
+    source = SOURCE
+
+    async def collect(self):
+        return Batch(0.0, 0.0, Health("vllm-8000", "vllm", "serving", "ok"))
+
+    async def aclose(self):
+        pass
+
+
+async def collect(*answers):
+    waiting = list(answers)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: waiting.pop(0)))
+    collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [(lambda body: b"vllm:" in body, Made)])
+    async with client:
+        return [(await collector.collect()).health for _ in answers]
+
+
+async def test_a_server_is_known_by_its_page_and_asked_no_more_than_once():
+    told = await collect(httpx.Response(500), httpx.Response(200, text="vllm:num_requests_running 1\n"))
+    assert [health.status for health in told] == ["misconfigured", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (httpx.Response(401), "unauthorized", "wants a key"),
+        (httpx.Response(404), "misconfigured", "answers 404"),
+        (httpx.Response(200, text="<html>\x1b[2J"), "misconfigured", "begins with '<html>'"),
+        (httpx.Response(200, text=""), "misconfigured", "begins with 'nothing'"),
+    ],
+)
+async def test_what_is_no_known_server_is_said(answer, status, said):
+    (health,) = await collect(answer)
+    assert health.status == status
+    assert said in health.reason
+    assert "\x1b" not in health.reason

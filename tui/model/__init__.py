@@ -1,0 +1,1 @@
+"""What the screens show: the console's state, views, time, filters."""

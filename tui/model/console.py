@@ -1,0 +1,166 @@
+"""What all screens of one console share: the state, where one stands in time, and what may be done about that."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from aistack_top.model.feed import Feed
+from aistack_top.model.incident import Incident
+from aistack_top.model.tick import Call, Mark
+from aistack_top.state import State
+from aistack_top.text.sanitize import plain
+from layouts.load import Layout
+from tui.glyphs import Glyphs
+from tui.model.own_cost import OwnCost
+from tui.model.pump import Pump
+from tui.model.view import TimeCursor, View
+from tui.widgets.transport import Deck
+
+SAME_S = 0.05
+"""Times closer than this are the same moment: sums of steps are not exact."""
+
+
+TextOf = Callable[[Call], Awaitable[tuple[str, str]]]
+"""Fetches what went into one call and what came out of it; raises an error whose text says what went wrong."""
+
+
+@dataclass(slots=True)
+class Console:
+    """The model behind the screens; it knows no widget but the deck that moves the feed.
+
+    ``evidence`` is the folder that evidence is written into, ``keeping`` says that some is being written.
+    """
+
+    layout: Layout
+    glyphs: Glyphs
+    state: State
+    pump: Pump
+    deck: Deck
+    low_bandwidth: bool = False
+    node: str = ""
+    cursor: TimeCursor = field(default_factory=TimeCursor)
+    notes: Sequence[str] = ()
+    told: list[str] = field(default_factory=list)
+    cost: OwnCost = field(default_factory=OwnCost)
+    shows_cost: bool = False
+    author: str = ""
+    runbooks: Mapping[str, str] = field(default_factory=dict)
+    text_of: TextOf | None = None
+    evidence: Path = Path()
+    keeping: bool = False
+
+    @property
+    def notices(self) -> list[str]:
+        """What a person must know: the notes of whoever made the console, which may grow, then what came up here."""
+        return [plain(text, 300) for text in (*self.notes, *self.told)]
+
+    @property
+    def name(self) -> str:
+        """What is watched: the node as the command line calls it, else as the feed does."""
+        return self.node or self.deck.title
+
+    def view(self) -> View:
+        """Return what is to be seen now."""
+        return self.cursor.view(self.state, settled=self.pump.settled)
+
+    def pause(self) -> None:
+        """Stop the display where it is, or let it go on."""
+        if self.cursor.at is not None or self.deck.held:
+            self.newest()
+        else:
+            self.cursor.hold(self.state.now)
+            self.deck.hold()
+
+    def newest(self) -> None:
+        """Go back to the newest moment."""
+        self.cursor.release()
+        self.deck.go()
+        if self.deck.newest(self.state.now):
+            self.pump.wake()
+
+    def move(self, by_s: float) -> None:
+        """Move the time cursor by some seconds."""
+        self.go_to(self._here() + by_s)
+
+    def go_to(self, at: float) -> None:
+        """Put the time cursor on a time; the feed comes along when the time is not in memory."""
+        now = self.state.now
+        if now <= 0:
+            return
+        at_newest = abs(at - now) < SAME_S
+        if self.pump.oldest <= at < now and not at_newest:
+            self.cursor.put(at, now)
+            self.deck.hold()
+        elif at_newest and self.deck.held:
+            self.cursor.release()
+        elif not at_newest and self.deck.seek(at):
+            self.cursor.release()
+            self.deck.hold()
+            self.pump.wake()
+        elif at_newest or at > now:
+            self.newest()
+        else:
+            self.cursor.put(self.pump.oldest, now)
+
+    def mark(self, text: str) -> bool:
+        """Note something about the moment shown; return whether it is kept with a recording."""
+        return self._note(Mark(self._here(), self.state.now, text, self.author or user()))
+
+    def dismiss(self, incident: Incident, reason: str) -> bool:
+        """Say that an incident is none, and why; return whether that is kept with a recording."""
+        now = self.state.now
+        self.state.incidents.take([replace(incident, dismissed=True, revised=max(now, incident.revised + 1e-3))])
+        return self._note(Mark(self._here(), now, reason, self.author or user(), "dismissed", incident.id))
+
+    def zoom(self, steps: int) -> None:
+        """Show a longer stretch of time, or a shorter one."""
+        self.cursor.zoom(steps, self.state.now)
+
+    def _here(self) -> float:
+        return self.state.now if self.cursor.at is None else self.cursor.at
+
+    def _note(self, mark: Mark) -> bool:
+        self.state.note(mark)
+        return self.deck.keep(mark)
+
+
+def user() -> str:
+    """Return who sits here, as the system calls them; empty where it does not say."""
+    import getpass
+
+    try:
+        return plain(getpass.getuser(), 40)
+    except (OSError, KeyError):
+        return ""
+
+
+def make(
+    feed: Feed,
+    layout: Layout,
+    glyphs: Glyphs,
+    on_news: Callable[[], None],
+    on_fault: Callable[[str], None],
+    *,
+    low_bandwidth: bool = False,
+    node: str = "",
+    notes: Sequence[str] = (),
+    runbooks: Mapping[str, str] | None = None,
+    text_of: TextOf | None = None,
+    evidence: Path | None = None,
+) -> Console:
+    """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.model.pump.Pump`."""
+    state = State()
+    pump = Pump(feed, state, on_news, on_fault)
+    return Console(
+        layout,
+        glyphs,
+        state,
+        pump,
+        Deck(feed),
+        low_bandwidth,
+        node,
+        notes=notes,
+        runbooks=runbooks or {},
+        text_of=text_of,
+        evidence=evidence or Path(),
+    )
