@@ -17,7 +17,7 @@ from aistack_top.store.frame import Reading as Shown
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
 from aistack_top.text.incident_json import incident_data
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 
 SCHEMA = "aistack-top/snapshot/1"
@@ -58,7 +58,7 @@ def document(frame: Frame, node: str) -> dict[str, Any]:
 def text(frame: Frame, node: str) -> str:
     """Return the snapshot for a person, line by line and without drawing, so that a screen reader can read it."""
     moment = datetime.fromtimestamp(frame.at).astimezone()
-    lines = [f"aistack-top on {plain(node)} at {moment:%Y-%m-%d %H:%M:%S %Z}"]
+    lines = [f"aistack-top on {sanitize(node)} at {moment:%Y-%m-%d %H:%M:%S %Z}"]
     lines += _source_lines(frame)
     lines += _incident_lines(frame)
     known: dict[str, list[str]] = {layer: [] for layer in LAYERS}
@@ -78,7 +78,9 @@ def text(frame: Frame, node: str) -> str:
         lines += ["", "events of the last hour, newest first"]
         for event in reversed(recent[-20:]):
             when = datetime.fromtimestamp(event.at).astimezone()
-            lines.append(f"  {when:%H:%M:%S} {event.severity} {label(event.entity, frame.facts)}: {plain(event.text)}")
+            lines.append(
+                f"  {when:%H:%M:%S} {event.severity} {label(event.entity, frame.facts)}: {sanitize(event.text)}"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -165,11 +167,14 @@ def _incident_lines(frame: Frame) -> list[str]:
     for incident in frame.incidents:
         if incident.open:
             verdict = incident.verdict
-            lines += [f"incident {plain(incident.id)}: {plain(verdict.what, 400)}", f"  {plain(verdict.why, 400)}"]
-            lines += [f"  for: {plain(text, 400)}" for text in verdict.support]
-            lines += [f"  against: {plain(text, 400)}" for text in verdict.against]
-            lines += [f"  not seen: {plain(text, 400)}" for text in verdict.blind]
-            lines += [f"  next: {plain(verdict.next_step, 400)}"] if verdict.next_step else []
+            lines += [
+                f"incident {sanitize(incident.id)}: {sanitize(verdict.what, 400)}",
+                f"  {sanitize(verdict.why, 400)}",
+            ]
+            lines += [f"  for: {sanitize(text, 400)}" for text in verdict.support]
+            lines += [f"  against: {sanitize(text, 400)}" for text in verdict.against]
+            lines += [f"  not seen: {sanitize(text, 400)}" for text in verdict.blind]
+            lines += [f"  next: {sanitize(verdict.next_step, 400)}"] if verdict.next_step else []
     return lines
 
 
@@ -177,9 +182,9 @@ def _source_lines(frame: Frame) -> list[str]:
     lines = []
     for seen, health in frame.health:
         row = _source(seen, health, frame.at)
-        detail = f": {plain(health.reason)}" if health.reason else ""
+        detail = f": {sanitize(health.reason)}" if health.reason else ""
         lines.append(
-            f"source {plain(health.source)} {health.status}, last data {numbers.age(row['age_s'])} ago{detail}"
+            f"source {sanitize(health.source)} {health.status}, last data {numbers.age(row['age_s'])} ago{detail}"
         )
     return [line.replace("last data never ago", "no data yet") for line in lines] or [
         "no source is configured or found"

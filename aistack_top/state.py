@@ -8,20 +8,20 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import CallBook, CallSignals
-from aistack_top.derive.tenants import Roster
+from aistack_top.derive.call_signals import CallSignals, CallStore
+from aistack_top.derive.tenants import TopTenants
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Health, Mark, Readings, Severity, Tick
 from aistack_top.spend.signals import SpendSignals
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import Frame
-from aistack_top.store.incidents import IncidentBook
+from aistack_top.store.incidents import IncidentStore
 from aistack_top.store.timeline import Timeline
 
-MOST_EVENTS = 5_000
-MOST_MARKS = 1_000
+MAX_EVENTS = 5_000
+MAX_MARKS = 1_000
 
-PRECEDENCE = ("nvml", "dcgm", "", "prometheus")
+SOURCE_PRIORITY = ("nvml", "dcgm", "", "prometheus")
 """Where two kinds of source tell the same quantity of the same entity, the earlier is primary; the other fills
 its gaps and is never added to it. The empty name stands for all kinds that are not named."""
 
@@ -29,7 +29,7 @@ DERIVED = "derived"
 
 
 @dataclass(slots=True)
-class _Owner:
+class _SourceOfSeries:
     source: str
     kind: str
     at: float
@@ -94,16 +94,16 @@ class State:
     ) -> None:
         self.timeline = Timeline(span_s, step_s)
         self.facts = Facts()
-        self.calls = CallBook()
+        self.calls = CallStore()
         self.health = HealthLog()
-        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
-        self.incidents = IncidentBook()
+        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self.incidents = IncidentStore()
         self.marks: list[Mark] = []
         self.now = 0.0
-        self._tenants, self._spends = Roster() if tenants else None, spend
+        self._tenants, self._spends = TopTenants() if tenants else None, spend
         self._derived = CallSignals(self.calls, again, self._tenants)
         self._spend = self._begin_spend()
-        self._owners: dict[tuple[str, Entity], _Owner] = {}
+        self._owners: dict[tuple[str, Entity], _SourceOfSeries] = {}
         self._told: dict[tuple[float, str, Entity, str], None] = {}
 
     def take(self, tick: Tick) -> None:
@@ -122,7 +122,7 @@ class State:
             self.timeline.lay(tick.history)
             self._derived.lay(tick.history)
             for key in tick.history.columns:
-                self._owners.setdefault((key[0], key[1]), _Owner("history", "", 0.0))
+                self._owners.setdefault((key[0], key[1]), _SourceOfSeries("history", "", 0.0))
             if self._spend is not None:
                 self._spend.begin(tick.history.start)
             yield from self._take_all(tick.history.batches)
@@ -160,7 +160,7 @@ class State:
         """Take marks, each once, by the moments they are about."""
         fresh = [mark for mark in marks if mark not in self.marks]
         if fresh:
-            self.marks = sorted([*self.marks, *fresh], key=lambda mark: mark.at)[-MOST_MARKS:]
+            self.marks = sorted([*self.marks, *fresh], key=lambda mark: mark.at)[-MAX_MARKS:]
 
     def source_of(self, signal: str, entity: Entity) -> str:
         """Return the name of the source that tells a signal of an entity; ``derived`` for computed ones."""
@@ -203,24 +203,24 @@ class State:
         if key in self._told:
             return False
         self._told[key] = None
-        if len(self._told) > MOST_EVENTS:
+        if len(self._told) > MAX_EVENTS:
             del self._told[next(iter(self._told))]
         return True
 
     def _primary(self, batch: Batch) -> Readings:
         """Drop the readings that a source of higher standing tells as well."""
         kind, source = batch.health.kind, batch.health.source
-        rank = standing(kind)
+        rank = priority(kind)
         kept = []
         for row in batch.readings:
             owner = self._owners.get(row[:2])
             if owner is None or owner.source == source:
                 kept.append(row)
             else:
-                if standing(owner.kind) < rank and batch.at - owner.at < 3 * max(batch.health.interval_s, 5.0):
+                if priority(owner.kind) < rank and batch.at - owner.at < 3 * max(batch.health.interval_s, 5.0):
                     continue
                 kept.append(row)
-            self._owners[row[:2]] = _Owner(source, kind, batch.at)
+            self._owners[row[:2]] = _SourceOfSeries(source, kind, batch.at)
         if len(kept) == len(batch.readings):
             return batch.readings
         return Readings(*(tuple(column) for column in zip(*kept, strict=True))) if kept else Readings()
@@ -242,9 +242,9 @@ class State:
     def _begin_spend(self) -> SpendSignals | None:
         if not self._spends:
             return None
-        return SpendSignals(self.timeline, self.facts, self.calls, self._tenants or Roster())
+        return SpendSignals(self.timeline, self.facts, self.calls, self._tenants or TopTenants())
 
 
-def standing(kind: str) -> int:
-    """Return the place of a kind of source in `PRECEDENCE`; the lower one is primary."""
-    return PRECEDENCE.index(kind if kind in PRECEDENCE else "")
+def priority(kind: str) -> int:
+    """Return the place of a kind of source in `SOURCE_PRIORITY`; the lower one is primary."""
+    return SOURCE_PRIORITY.index(kind if kind in SOURCE_PRIORITY else "")

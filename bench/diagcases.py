@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import msgspec
 
 from aistack_top.model.causes import Cause
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.scenario import Scenario, scenarios
 
 TUNING_SEEDS = (1, 2, 3)
@@ -84,7 +84,7 @@ class Case:
         """The drill it is made of."""
         return scenarios()[self.name]
 
-    def start(self) -> Node:
+    def start(self) -> SimulatedNode:
         """Return the node on which it will happen."""
         scenario = msgspec.structs.replace(self.scenario, hour=self.hour, withheld=())
         second = scenarios().get(self.second)

@@ -24,8 +24,8 @@ import msgspec
 from simticks import NodeReader
 
 from aistack_top.diagnosis import open_incident as trouble
-from aistack_top.diagnosis.detector import Watch
-from aistack_top.feeds.diagnosed import STEPS, WatchingFeed
+from aistack_top.diagnosis.detector import IncidentDetector
+from aistack_top.feeds.diagnosed import STEPS, DiagnosedFeed
 from aistack_top.model.feed import Bounds
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Mark, Tick
@@ -50,11 +50,11 @@ def main() -> None:
 
 def by_cpu(ticks: list[Tick]) -> None:
     """Print the CPU time of a detector step, of a look at an incident, and of a whole tick."""
-    watch = Watch(STEPS)
+    watch = IncidentDetector(STEPS)
     looks: list[float] = []
-    review, step = trouble.Trouble._review, Watch._step
+    review, step = trouble.OpenIncident._review, IncidentDetector._step
 
-    def timed(self: trouble.Trouble, *given: object) -> None:
+    def timed(self: trouble.OpenIncident, *given: object) -> None:
         began = time.process_time()
         review(self, *given)  # type: ignore[arg-type]  # handed on as they came
         looks.append(time.process_time() - began)
@@ -62,14 +62,14 @@ def by_cpu(ticks: list[Tick]) -> None:
     takes: list[float] = []
     steps: list[float] = []
 
-    def stepped(self: Watch, at: float, seen: float) -> list[Incident]:
+    def stepped(self: IncidentDetector, at: float, seen: float) -> list[Incident]:
         told, began = len(looks), time.process_time()
         found = step(self, at, seen)
         if len(looks) == told and at > ticks[0].at + 300.0:
             steps.append(time.process_time() - began)
         return found
 
-    trouble.Trouble._review, Watch._step = timed, stepped  # type: ignore[method-assign]  # to time what has no hook
+    trouble.OpenIncident._review, IncidentDetector._step = timed, stepped  # type: ignore[method-assign]  # to time what has no hook
     for tick in ticks:
         began = time.process_time()
         watch.take(tick)
@@ -84,7 +84,7 @@ def by_cpu(ticks: list[Tick]) -> None:
             f"a look at an incident: {len(looks)} of them, median {ms(statistics.median(looks))}, most {ms(max(looks))}"
         )
     print(f"a whole tick, on a thread:    median {ms(statistics.median(takes))}, most {ms(max(takes))}")
-    trouble.Trouble._review, Watch._step = review, step  # type: ignore[method-assign]  # as it was
+    trouble.OpenIncident._review, IncidentDetector._step = review, step  # type: ignore[method-assign]  # as it was
 
 
 class Paced:
@@ -111,7 +111,7 @@ class Paced:
         """See `aistack_top.model.feed.Feed`."""
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.Keeper`."""
+        """See `aistack_top.model.feed.KeepsMarks`."""
         return False
 
     async def aclose(self) -> None:
@@ -131,7 +131,7 @@ async def on_the_loop(ticks: list[Tick]) -> None:
             late.append(time.perf_counter() - asked - 0.005)
 
     beating = asyncio.create_task(beat())
-    async for tick in WatchingFeed(Paced(ticks)).ticks():
+    async for tick in DiagnosedFeed(Paced(ticks)).ticks():
         if tick.at >= ticks[0].at + ONSET:
             begun.set()
     beating.cancel()

@@ -12,10 +12,10 @@ from typing import Any
 from diagcases import Case
 from simticks import NodeReader
 
-from aistack_top.diagnosis.anomaly import Excursion
-from aistack_top.diagnosis.assessment import Factors, candidates, judge
-from aistack_top.diagnosis.context import Scene
-from aistack_top.diagnosis.detector import Watch
+from aistack_top.diagnosis.anomaly import Anomaly
+from aistack_top.diagnosis.assessment import Factors, assess, candidates
+from aistack_top.diagnosis.context import IncidentContext
+from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.diagnosis.rules import rules
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import SERVICE, Entity
@@ -35,7 +35,7 @@ OFF = ("weight", "evidence", "support", "order", "mechanism", "against", "novelt
 def play(case: Case) -> dict[str, Any]:
     """Return the record of a run."""
     node = case.start()
-    reader, watch = NodeReader(node, case.missing, case.reset_s), Watch()
+    reader, watch = NodeReader(node, case.missing, case.reset_s), IncidentDetector()
     names = [("calls.latency", ""), ("calls.ttft", "")]
     names += [(f"serving.{field}", one.label) for one in node.engines for field in ("ttft", "itl")]
     probes = {} if case.kind == "clean" else {name: probe(*name) for name in names}
@@ -135,22 +135,22 @@ def _told(versions: list[Incident], epoch: float) -> dict[str, Any]:
     }
 
 
-def given(watch: Watch, case: Case, onset: float) -> dict[str, Any]:
+def given(watch: IncidentDetector, case: Case, onset: float) -> dict[str, Any]:
     """Return what is said with the time of the onset given: by the rules, without each factor, and by others."""
     place, excursions = _where(watch, case, onset)
-    scene = Scene(watch.state, place, onset, onset + GIVEN_S, excursions)
+    scene = IncidentContext(watch.state, place, onset, onset + GIVEN_S, excursions)
     key = excursions[0].key if excursions else ("calls.latency", SERVICE, "mean")
     symptom = Symptom(key[0], key[1], None, 0.0, None, key[2])
     out: dict[str, Any] = {"rules": {}, "columns": {}}
     for name in ("", *OFF[:6]):
         factors = replace(Factors(), **{name: False}) if name else Factors()
-        opinion = judge(scene, symptom, key, BEFORE_S, factors=factors)
+        opinion = assess(scene, symptom, key, BEFORE_S, factors=factors)
         causes = [c.cause for c in opinion.candidates if c.cause is not None]
         named = list(dict.fromkeys([opinion.cause, *causes]))[:3]
         out["rules"][name or "all"] = [named, opinion.layer, opinion.strength]
-    alone = Scene(watch.state, place, onset, onset + GIVEN_S, excursions)
+    alone = IncidentContext(watch.state, place, onset, onset + GIVEN_S, excursions)
     alone.__dict__["peers"] = []
-    opinion = judge(alone, symptom, key, BEFORE_S)
+    opinion = assess(alone, symptom, key, BEFORE_S)
     causes = [c.cause for c in opinion.candidates if c.cause is not None]
     named = list(dict.fromkeys([opinion.cause, *causes]))[:3]
     out["rules"]["peers"] = [named, opinion.layer, opinion.strength]
@@ -164,9 +164,9 @@ def given(watch: Watch, case: Case, onset: float) -> dict[str, Any]:
     return out
 
 
-def _where(watch: Watch, case: Case, onset: float) -> tuple[Entity, tuple[Excursion, ...]]:
+def _where(watch: IncidentDetector, case: Case, onset: float) -> tuple[Entity, tuple[Anomaly, ...]]:
     """Return where it hurts, as detected; the engine of the answer sheet where nothing was."""
-    for trouble in watch.troubles:
+    for trouble in watch.open_incidents:
         if abs(trouble.onset - onset) <= 180.0:
             known = [one for one in trouble.excursions if one.detected <= onset + GIVEN_S]
             return trouble.place, tuple(known)
@@ -183,7 +183,7 @@ def evidence(cause: Cause) -> set[str]:
     return {name for name in names if table[name].kind != "symptom"}
 
 
-def columns(scene: Scene, onset: float) -> dict[str, list[SeriesKey]]:
+def columns(scene: IncidentContext, onset: float) -> dict[str, list[SeriesKey]]:
     """Return the same series as simple methods rank them: best first."""
     rows = {key: both for key in scene.series() if (both := _sides(scene, key, onset)) is not None}
     names = list(rows)
@@ -198,7 +198,7 @@ def columns(scene: Scene, onset: float) -> dict[str, list[SeriesKey]]:
     return order
 
 
-def _baro(scene: Scene, names: list[SeriesKey], onset: float) -> list[SeriesKey]:
+def _baro(scene: IncidentContext, names: list[SeriesKey], onset: float) -> list[SeriesKey]:
     """Return the order of the package of BARO's authors; it names no constant column."""
     import pandas as pd
     from baro.root_cause_analysis import robust_scorer
@@ -211,7 +211,7 @@ def _baro(scene: Scene, names: list[SeriesKey], onset: float) -> list[SeriesKey]
     return [names[int(name[1:])] for name in ranks if name != "time"]
 
 
-def _sides(scene: Scene, key: SeriesKey, onset: float) -> tuple[list[float], list[float]] | None:
+def _sides(scene: IncidentContext, key: SeriesKey, onset: float) -> tuple[list[float], list[float]] | None:
     timeline = scene.state.timeline
     windows = (timeline.window(key, onset - BEFORE_S, onset), timeline.window(key, onset, onset + GIVEN_S))
     before, after = (list(_filled(window)) for window in windows)

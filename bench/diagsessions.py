@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from aistack_top.feeds.rediagnose import anew
+from aistack_top.feeds.rediagnose import rediagnose
 from aistack_top.session.reader import Session
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     for path in sorted(folder.glob("*.aistack")):
         answer = tomllib.loads((path / "answer.toml").read_text(encoding="utf-8"))
         session = Session.open(path)
-        found = asyncio.run(anew(session, session.end))
+        found = asyncio.run(rediagnose(session, session.end))
         causes = [one.cause.value for one in found]
         good = answer["cause"] in causes if answer["cause"] != "none" else not causes
         right, known = right + good, known + 1

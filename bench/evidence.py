@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from collectors.demo.feed import rehearsal
 from layouts.load import load
 from tui.app import ConsoleApp
@@ -49,7 +49,7 @@ class Watch:
 async def measure(size: tuple[int, int], settle: float) -> dict[str, object]:
     """Run the console, write evidence twice."""
     folder = Path(tempfile.mkdtemp(prefix="bench-evidence-"))
-    app = ConsoleApp(WatchingFeed(rehearsal("thermal_throttle", None, 1.0)), load("overview"), evidence=folder)
+    app = ConsoleApp(DiagnosedFeed(rehearsal("thermal_throttle", None, 1.0)), load("overview"), evidence=folder)
     async with app.run_test(size=size) as pilot:
         await asyncio.sleep(settle)
         gc.collect()

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mesh import Case, case
 
 from aistack_top.rank.rank import Weights, rank
-from aistack_top.rank.table import Table, read_table
+from aistack_top.rank.table import MetricsTable, read_table
 
 Method = Callable[[Case, float | None], list[str]]
 
@@ -32,7 +32,7 @@ def ours(weights: Weights, sli: bool = False) -> Method:
     """Return the ranker under test."""
 
     def run(what: Case, at: float | None) -> list[str]:
-        table = Table(what.times, what.columns)
+        table = MetricsTable(what.times, what.columns)
         return [c.name for c in rank(table, at, what.sli if sli else None, weights).columns]
 
     return run

@@ -29,7 +29,7 @@ from aistack_top.session.compact import compact
 from aistack_top.session.disk import Disk, size_of
 from aistack_top.session.export import export
 from aistack_top.session.format import BlockName
-from aistack_top.session.history import Past
+from aistack_top.session.history import SessionHistory
 from aistack_top.session.reader import Session
 from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
@@ -120,7 +120,7 @@ async def play_fast(session: Session, at: float, seconds: float) -> tuple[float,
     return total, total - spent
 
 
-def _seek(past: Past, at: float) -> None:
+def _seek(past: SessionHistory, at: float) -> None:
     past.before(*past.find(at))
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     print(f"{'':58} {'median':>9} {'worst':>9}")
     print(f"{'bytes a reading: readings alone; everything':58} {readings / count:9.2f} {whole / count:9.2f}")
     show("open", timed(lambda: Session.open(path), 5))
-    past, dice = Past(session), random.Random(2)
+    past, dice = SessionHistory(session), random.Random(2)
     moments = [session.start + dice.random() * (session.end - session.start) for _ in range(20)]
     seeks = [timed(partial(_seek, past, at))[0] for at in [moments[0], *moments]]
     show("seek, first (reads the day's changes)", seeks[:1])

@@ -16,20 +16,20 @@ from aistack_top.measure.counters import RateMeter
 from aistack_top.measure.quantiles import Buckets, HistogramWindow
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, CallKind, Event, Fact, Health, Link, ReadingsBuilder, Tick
-from aistack_top.simulator.engine import Engine
+from aistack_top.simulator.engine import SimulatedEngine
 from aistack_top.simulator.gateway import Gateway
-from aistack_top.simulator.gpu import Gpu, Reason
+from aistack_top.simulator.gpu import Gpu, ThrottleBit
 from aistack_top.simulator.histogram import Histogram
-from aistack_top.simulator.host import Report
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.host import HostReport
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.request import Request
 
 REASONS = {
-    "power_cap": Reason.SW_POWER_CAP,
-    "hw_slowdown": Reason.HW_SLOWDOWN,
-    "sw_thermal": Reason.SW_THERMAL,
-    "hw_thermal": Reason.HW_THERMAL,
-    "hw_power_brake": Reason.HW_POWER_BRAKE,
+    "power_cap": ThrottleBit.SW_POWER_CAP,
+    "hw_slowdown": ThrottleBit.HW_SLOWDOWN,
+    "sw_thermal": ThrottleBit.SW_THERMAL,
+    "hw_thermal": ThrottleBit.HW_THERMAL,
+    "hw_power_brake": ThrottleBit.HW_POWER_BRAKE,
 }
 SPREADS = {
     "serving.ttft": "ttft",
@@ -68,7 +68,7 @@ def buckets(histogram: Histogram) -> Buckets:
 class EngineReader:
     """One engine as the vLLM collector reads it."""
 
-    def __init__(self, engine: Engine, reset_s: float) -> None:
+    def __init__(self, engine: SimulatedEngine, reset_s: float) -> None:
         self.engine, self.reset_s = engine, reset_s
         self.started: float | None = None
         self.frozen = False
@@ -178,7 +178,7 @@ class EngineReader:
 class NodeReader:
     """The whole node: `ticks` advances it and reads it."""
 
-    def __init__(self, node: Node, missing: float = 0.0, reset_s: float = 0.0) -> None:
+    def __init__(self, node: SimulatedNode, missing: float = 0.0, reset_s: float = 0.0) -> None:
         self.node, self.missing = node, missing
         self.engines = [EngineReader(engine, reset_s) for engine in node.engines]
         self.chance = random.Random(f"{node.seed}/scrapes")
@@ -188,7 +188,7 @@ class NodeReader:
         self.held: set[tuple[str, str]] = set()
         self.coming: list[tuple[float, Call]] = []
         self.asked = 0.0
-        self.paces: dict[str, tuple[Report, float | None]] = {}
+        self.paces: dict[str, tuple[HostReport, float | None]] = {}
         self.gone_at: float | None = None
         node.gateway.__class__ = TellingGateway
         TellingGateway.tellers = {id(node.gateway): self}

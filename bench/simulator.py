@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from aistack_top.simulator.measure import backlog_end, excursion, watch  # noqa: E402 - the path comes first
-from aistack_top.simulator.node import Node  # noqa: E402 - as above
+from aistack_top.simulator.node import SimulatedNode  # noqa: E402 - as above
 from aistack_top.simulator.scenario import Scenario, nodes, scenarios  # noqa: E402 - as above
 
 
@@ -28,17 +28,17 @@ def cost(minutes: float = 10.0) -> None:
     for name, config in nodes().items():
         for band in (0.40, 0.65):
             began = time.process_time()
-            node = Node(config, band=band)
+            node = SimulatedNode(config, band=band)
             node.advance(minutes * 60.0)
             spent = (time.process_time() - began) * 60.0 / minutes
             print(f"{name:9s} {band:.2f} {node.gateway.received / node.now:11.1f} {spent:8.1f}", flush=True)
 
 
 def saturation() -> None:
-    """Print the requests a second an overloaded model's engines finish, over what `Node.saturation` says."""
+    """Print the requests a second an overloaded model's engines finish, over what `SimulatedNode.saturation` says."""
     print("node      model      says  finished  ratio")
     for name, config in nodes().items():
-        node = Node(config, band=1.2, hour=14.0)
+        node = SimulatedNode(config, band=1.2, hour=14.0)
         node.advance(300.0)
         before = {model: finished(node, model) for model in node.models}
         node.advance(900.0)
@@ -47,7 +47,7 @@ def saturation() -> None:
             print(f"{name:9s} {model:9s} {says:6.1f} {done:9.1f} {done / says:6.2f}", flush=True)
 
 
-def finished(node: Node, model: str) -> int:
+def finished(node: SimulatedNode, model: str) -> int:
     """Return the answers a model's engines have finished."""
     return sum(engine.metrics.e2e.count for engine in node.engines if engine.config.served_name == model)
 

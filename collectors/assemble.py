@@ -25,8 +25,8 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.registry import KINDS, Tools, build, recogniser, source_of
-from collectors.runtime.base import Collector, Inviting
+from collectors.registry import KINDS, CollectorContext, build, page_matcher, source_of
+from collectors.runtime.base import Collector, DiscoversCollectors
 from collectors.runtime.environment import is_address, salt, wrong_addresses
 from collectors.runtime.scheduler import LiveFeed
 
@@ -111,7 +111,7 @@ def feed(
         # the environment's proxy must not answer in the place of this machine's own cloud
         mounts={f"all://{host}": None for host in clouds(wanted, cloud_clouds.ADDRESS)},
     )
-    tools = Tools(clock, client, salt(state), node, config.console.pseudonyms)
+    tools = CollectorContext(clock, client, salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
     for source in wanted:
@@ -126,8 +126,8 @@ def feed(
     live.collectors.extend(_links(config, live, clock, node))
     live.collectors.append(PriceCollector(config.spend, clock))
     for collector in collectors:
-        if isinstance(collector, Inviting):
-            collector.invite(live.join, live.leave, given(config))
+        if isinstance(collector, DiscoversCollectors):
+            collector.start_discovery(live.join, live.leave, given(config))
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live
@@ -153,7 +153,7 @@ def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Coll
     gpus = next((one for one in live.collectors if isinstance(one, NvmlCollector)), None)
     if gpus is None:
         return []
-    from collectors.gpu_owners.links import LinkCollector
+    from collectors.gpu_owners.links import GpuLinkCollector
     from collectors.gpu_owners.proof import EngineAddress
 
     configured = {
@@ -168,39 +168,39 @@ def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Coll
         told = {gpu.get("mig") or gpu.get("gpu") or "": gpu for gpu in gpus.processes()}
         return told | {str(index): gpu for index, gpu in gpus.indices().items()}
 
-    return [LinkCollector(clock, gpus.processes, engines, configured=configured, gpu_index=by_name, node=node)]
+    return [GpuLinkCollector(clock, gpus.processes, engines, configured=configured, gpu_index=by_name, node=node)]
 
 
-def discovery(config: Config, tools: Tools, live: LiveFeed) -> "DiscoveryCollector":
+def discovery(config: Config, tools: CollectorContext, live: LiveFeed) -> "DiscoveryCollector":
     """Return the collector that lets the servers of this node join a feed; those configured are in it already."""
-    from collectors.discovery.candidates import LocalServers, Trait
-    from collectors.discovery.collector import DiscoveryCollector, Known, Roll, place_of
+    from collectors.discovery.candidates import LocalServers, ProcessPattern
+    from collectors.discovery.collector import DiscoveryCollector, FeedMembership, Matcher, place_of
 
     kinds, traits = [], []
     for kind in KINDS:
-        local, known = kind.local, recogniser(kind)
+        local, known = kind.local, page_matcher(kind)
         if local is None or known is None:
             continue
 
         def make(url: str, of: type[AnySource] = kind.config) -> Collector:
             return _built(of, url, tools)
 
-        kinds.append(Known(kind.name, local.path, known, make))
-        traits.append(Trait(kind.name, re.compile(local.process) if local.process else None, local.ports))
+        kinds.append(Matcher(kind.name, local.path, known, make))
+        traits.append(ProcessPattern(kind.name, re.compile(local.process) if local.process else None, local.ports))
     look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).look
     taken = place_of(getattr(source, "url", "") for source in config.source)
-    return DiscoveryCollector(tools.clock, tools.client, look, kinds, Roll(live.join, live.leave, taken))
+    return DiscoveryCollector(tools.clock, tools.client, look, kinds, FeedMembership(live.join, live.leave, taken))
 
 
-def _recognised(source: AnySource, tools: Tools) -> Collector:
+def _recognised(source: AnySource, tools: CollectorContext) -> Collector:
     from collectors.discovery.endpoint import EndpointCollector, Make, Recognise
 
     url = getattr(source, "url", "")
     kinds: list[tuple[Recognise, Make]] = [
-        (known, partial(_built, kind.config, url, tools)) for kind in KINDS if (known := recogniser(kind)) is not None
+        (known, partial(_built, kind.config, url, tools)) for kind in KINDS if (known := page_matcher(kind)) is not None
     ]
     return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
 
 
-def _built(kind: type[AnySource], url: str, tools: Tools) -> Collector:
+def _built(kind: type[AnySource], url: str, tools: CollectorContext) -> Collector:
     return build(msgspec.convert({"url": url}, kind), tools)

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from collectors.prices.settings import Spend
+from collectors.prices.settings import SpendSettings
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -221,7 +221,7 @@ KINDS: dict[str, type[AnySource]] = {
 """What ``kind`` may say, and which keys stand beside it."""
 
 
-class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause.
 
     ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set. ``keys`` binds other keys
@@ -239,7 +239,7 @@ class Console(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runbooks: dict[str, str] = {}
 
 
-class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The ring of the last hours in the state folder."""
 
     ring: bool = True
@@ -250,9 +250,9 @@ class Recording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole configuration file."""
 
-    console: Console = Console()
-    recording: Recording = Recording()
-    spend: Spend = Spend()
+    console: ConsoleSettings = ConsoleSettings()
+    recording: RecordingSettings = RecordingSettings()
+    spend: SpendSettings = SpendSettings()
     source: tuple[AnySource, ...] = ()
 
 
@@ -293,7 +293,7 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Config(), [f"{name}: not valid TOML: {error}"]
-    tables = {"console": Console, "recording": Recording, "spend": Spend}
+    tables = {"console": ConsoleSettings, "recording": RecordingSettings, "spend": SpendSettings}
     known = (*tables, "source")
     problems = [_unknown(name, text, key, known, 0) for key in raw if key not in known]
     good: dict[str, object] = {}

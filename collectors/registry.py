@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class DiscoveryHints:
     r"""How a server of a kind is found on this node.
 
     ``fingerprint`` names the function that knows its metrics page, ``MODULE:FUNCTION`` from bytes to bool; without
@@ -52,13 +52,15 @@ class Local:
 PAGE = "collectors.openmetrics.build:build"
 """Builds the collector of a kind that needs no module: its table ``collectors/LAYER/NAME.toml`` says everything."""
 
-VLLM = Local("collectors.vllm.collector:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\.")
+VLLM = DiscoveryHints(
+    "collectors.vllm.collector:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\."
+)
 
-DCGM = Local("collectors.dcgm.collector:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
-RAY = Local(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
-LITELLM = Local(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
-NEMO = Local()
-MILVUS = Local(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
+DCGM = DiscoveryHints("collectors.dcgm.collector:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
+RAY = DiscoveryHints(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
+LITELLM = DiscoveryHints(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
+NEMO = DiscoveryHints()
+MILVUS = DiscoveryHints(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Kind:
     config: type[AnySource]
     build: str
     reads: str
-    local: Local | None = None
+    local: DiscoveryHints | None = None
     adder: str = ""
 
 
@@ -95,7 +97,7 @@ KINDS: tuple[Kind, ...] = (
         "collectors.dcgm.collector:build",
         "dcgm-exporter: GPUs of any node",
         DCGM,
-        "collectors.dcgm.collector:adder",
+        "collectors.dcgm.collector:extractor",
     ),
     Kind(
         "vllm",
@@ -104,7 +106,7 @@ KINDS: tuple[Kind, ...] = (
         "collectors.vllm.collector:build",
         "vLLM 0.6 to 0.33: /metrics, /load, /version",
         VLLM,
-        "collectors.vllm.arrivals:adder",
+        "collectors.vllm.arrivals:extractor",
     ),
     Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
     Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
@@ -137,7 +139,7 @@ KINDS: tuple[Kind, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class CollectorContext:
     """What collectors are built with: one clock, one HTTP client for all, and the salt of the pseudonyms.
 
     Without ``pseudonyms`` tenants and sessions are shown and recorded by their names.
@@ -150,14 +152,14 @@ class Tools:
     pseudonyms: bool = True
 
 
-def build(config: AnySource, tools: Tools) -> Collector:
+def build(config: AnySource, tools: CollectorContext) -> Collector:
     """Return the collector that a configured source asks for.
 
     Raises:
         ConfigError: a secret that it needs is not to be found.
     """
     kind = kind_of(config)
-    maker: Callable[[Any, Tools], Collector] = named(kind.build)
+    maker: Callable[[Any, CollectorContext], Collector] = import_object(kind.build)
     return maker(config, tools)
 
 
@@ -166,18 +168,18 @@ def kind_of(config: AnySource) -> Kind:
     return next(kind for kind in KINDS if kind.config is type(config))
 
 
-def recogniser(kind: Kind) -> Callable[[bytes], bool] | None:
+def page_matcher(kind: Kind) -> Callable[[bytes], bool] | None:
     """Return what tells a kind's metrics page from others; None for a kind that has none of its own."""
     if kind.local is None:
         return None
     own = kind.local.fingerprint
     known: Callable[[bytes], bool] = (
-        named(own) if own else named("collectors.openmetrics.build:recogniser")(kind.layer, kind.name)
+        import_object(own) if own else import_object("collectors.openmetrics.build:page_matcher")(kind.layer, kind.name)
     )
     return known
 
 
-def named(place: str) -> Any:  # noqa: ANN401 - whatever the registry's line says stands there
+def import_object(place: str) -> Any:  # noqa: ANN401 - whatever the registry's line says stands there
     """Return what ``MODULE:NAME`` stands for."""
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)

@@ -24,7 +24,7 @@ import msgspec
 
 from aistack_top.model.entity import KEYS
 from aistack_top.model.signals import LAYERS
-from layouts.load import Column, LayoutError, Row, wrong_number
+from layouts.load import LayoutError, PanelColumn, PanelRow, wrong_number
 
 Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "versions", "sources"]
 
@@ -45,26 +45,26 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     per: str = ""
     also: tuple[str, ...] = ()
-    columns: tuple[Column, ...] = ()
+    columns: tuple[PanelColumn, ...] = ()
     facts: dict[str, str] = {}
-    history: Column | None = None
+    history: PanelColumn | None = None
     by_engine: bool = False
     harmless: tuple[str, ...] = ()
     finished: bool = False
-    row: tuple[Row, ...] = ()
+    row: tuple[PanelRow, ...] = ()
     signal: str = ""
     keys: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
 
 
-class LayerScreen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LayerSections(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The screen of one layer: sections from top to bottom."""
 
     section: tuple[Section, ...]
 
 
 @cache
-def layer_screen(layer: str) -> LayerScreen:
+def layer_screen(layer: str) -> LayerSections:
     """Return what the screen of a layer shows.
 
     Raises:
@@ -73,7 +73,7 @@ def layer_screen(layer: str) -> LayerScreen:
     """
     text = files("layouts").joinpath("screens", f"{layer}.toml").read_text(encoding="utf-8")
     try:
-        found = msgspec.toml.decode(text, type=LayerScreen)
+        found = msgspec.toml.decode(text, type=LayerSections)
     except msgspec.DecodeError as error:
         raise LayoutError([f"screens/{layer}.toml: {error}"]) from None
     problems = [f"screens/{layer}.toml: {said}" for section in found.section for said in _wrong(section)]
@@ -82,7 +82,7 @@ def layer_screen(layer: str) -> LayerScreen:
     return found
 
 
-def layer_screens() -> dict[str, LayerScreen]:
+def layer_screens() -> dict[str, LayerSections]:
     """Return the screens of all layers."""
     return {layer: layer_screen(layer) for layer in LAYERS}
 
@@ -94,9 +94,13 @@ def _wrong(section: Section) -> Iterator[str]:
             yield f"{section.title}: no such key of an entity: {key!r}"
     if section.kind == "table" and not section.per:
         yield f"{section.title}: a table says with 'per' whose lines it has"
-    numbers: list[Row | Column] = [*section.columns, *section.row, *([section.history] if section.history else [])]
+    numbers: list[PanelRow | PanelColumn] = [
+        *section.columns,
+        *section.row,
+        *([section.history] if section.history else []),
+    ]
     if section.kind == "shares":
-        numbers.append(Column(section.signal, section.title))
+        numbers.append(PanelColumn(section.signal, section.title))
     for number in numbers:
         for _, said in wrong_number(number, ()):
             yield f"{section.title}: {said}"

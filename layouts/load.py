@@ -26,7 +26,7 @@ from aistack_top.model.tick import STATS
 Over = Literal["worst", "sum", "each", "mean", "service"]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
 
-LONGEST_LABEL = 13
+MAX_LABEL = 13
 """Cells of a row's label. A longer one would push the number off a panel that is half of 80 columns wide."""
 
 PARTIAL = " partial"
@@ -41,7 +41,7 @@ class LayoutError(Exception):
         self.problems = problems
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PanelRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One row of a panel: one signal, made one number.
 
     ``over`` says how, where several have the signal: the ``worst`` by the direction that hurts, their ``sum`` or
@@ -68,7 +68,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.label or signals()[self.signal].title
 
 
-class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PanelColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One column of a panel's table: one signal of the entity whose row it is."""
 
     signal: str
@@ -82,11 +82,11 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.stat or ("p95" if signals()[self.signal].form == "quantiles" else "value")
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PanelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table of a panel, drawn where there is room: one row for each entity that has the key ``per``."""
 
     per: str
-    columns: tuple[Column, ...]
+    columns: tuple[PanelColumn, ...]
 
 
 class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,9 +97,9 @@ class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     layer: str
-    row: tuple[Row, ...]
+    row: tuple[PanelRow, ...]
     empty: tuple[str, ...]
-    table: Table | None = None
+    table: PanelTable | None = None
 
 
 class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,9 +231,9 @@ Problem = tuple[Place, str]
 _NESTED: dict[tuple[type, str], type] = {
     (Layout, "panel"): Panel,
     (Layout, "size"): Size,
-    (Panel, "row"): Row,
-    (Panel, "table"): Table,
-    (Table, "columns"): Column,
+    (Panel, "row"): PanelRow,
+    (Panel, "table"): PanelTable,
+    (PanelTable, "columns"): PanelColumn,
     (Size, "grid"): Band,
 }
 
@@ -284,13 +284,13 @@ def _wrong_sizes(layout: Layout, layers: list[str]) -> Iterator[Problem]:
                 seen.append(layer)
 
 
-def _wrong_row(row: Row, path: Place) -> Iterator[Problem]:
+def _wrong_row(row: PanelRow, path: Place) -> Iterator[Problem]:
     yield from wrong_number(row, path)
     signal = signals().get(row.signal)
     if signal is None:
         return
-    if len(row.title + (PARTIAL if signal.covered else "")) > LONGEST_LABEL:
-        yield (*path, "label"), f"{row.title!r} is longer than {LONGEST_LABEL} characters; give it a shorter label"
+    if len(row.title + (PARTIAL if signal.covered else "")) > MAX_LABEL:
+        yield (*path, "label"), f"{row.title!r} is longer than {MAX_LABEL} characters; give it a shorter label"
     if row.over == "worst" and signal.hurts == "both":
         yield (*path, "over"), f"{row.signal} has no worst: it can hurt in both directions; use sum, mean or each"
     if row.over in ("sum", "mean") and signal.form == "quantiles" and row.part not in ("count",):
@@ -299,14 +299,14 @@ def _wrong_row(row: Row, path: Place) -> Iterator[Problem]:
         yield (*path, "over"), f"{row.signal} is a ratio: a sum of it means nothing; use worst or mean"
 
 
-def _wrong_table(table: Table, path: Place) -> Iterator[Problem]:
+def _wrong_table(table: PanelTable, path: Place) -> Iterator[Problem]:
     if table.per not in KEYS:
         yield (*path, "per"), f"no such key of an entity: {table.per!r}{_hint(table.per, KEYS)}"
     for index, column in enumerate(table.columns):
         yield from wrong_number(column, (*path, "columns", index))
 
 
-def wrong_number(row: Row | Column, path: Place) -> Iterator[Problem]:
+def wrong_number(row: PanelRow | PanelColumn, path: Place) -> Iterator[Problem]:
     """Yield a problem for a signal, a stat or a key that there is none of."""
     signal: Signal | None = signals().get(row.signal)
     if signal is None:

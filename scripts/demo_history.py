@@ -11,7 +11,7 @@ import msgspec
 from simrecord import record
 
 from aistack_top.simulator.scenario import scenarios
-from collectors.demo.feed import HISTORY, HISTORY_S, STAGE, STEP_S, STORY
+from collectors.demo.feed import DEMO_NODE, HISTORY, HISTORY_S, STEP_S, STORY
 
 TARGET = Path(__file__).parents[1] / "aistack_top/simulator" / HISTORY
 CALLS_S = 330.0
@@ -19,5 +19,5 @@ CALLS_S = 330.0
 
 if __name__ == "__main__":
     shutil.rmtree(TARGET, ignore_errors=True)
-    node = msgspec.structs.replace(scenarios()[STORY], fault=()).start(node=STAGE)
+    node = msgspec.structs.replace(scenarios()[STORY], fault=()).start(node=DEMO_NODE)
     record(node, TARGET, HISTORY_S, STEP_S, traced_s=CALLS_S)

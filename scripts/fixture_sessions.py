@@ -18,13 +18,13 @@ from aistack_top.simulator.scenario import Scenario, scenarios
 TARGET = Path(__file__).parents[1] / "fixtures/sessions"
 STEP_S = 5.0
 AFTER_S = 120.0
-SHORTEST_S = 1800.0
+MIN_S = 1800.0
 TRACED = 0.2
 
 
 def seconds(scenario: Scenario) -> float:
     """Return how long a scenario is recorded."""
-    return max(scenario.fault_end, scenario.backlog_end, SHORTEST_S - AFTER_S) + AFTER_S
+    return max(scenario.fault_end, scenario.backlog_end, MIN_S - AFTER_S) + AFTER_S
 
 
 def make(scenario: Scenario, target: Path, lasts_s: float) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.compact import compact
 from aistack_top.session.recorder import Recorder, RecordingFeed
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from collectors.demo import node as simulated
 
 
 def record(
-    node: Node,
+    node: SimulatedNode,
     target: Path,
     seconds: float,
     step_s: float,
@@ -26,7 +26,7 @@ def record(
         lock.unlink()
 
 
-async def _record(node: Node, target: Path, seconds: float, step_s: float, traced_s: float | None) -> None:
+async def _record(node: SimulatedNode, target: Path, seconds: float, step_s: float, traced_s: float | None) -> None:
     begins = node.epoch + node.now
     clock = VirtualClock(begins)
     with tempfile.TemporaryDirectory() as folder:

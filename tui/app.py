@@ -19,7 +19,7 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from aistack_top.model.feed import Feed
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
 from tui import theme
 from tui.glyphs import Glyphs
@@ -27,7 +27,7 @@ from tui.model.console import TextOf, make
 from tui.model.own_cost import CountingDriver
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
-from tui.screens.time_navigation import TravelScreen
+from tui.screens.time_navigation import TimeNavigationScreen
 from tui.shutdown import GRACE_S, LOOKS_S, is_gone, leave_within
 
 SOON = ("layer", "incident")
@@ -40,9 +40,9 @@ LOW_BANDWIDTH_REPAINT_S = 12.0
 
 def places() -> type[Provider]:
     """Return what finds times and names for the palette; imported when the palette is first opened."""
-    from tui.palette import Places
+    from tui.palette import GoToCommands
 
-    return Places
+    return GoToCommands
 
 
 class ConsoleApp(App[None]):
@@ -93,7 +93,7 @@ class ConsoleApp(App[None]):
             self._on_news,
             self.tell,
             low_bandwidth=low_bandwidth,
-            node=plain(node, 60),
+            node=sanitize(node, 60),
             notes=notes,
             runbooks=runbooks,
             text_of=text_of,
@@ -112,7 +112,7 @@ class ConsoleApp(App[None]):
 
     def on_key(self, event: events.Key) -> None:
         """Keep what is typed for a question that is not there yet: a slow link brings all at once."""
-        if isinstance(self.screen, TravelScreen) and self.screen.typed_ahead is not None:
+        if isinstance(self.screen, TimeNavigationScreen) and self.screen.typed_ahead is not None:
             event.prevent_default().stop()
             self.screen.typed_ahead.append(event)
 
@@ -155,7 +155,7 @@ class ConsoleApp(App[None]):
         screen = self.screen
         if isinstance(screen, ConsoleScreen):
             self._painted = asyncio.get_running_loop().time()
-            screen.look_again()
+            screen.refresh_view()
             if not self._frozen and self.console_model.state.now > 0:
                 self._frozen = True
                 self.call_after_refresh(self._freeze)

@@ -16,7 +16,7 @@ from aistack_top import __version__
 
 if TYPE_CHECKING:
     from tui.commands.common import Options
-    from tui.commands.window import Window
+    from tui.commands.window import WindowOptions
 
 FOLDER = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -37,15 +37,15 @@ def windowed(command: Command) -> Command:
     return command
 
 
-def asked_window(session: Path | None, url: str, begins: str | None, ends: str | None) -> "Window":
+def asked_window(session: Path | None, url: str, begins: str | None, ends: str | None) -> "WindowOptions":
     """Return the window that was asked for; refuses what says two things, or nothing."""
-    from tui.commands.window import Window
+    from tui.commands.window import WindowOptions
 
     if session is not None and (url or begins or ends):
         raise click.UsageError("a SESSION and a window (--prometheus, --from, --to) exclude each other")
     if session is None and not url:
         raise click.UsageError("name a SESSION, or --prometheus URL with --from and --to")
-    return Window(url, begins or "-2h", ends)
+    return WindowOptions(url, begins or "-2h", ends)
 
 
 @click.group(
@@ -231,7 +231,7 @@ def diagnose(
     if as_json + markdown + (html is not None) > 1:
         raise click.UsageError("--json, --markdown and --html exclude each other")
     window = asked_window(session, prometheus or ("" if session else options.prometheus), begins, ends)
-    form = command.Form(as_json, markdown, html)
+    form = command.ReportFormat(as_json, markdown, html)
     if session is not None:
         sys.exit(command.run(session, at, form))
     sys.exit(command.run_window(options, window, at, form))

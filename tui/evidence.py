@@ -24,16 +24,16 @@ from rich.segment import Segment, Segments
 from textual.strip import Strip
 
 from aistack_top.diagnosis import report
-from aistack_top.diagnosis.report import Report, Told
+from aistack_top.diagnosis.report import Report, ReportedIncident
 from aistack_top.model.incident import Incident
-from aistack_top.session.disk import say
+from aistack_top.session.disk import os_error_text
 from aistack_top.session.errors import SessionError
-from aistack_top.session.excerpt import cut
+from aistack_top.session.excerpt import write_excerpt
 from aistack_top.session.format import SUFFIX
-from aistack_top.session.from_memory import Held, hold, write
+from aistack_top.session.from_memory import MemoryCopy, copy_from_memory, write
 from aistack_top.session.ring import keep as keep_ring
 from aistack_top.session.threads import on_thread
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.model.console import Console
 from tui.model.view import View
 
@@ -51,7 +51,7 @@ class EvidenceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ScreenText:
     """The screen, line by line, as it was painted."""
 
     strips: Sequence[Strip]
@@ -77,7 +77,7 @@ class Picture:
         return _FONT_FACE.sub("", printer.export_svg(title=title))
 
 
-async def keep(console: Console, view: View, picture: Picture, folder: Path) -> Path:
+async def keep(console: Console, view: View, picture: ScreenText, folder: Path) -> Path:
     """Write the evidence of a moment into a folder of its own inside ``folder``; return its path.
 
     Raises:
@@ -85,9 +85,9 @@ async def keep(console: Console, view: View, picture: Picture, folder: Path) -> 
 
     """
     start, end = window(view, console.pump.oldest)
-    held = await hold(console.state, start, end)
+    held = await copy_from_memory(console.state, start, end)
     recording = await console.deck.recording()
-    told = Taken(console.name, view, held, recording, picture)
+    told = EvidenceData(console.name, view, held, recording, picture)
     when = datetime.fromtimestamp(end).astimezone()
     target = folder / f"aistack-evidence-{_as_file(console.name)}-{when:%Y%m%d-%H%M%S}"
     return await on_thread(lambda: _write(told, target))
@@ -111,7 +111,7 @@ async def keep_recording(console: Console, name: str) -> Path:
     target = _kept_as(name, console.evidence)
     recording = await console.deck.recording()
     state = console.state
-    held = None if recording is not None else await hold(state, console.pump.oldest, state.now)
+    held = None if recording is not None else await copy_from_memory(state, console.pump.oldest, state.now)
     await on_thread(lambda: _keep_whole(recording, held, target, console.name))
     return target
 
@@ -121,7 +121,7 @@ def _kept_as(name: str, folder: Path) -> Path:
     return target if target.suffix == SUFFIX else target.with_name(target.name + SUFFIX)
 
 
-def _keep_whole(recording: Path | None, held: Held | None, target: Path, node: str) -> None:
+def _keep_whole(recording: Path | None, held: MemoryCopy | None, target: Path, node: str) -> None:
     if target.exists():
         raise EvidenceError(f"not kept: {target} is there already; take another name")
     try:
@@ -148,24 +148,24 @@ def shown(view: View, start: float, end: float) -> list[Incident]:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class EvidenceData:
     """All that a thread needs to write the evidence."""
 
     node: str
     view: View
-    held: Held
+    held: MemoryCopy
     recording: Path | None
-    picture: Picture
+    picture: ScreenText
 
     def report(self) -> Report:
         """Return the incidents of the window with their charts."""
         frame = replace(self.view.frame, timeline=self.held.timeline)
         incidents = report.ordered(shown(self.view, self.held.start, self.held.end))
-        told = tuple(Told(one, report.charts(one, frame, self.held.start)) for one in incidents)
+        told = tuple(ReportedIncident(one, report.charts(one, frame, self.held.start)) for one in incidents)
         return Report(f"Evidence of {self.node}", self.node, self.held.start, self.held.end, told)
 
 
-def _write(told: Taken, target: Path) -> Path:
+def _write(told: EvidenceData, target: Path) -> Path:
     from aistack_top.diagnosis.report_html import page
 
     partial = target.with_name(f".{target.name}.partial")
@@ -185,10 +185,10 @@ def _write(told: Taken, target: Path) -> Path:
     return final
 
 
-def _write_session(told: Taken, target: Path) -> None:
+def _write_session(told: EvidenceData, target: Path) -> None:
     if told.recording is not None:
         try:
-            cut(told.recording, target, told.held.start, told.held.end, told.held.marks)
+            write_excerpt(told.recording, target, told.held.start, told.held.end, told.held.marks)
             return
         except SessionError:  # what is held in memory still is
             shutil.rmtree(target, ignore_errors=True)
@@ -204,16 +204,16 @@ def _free(target: Path) -> Path:
 def _sentence(error: OSError | SessionError, folder: Path) -> str:
     system = error if isinstance(error, OSError) else error.__cause__
     if not isinstance(system, OSError):
-        return plain(f"no evidence in {folder}: {error}", 390)
+        return sanitize(f"no evidence in {folder}: {error}", 390)
     hint = "start in a folder that can be written, or set evidence under [console] in the configuration"
-    return plain(f"no evidence in {folder}: {say(system)}; {hint}", 390)
+    return sanitize(f"no evidence in {folder}: {os_error_text(system)}; {hint}", 390)
 
 
 def _as_file(node: str) -> str:
-    return "".join(char if char.isalnum() or char in "-_." else "-" for char in plain(node, 40)).strip(".") or "node"
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in sanitize(node, 40)).strip(".") or "node"
 
 
 def markdown(view: View, node: str, incident: Incident) -> str:
     """Return the verdict on one incident as Markdown, without charts: for the clipboard."""
     last = view.frame.at if incident.end is None else incident.end
-    return report.markdown(Report(f"Incident on {node}", node, incident.onset, last, (Told(incident),)))
+    return report.markdown(Report(f"Incident on {node}", node, incident.onset, last, (ReportedIncident(incident),)))

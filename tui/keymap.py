@@ -49,16 +49,24 @@ def places() -> tuple[type[DOMNode], ...]:
     from tui.screens.incident import IncidentScreen
     from tui.screens.incidents import IncidentsScreen
     from tui.screens.overview import OverviewScreen
-    from tui.screens.row_list import BoardScreen
-    from tui.screens.time_navigation import TravelScreen
+    from tui.screens.row_list import RowListScreen
+    from tui.screens.time_navigation import TimeNavigationScreen
     from tui.widgets.pager import Pager
     from tui.widgets.panel import LayerPanel
-    from tui.widgets.prompt import Ask
-    from tui.widgets.row_list import Board
+    from tui.widgets.prompt import Prompt
+    from tui.widgets.row_list import RowList
     from tui.widgets.verdict import VerdictBar
 
-    screens = (OverviewScreen, ConsoleScreen, TravelScreen, BoardScreen, IncidentScreen, IncidentsScreen, CallScreen)
-    return (*screens, ListScreen, Board, Pager, LayerPanel, VerdictBar, Ask, ConsoleApp)
+    screens = (
+        OverviewScreen,
+        ConsoleScreen,
+        TimeNavigationScreen,
+        RowListScreen,
+        IncidentScreen,
+        IncidentsScreen,
+        CallScreen,
+    )
+    return (*screens, ListScreen, RowList, Pager, LayerPanel, VerdictBar, Prompt, ConsoleApp)
 
 
 def _name(said: str) -> str:

@@ -28,12 +28,12 @@ def layer(screen: "ConsoleScreen", name: str) -> None:
     from tui.screens.layer import LayerScreen
 
     if isinstance(screen, LayerScreen):
-        screen.turn_to(name)
+        screen.show_layer(name)
         return
     app = screen.app
     if app.is_screen_installed(LAYERS):
         opened = app.get_screen(LAYERS, LayerScreen)
-        opened.turn_to(name)
+        opened.show_layer(name)
     else:
         opened = LayerScreen(screen.console, name)
         app.install_screen(opened, LAYERS)
@@ -43,11 +43,11 @@ def layer(screen: "ConsoleScreen", name: str) -> None:
     elif len(app.screen_stack) == 2:
         app.switch_screen(opened)
     else:
-        to_the_first(screen)
+        pop_to_root(screen)
         app.push_screen(opened)
 
 
-def to_the_first(screen: "ConsoleScreen") -> None:
+def pop_to_root(screen: "ConsoleScreen") -> None:
     """Go back all the steps."""
     while len(screen.app.screen_stack) > 1:
         screen.app.pop_screen()
@@ -66,7 +66,7 @@ def newest_incident(screen: "ConsoleScreen") -> None:
     """Open the incident that is shown; say that none is."""
     found = incident_shown(screen)
     if found is not None:
-        go(screen, IncidentTarget(found.id))
+        open_target(screen, IncidentTarget(found.id))
     else:
         screen.say("no incident is known at this moment")
 
@@ -87,13 +87,13 @@ def keep_evidence(screen: "ConsoleScreen") -> None:
 
 async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]", width: int) -> None:
     from aistack_top.session.threads import on_thread
-    from tui.screens.time_navigation import TravelScreen
+    from tui.screens.time_navigation import TimeNavigationScreen
 
     try:
         await on_thread(partial(import_module, "tui.evidence"))  # what it takes to write is imported beside the screen
         from tui import evidence
 
-        kept = await evidence.keep(screen.console, view, evidence.Picture(strips, width), screen.console.evidence)
+        kept = await evidence.keep(screen.console, view, evidence.ScreenText(strips, width), screen.console.evidence)
         said = f"kept in {kept}: the session to play again, the verdict, the screen"
     except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
         known = type(fault).__name__ == "EvidenceError"
@@ -101,7 +101,7 @@ async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]"
     finally:
         screen.console.keeping = False
     seen = screen.app.screen
-    (seen if isinstance(seen, TravelScreen) else screen).say(said)
+    (seen if isinstance(seen, TimeNavigationScreen) else screen).say(said)
 
 
 def keep_recording(screen: "ConsoleScreen") -> None:
@@ -124,7 +124,7 @@ def keep_recording(screen: "ConsoleScreen") -> None:
 
 async def _keep_recording(screen: "ConsoleScreen", name: str) -> None:
     from tui import evidence
-    from tui.screens.time_navigation import TravelScreen
+    from tui.screens.time_navigation import TimeNavigationScreen
 
     try:
         kept = await evidence.keep_recording(screen.console, name)
@@ -132,7 +132,7 @@ async def _keep_recording(screen: "ConsoleScreen", name: str) -> None:
     except evidence.EvidenceError as error:
         said = str(error)
     seen = screen.app.screen
-    (seen if isinstance(seen, TravelScreen) else screen).say(said)
+    (seen if isinstance(seen, TimeNavigationScreen) else screen).say(said)
 
 
 def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
@@ -180,7 +180,7 @@ def changes(screen: "ConsoleScreen") -> None:
         screen.app.push_screen(ChangesScreen(screen.console))
 
 
-def explain(screen: "ConsoleScreen") -> None:
+def open_help(screen: "ConsoleScreen") -> None:
     """Explain the keys of a screen, and all numbers."""
     from tui.screens.help import HelpScreen, layout_names
 
@@ -189,7 +189,7 @@ def explain(screen: "ConsoleScreen") -> None:
         screen.app.push_screen(HelpScreen(screen.console, screen.active_bindings, names))
 
 
-def go(screen: "ConsoleScreen", target: Target) -> None:
+def open_target(screen: "ConsoleScreen", target: Target) -> None:
     """Go where a row leads."""
     if isinstance(target, EntityTarget):
         from tui.screens.entity import EntityScreen

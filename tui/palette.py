@@ -12,13 +12,13 @@ from aistack_top.store.labels import label
 from tui import navigation as doors
 from tui.model.targets import EntityTarget
 from tui.screens.base import ConsoleScreen
-from tui.screens.row_list import BoardScreen
+from tui.screens.row_list import RowListScreen
 
 _TIME = re.compile(r"-\d+(\.\d+)?\s*[smhd]?|\d{1,2}:\d{2}(:\d{2})?")
 NAMED = ("engine", "gpu", "model", "rail", "tenant", "lora")
 
 
-class Places(Provider):
+class GoToCommands(Provider):
     """Times as they are typed, columns to sort by, and GPUs, engines, models, rails and tenants by their names."""
 
     async def search(self, query: str) -> Hits:
@@ -30,23 +30,23 @@ class Places(Provider):
         if _TIME.fullmatch(said):
             yield Hit(1.0, f"Go to {said}", partial(screen.go_to_typed, said), help="the time cursor, on all screens")
         matcher = self.matcher(query)
-        if isinstance(screen, BoardScreen):
+        if isinstance(screen, RowListScreen):
             for column in screen.sorts():
                 score = matcher.match(f"sort by {column}")
                 if score > 0:
                     does = partial(screen.sort_by, column)
                     yield Hit(score, matcher.highlight(f"sort by {column}"), does, help="r turns the order round")
         frame = screen.console.view().frame
-        for entity in named(frame):
+        for entity in named_entities(frame):
             key, said_name = entity.pairs[0][0], label(entity, frame.facts)
             name = said_name if said_name.startswith(f"{key} ") else f"{key} {said_name}"
             score = matcher.match(name)
             if score > 0:
-                opens = partial(doors.go, screen, EntityTarget(entity))
+                opens = partial(doors.open_target, screen, EntityTarget(entity))
                 yield Hit(score, matcher.highlight(name), opens, help="everything known of it")
 
 
-def named(frame: Frame) -> Iterable[Entity]:
+def named_entities(frame: Frame) -> Iterable[Entity]:
     """Return every entity with one of the names that people know, once each."""
     found: dict[Entity, None] = {}
     for _, entity, _ in frame.timeline:

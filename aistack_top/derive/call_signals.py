@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from operator import attrgetter
 
-from aistack_top.derive.guardrails import END, Rails, count, since
-from aistack_top.derive.tenants import Roster, shown_as
-from aistack_top.measure.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.derive.guardrails import END, GuardrailStats, count, since
+from aistack_top.derive.tenants import TopTenants, shown_as
+from aistack_top.measure.quantiles import MAX_WINDOW_S, MIN_COUNT, WINDOW_S, sample_quantiles
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, History, Quantiles, Readings, ReadingsBuilder
 
 GRID_S = 5.0
-MOST_CALLS = 50_000
-USUAL_DELAY_S = 10.0
+MAX_CALLS = 50_000
+TYPICAL_DELAY_S = 10.0
 """Span end to visible in Langfuse, default batching of the sender: median 5 s, worst 8.4 s of six, measured."""
 
 MODEL_KINDS = frozenset({"generation", "embedding"})
@@ -29,10 +29,10 @@ MODEL, TENANT = attrgetter("model"), attrgetter("tenant")
 
 
 @dataclass(slots=True)
-class CallBook:
+class CallStore:
     """The calls known so far, once each, ordered by their end. ``changes`` grows with every one that is taken."""
 
-    most: int = MOST_CALLS
+    most: int = MAX_CALLS
     changes: int = 0
     _by_id: dict[str, Call] = field(default_factory=dict)
     _ends: list[tuple[float, str]] = field(default_factory=list)
@@ -95,9 +95,9 @@ class CallSignals:
     Without ``again`` a point is computed once: what looks at the newest points only has no use for better old ones.
     """
 
-    def __init__(self, book: CallBook, again: bool = True, tenants: Roster | None = None) -> None:
+    def __init__(self, book: CallStore, again: bool = True, tenants: TopTenants | None = None) -> None:
         self._book, self._again, self._tenants = book, again, tenants
-        self._rails = Rails()
+        self._rails = GuardrailStats()
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._done: float | None = None
@@ -120,7 +120,7 @@ class CallSignals:
                 self._until[source] = max(self._until.get(source, 0.0), batch.calls_until)
         if not self._until:
             return
-        mark = min(self._until.values()) - USUAL_DELAY_S
+        mark = min(self._until.values()) - TYPICAL_DELAY_S
         first = min(self._begun.values())
         last_point = int(mark // GRID_S)
         next_point = int(first // GRID_S) + 1 if self._done is None else int(self._done // GRID_S) + 1
@@ -128,12 +128,12 @@ class CallSignals:
         for call in fresh if self._again else ():
             if self._done is not None and call.end <= self._done:
                 low = int(max(call.end, first) // GRID_S) + (0 if call.end % GRID_S == 0 else 1)
-                high = int(min(call.end + WIDEST_S, self._done) // GRID_S)
+                high = int(min(call.end + MAX_WINDOW_S, self._done) // GRID_S)
                 points.update(range(low, high + 1))
         if points:
             self._done = max(self._done or 0.0, last_point * GRID_S)
-            begin, end = min(points) * GRID_S - WIDEST_S, max(points) * GRID_S
-            sorted_out = _Sorted(self._book.between(begin, end), self._tenants is not None)
+            begin, end = min(points) * GRID_S - MAX_WINDOW_S, max(points) * GRID_S
+            sorted_out = _GroupedCalls(self._book.between(begin, end), self._tenants is not None)
             for point in sorted(points):
                 yield point * GRID_S, self._at(point * GRID_S, first, sorted_out)
 
@@ -146,7 +146,7 @@ class CallSignals:
         if self._tenants is not None:
             self._tenants.clear()
 
-    def _at(self, moment: float, first: float, known: "_Sorted") -> Readings:
+    def _at(self, moment: float, first: float, known: "_GroupedCalls") -> Readings:
         calls = known.calls.until(moment)
         groups = {SERVICE: calls, **{Entity.of(model=name): found for name, found in known.models.at(moment) if name}}
         builder = ReadingsBuilder()
@@ -155,17 +155,17 @@ class CallSignals:
             _describe_more(builder, entity, members, moment)
         for tenant, members in self._by_tenant(known, moment).items():
             _describe(builder, Entity.of(tenant=tenant), members, moment, min(WINDOW_S, moment - first))
-        builder.add("calls.retrieval.latency", SERVICE, _spread(known.retrievals.until(moment), moment, LATENCY))
+        builder.add("calls.retrieval.latency", SERVICE, _quantiles(known.retrievals.until(moment), moment, LATENCY))
         requests = known.requests.until(moment)
-        builder.add("calls.request.latency", SERVICE, _spread(requests, moment, LATENCY))
+        builder.add("calls.request.latency", SERVICE, _quantiles(requests, moment, LATENCY))
         if requests:
-            builder.add("calls.request.ttft", SERVICE, _spread(requests, moment, known.request_ttft))
+            builder.add("calls.request.ttft", SERVICE, _quantiles(requests, moment, known.request_ttft))
         for rail, checks in self._rails.at(moment, known.checks.until(moment)).items():
             count(builder, rail, checks, moment, min(WINDOW_S, moment - first))
-            builder.add("guardrail.latency", rail, _spread(checks, moment, LATENCY))
+            builder.add("guardrail.latency", rail, _quantiles(checks, moment, LATENCY))
         return builder.build()
 
-    def _by_tenant(self, known: "_Sorted", moment: float) -> dict[str, list[Call]]:
+    def _by_tenant(self, known: "_GroupedCalls", moment: float) -> dict[str, list[Call]]:
         """Return the calls of each tenant that is named, and of the others; nothing where no call names any."""
         if self._tenants is None:
             return {}
@@ -178,7 +178,7 @@ class CallSignals:
         return found
 
 
-class _Lane:
+class _TimeIndex:
     """Calls in the order of their ends, of which the last minutes before any moment are asked for."""
 
     def __init__(self, calls: list[Call]) -> None:
@@ -186,27 +186,27 @@ class _Lane:
         self._ends = [call.end for call in calls]
 
     def until(self, moment: float) -> list[Call]:
-        """Return those that ended in the `WIDEST_S` before a moment."""
-        low = bisect_right(self._ends, moment - WIDEST_S)
+        """Return those that ended in the `MAX_WINDOW_S` before a moment."""
+        low = bisect_right(self._ends, moment - MAX_WINDOW_S)
         return self._calls[low : bisect_right(self._ends, moment, low)]
 
 
-class _Lanes:
+class _TimeIndexes:
     """Calls by a name that they have, each in its lane."""
 
     def __init__(self, calls: Iterable[Call], name: Callable[[Call], str]) -> None:
         found: dict[str, list[Call]] = defaultdict(list)
         for call in calls:
             found[name(call)].append(call)
-        self._lanes = {one: _Lane(members) for one, members in found.items()}
+        self._lanes = {one: _TimeIndex(members) for one, members in found.items()}
 
     def at(self, moment: float) -> list[tuple[str, list[Call]]]:
-        """Return who has calls in the `WIDEST_S` before a moment, and these; whoever called first stands first."""
+        """Return who has calls in the `MAX_WINDOW_S` before a moment, and these; whoever called first stands first."""
         found = [(name, members) for name, lane in self._lanes.items() if (members := lane.until(moment))]
         return sorted(found, key=lambda one: (one[1][0].end, one[1][0].id))
 
 
-class _Sorted:
+class _GroupedCalls:
     """The calls of a stretch of time, sorted out once for all the points in it: neighbours share nearly all."""
 
     def __init__(self, calls: Iterable[Call], by_tenant: bool) -> None:
@@ -214,13 +214,13 @@ class _Sorted:
         for call in calls:
             kinds[call.kind].append(call)
         models = _in_order(kinds["generation"], kinds["embedding"])
-        self.calls = _Lane(models)
-        self.models = _Lanes(models, MODEL)
-        self.tenants = _Lanes(models if by_tenant else (), TENANT)
+        self.calls = _TimeIndex(models)
+        self.models = _TimeIndexes(models, MODEL)
+        self.tenants = _TimeIndexes(models if by_tenant else (), TENANT)
         self.request_ttft = _request_ttft(kinds["generation"])
-        self.retrievals = _Lane(kinds["retrieval"])
-        self.requests = _Lane([call for call in _in_order(kinds["tool"], kinds["other"]) if call.root])
-        self.checks = _Lane(kinds["guardrail"])
+        self.retrievals = _TimeIndex(kinds["retrieval"])
+        self.requests = _TimeIndex([call for call in _in_order(kinds["tool"], kinds["other"]) if call.root])
+        self.checks = _TimeIndex(kinds["guardrail"])
 
 
 def _in_order(one: list[Call], other: list[Call]) -> list[Call]:
@@ -244,13 +244,13 @@ def _describe(builder: ReadingsBuilder, entity: Entity, calls: list[Call], momen
             builder.add("calls.cost.rate", entity, sum(costs) * 3600 / window_s)
     if recent:
         builder.add("calls.errors", entity, sum(call.failed for call in recent) / len(recent))
-    builder.add("calls.latency", entity, _spread(calls, moment, LATENCY))
+    builder.add("calls.latency", entity, _quantiles(calls, moment, LATENCY))
 
 
 def _describe_more(builder: ReadingsBuilder, entity: Entity, calls: list[Call], moment: float) -> None:
-    builder.add("calls.ttft", entity, _spread(calls, moment, attrgetter("ttft")))
-    builder.add("calls.input_tokens.per_call", entity, _spread(calls, moment, attrgetter("input_tokens")))
-    builder.add("calls.output_tokens.per_call", entity, _spread(calls, moment, attrgetter("output_tokens")))
+    builder.add("calls.ttft", entity, _quantiles(calls, moment, attrgetter("ttft")))
+    builder.add("calls.input_tokens.per_call", entity, _quantiles(calls, moment, attrgetter("input_tokens")))
+    builder.add("calls.output_tokens.per_call", entity, _quantiles(calls, moment, attrgetter("output_tokens")))
     if entity is SERVICE:
         delays = [call.seen - call.end for call in since(calls, moment - WINDOW_S)]
         builder.add("calls.ingest_delay", entity, sample_quantiles(delays, WINDOW_S, 1) if delays else None)
@@ -270,13 +270,13 @@ def _request_ttft(generations: list[Call]) -> Callable[[Call], float | None]:
     return waited
 
 
-def _spread(calls: list[Call], moment: float, get: Callable[[Call], float | None]) -> Quantiles | None:
+def _quantiles(calls: list[Call], moment: float, get: Callable[[Call], float | None]) -> Quantiles | None:
     """Return the distribution over the last 60 s, widened step by step up to 300 s until 20 values are in."""
     values: list[float] = []
     window = WINDOW_S
     for call in reversed(calls):  # the newest first: where calls are many, most of the 300 s need not be looked at
         while call.end <= moment - window:
-            if len(values) >= FEWEST or window >= WIDEST_S:
+            if len(values) >= MIN_COUNT or window >= MAX_WINDOW_S:
                 return sample_quantiles(values, window) if values else None
             window += WINDOW_S
         value = get(call)
@@ -284,4 +284,4 @@ def _spread(calls: list[Call], moment: float, get: Callable[[Call], float | None
             values.append(value)
     if not values:
         return None
-    return sample_quantiles(values, WIDEST_S if len(values) < FEWEST else window)
+    return sample_quantiles(values, MAX_WINDOW_S if len(values) < MIN_COUNT else window)

@@ -19,7 +19,7 @@ from aistack_top.measure.quantiles import WINDOW_S
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, History, ReadingsBuilder
 
-HIT, USUAL = "WARNING", "DEFAULT"
+FLAGGED_LEVEL, DEFAULT_LEVEL = "WARNING", "DEFAULT"
 
 PROXY, PROXY_SPAN = "litellm", "guardrail"
 """LiteLLM calls all its guardrail spans by this one name and marks none of them, whatever the rail did (1.109)."""
@@ -32,12 +32,12 @@ END = attrgetter("end")
 SILENT_S = 3600.0
 """A rail without a call for this long is not told of any more; before, it is told to have had none."""
 
-MOST_RAILS = 100
+MAX_RAILS = 100
 OTHER = "other"
-"""Span names are the application's own: beyond `MOST_RAILS` of them, the others are told as one."""
+"""Span names are the application's own: beyond `MAX_RAILS` of them, the others are told as one."""
 
 
-class Rails:
+class GuardrailStats:
     """Who checks: the rails seen so far, each with its first and its last call, and those that a source counts."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Rails:
     def _of(self, call: Call) -> Entity:
         name = call.name or OTHER
         rail = Entity.of(rail=name, model=call.model) if call.model else Entity.of(rail=name)
-        return rail if rail in self._known or len(self._known) < MOST_RAILS else Entity.of(rail=OTHER)
+        return rail if rail in self._known or len(self._known) < MAX_RAILS else Entity.of(rail=OTHER)
 
     def _count(self, rail: str, first: float, last: float) -> None:
         before = self._counted.get(rail, (first, last))
@@ -121,10 +121,10 @@ def count(builder: ReadingsBuilder, rail: Entity, calls: list[Call], moment: flo
         return
     recent = since(calls, moment - WINDOW_S)
     builder.add("guardrail.requests", rail, len(recent) / window_s)
-    if rail.get("rail") == PROXY_SPAN and all(call.level == USUAL for call in calls):
+    if rail.get("rail") == PROXY_SPAN and all(call.level == DEFAULT_LEVEL for call in calls):
         return
     levels: defaultdict[str, int] = defaultdict(int)
     for call in recent:
         levels["ERROR" if call.failed else call.level] += 1
-    builder.add("guardrail.hits", rail, levels[HIT] / window_s)
+    builder.add("guardrail.hits", rail, levels[FLAGGED_LEVEL] / window_s)
     builder.add("guardrail.errors", rail, levels["ERROR"] / window_s)

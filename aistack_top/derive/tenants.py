@@ -1,6 +1,6 @@
 """Whose calls they are: which tenants are named, and what a sum over tenants leaves out.
 
-Tenants can be a handful of teams or a crowd of end users. `MOST_TENANTS` of them are named at a time, the others are
+Tenants can be a handful of teams or a crowd of end users. `MAX_TENANTS` of them are named at a time, the others are
 one. A name is kept while its tenant calls at all, so that a crowd does not cost a new set of series every minute; a
 tenant that takes much of the service gets a name at once.
 """
@@ -14,29 +14,29 @@ from aistack_top.model.tick import Call
 if TYPE_CHECKING:
     from aistack_top.store.frame import Frame
 
-MOST_TENANTS = 20
+MAX_TENANTS = 20
 OTHER = "other"
 """All tenants without a name of their own."""
 
-NOBODY = "none"
+NO_TENANT = "none"
 """Calls that name no tenant."""
 
-UNNAMED = (NOBODY, OTHER)
+AGGREGATES = (NO_TENANT, OTHER)
 """Lines that are nobody's in particular, and stand last."""
 
 GONE_S = 600.0
 """A tenant without a call for this long gives its name away."""
 
-MUCH = 0.05
+MIN_SHARE = 0.05
 """A tenant with this share of all calls takes the name of one that has less than half as many."""
 
-KEPT = 720
+MAX_MOMENTS = 720
 """Moments whose names are remembered, for calls that come late: an hour of the grid."""
 
 Names = frozenset[str]
 
 
-class Roster:
+class TopTenants:
     """The tenants that are named, moment by moment; moments come in order, and can be asked for again."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Roster:
 
     def count(self, moment: float, counts: Counter[str]) -> Names:
         """Return who is named at a moment, by how many calls each has of the minutes before it; uses them up."""
-        many = counts.total() * MUCH
+        many = counts.total() * MIN_SHARE
         del counts[""]
         if self._at and moment <= next(reversed(self._at)):
             return self._again(moment, counts)
@@ -60,7 +60,7 @@ class Roster:
         for name, count in sorted(counts.items(), key=lambda row: (-row[1], row[0])):
             if name in self._last:
                 continue
-            if len(self._last) >= MOST_TENANTS:
+            if len(self._last) >= MAX_TENANTS:
                 weakest = min(self._last, key=lambda one: (counts[one], one))
                 if count < many or counts[weakest] * 2 >= count:
                     break
@@ -69,7 +69,7 @@ class Roster:
         if self._last.keys() != self._newest:
             self._newest = frozenset(self._last)
         self._at[moment] = self._newest
-        if len(self._at) > KEPT:
+        if len(self._at) > MAX_MOMENTS:
             del self._at[next(iter(self._at))]
         return self._newest
 
@@ -77,8 +77,8 @@ class Roster:
         """Return who is named at a moment that is done again: whoever was, and late comers while there is room."""
         known = self.named(moment)
         late = [name for name, _ in counts.most_common() if name not in known]
-        if late and len(known) < MOST_TENANTS:
-            known |= frozenset(late[: MOST_TENANTS - len(known)])
+        if late and len(known) < MAX_TENANTS:
+            known |= frozenset(late[: MAX_TENANTS - len(known)])
             if moment in self._at:
                 self._at[moment] = known
         return known
@@ -96,7 +96,7 @@ class Roster:
 
 def shown_as(tenant: str, named: Names) -> str:
     """Return under which name a tenant's calls are counted."""
-    return NOBODY if not tenant else tenant if tenant in named else OTHER
+    return NO_TENANT if not tenant else tenant if tenant in named else OTHER
 
 
 def finished_only(frame: "Frame") -> str:

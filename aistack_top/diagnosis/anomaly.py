@@ -16,11 +16,11 @@ STEP_S = 5.0
 SMOOTH = 6
 """Samples of the trailing median: 30 s."""
 
-KEPT = 360
-HELD_BACK = 12
+MAX_SAMPLES = 360
+HOLD_BACK_SAMPLES = 12
 """The last minute is not yet baseline."""
 
-FEWEST = 36
+MIN_SAMPLES = 36
 """Three minutes of baseline; with fewer only absolute floors speak."""
 
 NEEDED, NEEDED_FAR, NEEDED_STRONG = 18, 12, 4
@@ -41,7 +41,7 @@ EARLY, EARLY_RATIO, EARLY_FLOORS, EARLY_NEEDED, EARLY_HELD = 6, log(4.0), 4.0, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AnomalyLimits:
     """What makes a symptom's excursion.
 
     A factor over the usual, a floor above it in its unit, a factor over the 99th percentile of the past, and the value
@@ -50,15 +50,15 @@ class Limits:
 
     ratio: float = 1.5
     floor: float = 0.1
-    over_past: float = 1.25
-    patience: float = 1.0
+    ratio_to_p99: float = 1.25
+    min_duration: float = 1.0
     """Factor on how long it must last; a mean over many is steadier than a high quantile."""
 
     absolute: float | None = None
 
 
 @dataclass(slots=True)
-class Excursion:
+class Anomaly:
     """A symptom out of its usual range. Times are seconds since the epoch; ``usual`` is None without a baseline."""
 
     key: SeriesKey
@@ -77,19 +77,19 @@ class Excursion:
 
 
 @dataclass(slots=True)
-class SymptomWatch:
+class AnomalyDetector:
     """Watches one symptom series. Feed it every grid sample in order with `step`."""
 
     key: SeriesKey
-    limits: Limits
-    excursion: Excursion | None = None
+    limits: AnomalyLimits
+    excursion: Anomaly | None = None
     raised: float = 1.0
     """A person dismissed an incident of this symptom: its limits are higher by this factor."""
 
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=SMOOTH))
     _raw: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=LOOK_BACK))
-    _waiting: deque[float] = field(default_factory=lambda: deque(maxlen=HELD_BACK))
-    _past: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _waiting: deque[float] = field(default_factory=lambda: deque(maxlen=HOLD_BACK_SAMPLES))
+    _past: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_SAMPLES))
     _out: int = 0
     _since_fit: int = 0
     _middle: float = 0.0
@@ -103,17 +103,17 @@ class SymptomWatch:
     @property
     def baseline_s(self) -> float:
         """Seconds of usual life that are known."""
-        return len(self._past if len(self._past) >= FEWEST else self._seen()) * STEP_S
+        return len(self._past if len(self._past) >= MIN_SAMPLES else self._seen()) * STEP_S
 
     @property
     def usual(self) -> float | None:
         """The usual value, None while it is unknown; of less than three minutes it is only what was seen so far."""
-        if len(self._past) >= FEWEST:
+        if len(self._past) >= MIN_SAMPLES:
             return exp(self._middle)
         seen = sorted(self._seen())
         return exp(median(seen)) if len(seen) >= EARLY else None
 
-    def step(self, at: float, value: float, least: float = 1.0) -> Excursion | None:
+    def step(self, at: float, value: float, least: float = 1.0) -> Anomaly | None:
         """Take a sample; return the excursion when it opens or closes, else None. NaN is a gap and changes nothing.
 
         ``least``: none opens below so many times the usual, for what is known to pass.
@@ -129,15 +129,15 @@ class SymptomWatch:
         limit = self._threshold()
         if self.excursion is not None:
             return self._while_open(at, smooth, level, limit)
-        if least > 1.0 and len(self._past) >= FEWEST:
+        if least > 1.0 and len(self._past) >= MIN_SAMPLES:
             limit = max(limit, self._middle + log(least))
         out = len(self._recent) >= 3 and level > limit
         self._out = self._out + 1 if out else 0
         over = level - limit
         needed = NEEDED_STRONG if over > STRONG else NEEDED_FAR if over > FAR else NEEDED
-        if len(self._past) < FEWEST and self._early() == limit:
+        if len(self._past) < MIN_SAMPLES and self._early() == limit:
             needed = EARLY_NEEDED
-        if self._out >= needed * self.limits.patience and value > exp(limit):
+        if self._out >= needed * self.limits.min_duration and value > exp(limit):
             return self._open(at, smooth)
         if not out:
             self._learn(level)
@@ -145,15 +145,15 @@ class SymptomWatch:
 
     def ignore(self, peak: float) -> None:
         """Take a peak for harmless: only what goes a tenth beyond it is an excursion from now on."""
-        if self.limits.absolute is not None or len(self._past) >= FEWEST:
+        if self.limits.absolute is not None or len(self._past) >= MIN_SAMPLES:
             self.raised *= max(1.1 * peak / exp(self._threshold()), 1.0)
 
     def _learn(self, level: float) -> None:
-        if len(self._waiting) == HELD_BACK:
+        if len(self._waiting) == HOLD_BACK_SAMPLES:
             self._past.append(self._waiting[0])
         self._waiting.append(level)
         self._since_fit += 1
-        if self._since_fit >= HELD_BACK or len(self._past) == FEWEST:
+        if self._since_fit >= HOLD_BACK_SAMPLES or len(self._past) == MIN_SAMPLES:
             self._fit()
 
     def _fit(self) -> None:
@@ -169,12 +169,12 @@ class SymptomWatch:
         self._limit = max(
             self._middle + log(limits.ratio),
             self._middle + 4.0 * wide,
-            worst + log(limits.over_past),
+            worst + log(limits.ratio_to_p99),
             log(usual + limits.floor),
         )
 
     def _threshold(self) -> float:
-        if len(self._past) < FEWEST:
+        if len(self._past) < MIN_SAMPLES:
             absolute = self.limits.absolute
             return min(inf if absolute is None else log(absolute * self.raised), self._early())
         return max(self._limit, self.season) + log(self.raised)
@@ -189,7 +189,7 @@ class SymptomWatch:
         usual = exp(median(sorted(seen)))
         return max(max(seen) + EARLY_RATIO, log(usual + EARLY_FLOORS * self.limits.floor)) + log(self.raised)
 
-    def _open(self, at: float, smooth: float) -> Excursion:
+    def _open(self, at: float, smooth: float) -> Anomaly:
         usual = self.usual
         rise = sorted(value for _, value in list(self._raw)[-SMOOTH:])
         level = max(median(rise), smooth)
@@ -201,13 +201,13 @@ class SymptomWatch:
             onset = moment
         # what was learned since the onset is no usual life: a start in the middle of things has hardly any
         known = min(self.baseline_s, max(onset - (self._first or onset), 0.0))
-        self.excursion = Excursion(self.key, onset, at, usual, level, known, last=at)
+        self.excursion = Anomaly(self.key, onset, at, usual, level, known, last=at)
         self._calm = 0
-        if len(self._past) >= FEWEST:
+        if len(self._past) >= MIN_SAMPLES:
             self._waiting.clear()  # the climb belongs to the trouble
         return self.excursion
 
-    def _while_open(self, at: float, smooth: float, level: float, limit: float) -> Excursion | None:
+    def _while_open(self, at: float, smooth: float, level: float, limit: float) -> Anomaly | None:
         excursion = self.excursion
         if excursion is None:
             return None
@@ -218,11 +218,11 @@ class SymptomWatch:
         self._calm += 1
         return self._close(excursion.last + STEP_S) if self._calm * STEP_S >= CALM_S else None
 
-    def _silence(self, at: float) -> Excursion | None:
+    def _silence(self, at: float) -> Anomaly | None:
         gone = self.excursion is not None and self._last and at - self._last > SILENT_S
         return self._close(self._last) if gone else None
 
-    def _close(self, end: float) -> Excursion | None:
+    def _close(self, end: float) -> Anomaly | None:
         excursion, self.excursion = self.excursion, None
         if excursion is not None:
             excursion.end = end

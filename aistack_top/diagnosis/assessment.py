@@ -5,30 +5,30 @@ from dataclasses import dataclass
 
 from aistack_top.diagnosis import wording as words
 from aistack_top.diagnosis.affected_calls import compare
-from aistack_top.diagnosis.change import Shift, coherence
-from aistack_top.diagnosis.context import Scene
-from aistack_top.diagnosis.rules import Reading, Rule, read, rules, sentence, wanted
+from aistack_top.diagnosis.change import Change, coherence
+from aistack_top.diagnosis.context import IncidentContext
+from aistack_top.diagnosis.rules import Rule, RuleMatch, evaluate, requirement, rules, sentence
 from aistack_top.model.causes import Cause
 from aistack_top.model.incident import CallsEvidence, Candidate, Moment, RuledOut, Strength, Symptom, Verdict
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import SeriesKey
 
 CLASS_WEIGHT = {"flag": 1.0, "input": 0.7, "other": 0.3, "state": 0.25, "symptom": 0.0}
-MOST_CANDIDATES = 10
+MAX_CANDIDATES = 10
 NOTHING = 0.2
 """Below this nothing recorded explains it."""
 
 SEEN = 0.35
 """From here a cause is seen: how it hurts (queue, cache) is attached to it and does not stand beside it."""
 
-KEPT = 0.8
+MIN_SCORE_SHARE = 0.8
 """A verdict gives way to one with at least this share of its score."""
 
 SHORT_BASELINE_S = 180.0
 SOON_S = 60.0
 """Nothing is shown earlier than this after the onset: a cause that is told every half minute may not be in yet."""
 
-LEAST_SHARE, MOST_SHARE = 0.2, 0.5
+LEAST_SHARE, MAX_SHARE = 0.2, 0.5
 """A cause in a part that grew by less than a fifth of the rise cannot be first; a mechanism explains from a half."""
 
 
@@ -52,7 +52,7 @@ ALL = Factors()
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class Assessment:
     """What is thought of an incident at a moment."""
 
     strength: Strength
@@ -68,34 +68,34 @@ class Opinion:
     excluded: frozenset[Cause] = frozenset()
     """Causes that are ruled out by what they cannot do."""
 
-    def gives_way(self, other: "Opinion") -> bool:
+    def is_superseded_by(self, other: "Assessment") -> bool:
         """Whether a later opinion takes the place of this one: what is seen late is mostly effect, not cause."""
         if self.cause is Cause.UNKNOWN or self.cause in other.excluded:
             return True
         if (other.effect or (other.passing and not self.passing)) and not self.effect:
             return False
         lasting = (self.passing and not other.passing) or (self.effect and not other.effect)
-        return other.score >= (SEEN if lasting else KEPT * self.score)
+        return other.score >= (SEEN if lasting else MIN_SCORE_SHARE * self.score)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     score: float
-    reading: Reading
+    reading: RuleMatch
 
 
-def judge(
-    scene: Scene,
+def assess(
+    scene: IncidentContext,
     symptom: Symptom,
     symptom_key: SeriesKey | None,
     baseline_s: float,
     calls: CallsEvidence | None = None,
     factors: Factors = ALL,
-) -> Opinion:
+) -> Assessment:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
     out = {symptom.signal, *(excursion.key[0] for excursion in scene.excursions)}
     apt = [rule for rule in rules() if not rule.symptom or any(re.fullmatch(rule.symptom, name) for name in out)]
-    readings = [reading for rule in apt for reading in read(rule, scene)]
+    readings = [reading for rule in apt for reading in evaluate(rule, scene)]
     # with hardly a baseline, what stands at a limit says more than what seems to have risen
     short = baseline_s < SHORT_BASELINE_S
     ranked = sorted(
@@ -113,12 +113,12 @@ def judge(
     excluded = frozenset({reading.rule.slug for reading in readings if reading.excluded} - fitting)
     if best is None:
         verdict = words.unknown(scene, symptom, moved, ruled_out, blind, calls)
-        return Opinion("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict, excluded=excluded)
+        return Assessment("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict, excluded=excluded)
     rule = best.reading.rule
     strength, because = _strength(best, ranked, scene, baseline_s)
     verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
     kind = (rule.passing, rule.effect, excluded)
-    return Opinion(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
+    return Assessment(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
 
 
 def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
@@ -126,14 +126,14 @@ def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
     for one in ranked:
         if one.score >= NOTHING / 2:
             best.setdefault(one.reading.rule.slug, one)
-    return list(best.values())[:MOST_CANDIDATES]
+    return list(best.values())[:MAX_CANDIDATES]
 
 
 def _is_relative(rule: Rule) -> bool:
     return any(test.rose is not None or test.fell is not None for test in rule.required)
 
 
-def _score(reading: Reading, scene: Scene, factors: Factors) -> float:
+def _score(reading: RuleMatch, scene: IncidentContext, factors: Factors) -> float:
     rule = reading.rule
     evidence = sum(finding.score for finding in reading.required) / len(reading.required)
     score = rule.weight if factors.weight else 1.0
@@ -151,7 +151,7 @@ def _score(reading: Reading, scene: Scene, factors: Factors) -> float:
     return score * (0.4 if factors.against and reading.contradicted else 1.0)
 
 
-def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: float) -> tuple[Strength, str]:
+def _strength(best: _Ranked, ranked: list[_Ranked], scene: IncidentContext, baseline_s: float) -> tuple[Strength, str]:
     """Return how sure one may be, and the reason for not being surer."""
     reading, rule = best.reading, best.reading.rule
     limits: list[tuple[Strength, str]] = [(rule.strongest, "")]
@@ -170,7 +170,7 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
         share = reading.share
         if share is None:
             limits.append(("likely", "which part of the time grew is not known"))
-        elif share < MOST_SHARE:
+        elif share < MAX_SHARE:
             limits.append(
                 ("possible" if share < LEAST_SHARE else "likely", f"it explains {share:.0%} of the added time")
             )
@@ -187,12 +187,12 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: Scene, baseline_s: fl
 
 
 def candidates(
-    scene: Scene, symptom: SeriesKey | None, ranked: list[_Ranked], factors: Factors = ALL
+    scene: IncidentContext, symptom: SeriesKey | None, ranked: list[_Ranked], factors: Factors = ALL
 ) -> tuple[Candidate, ...]:
     """Return the causes that fit, best first, then what else moved: class x shift x novelty x coherence x lead."""
     found = [_evidence(one, scene) for one in ranked]
     told = {(one.signal, one.entity) for one in found}
-    rough: list[tuple[float, Shift]] = []
+    rough: list[tuple[float, Change]] = []
     for key in scene.series():
         shift = scene.shift(key)
         if shift is not None and shift.usual is not None and shift.score > 0.1:
@@ -201,7 +201,7 @@ def candidates(
             rough.append((weight * moved_by * (0.3 + 0.7 * shift.novelty if factors.novelty else 1.0), shift))
     rough.sort(key=lambda pair: pair[0], reverse=True)
     moved: list[Candidate] = []
-    for score, shift in rough[: 3 * MOST_CANDIDATES]:
+    for score, shift in rough[: 3 * MAX_CANDIDATES]:
         agreed = 1.0
         if symptom and factors.coherence:
             agreed = coherence(scene.state.timeline, shift.key, symptom, scene.onset, scene.until)
@@ -214,10 +214,10 @@ def candidates(
         if (signal, entity) not in told:
             moved.append(Candidate(signal, entity, layer, min(total, 1.0), lead, text))
     moved.sort(key=lambda one: one.score, reverse=True)
-    return (*found, *moved[:MOST_CANDIDATES])
+    return (*found, *moved[:MAX_CANDIDATES])
 
 
-def _evidence(ranked: _Ranked, scene: Scene) -> Candidate:
+def _evidence(ranked: _Ranked, scene: IncidentContext) -> Candidate:
     """Return what a rule stands on as a candidate: the required series, or the event, that says most."""
     reading = ranked.reading
     best = max(reading.required, key=lambda finding: (finding.key is not None, finding.score))
@@ -228,18 +228,18 @@ def _evidence(ranked: _Ranked, scene: Scene) -> Candidate:
     )
 
 
-def moments(scene: Scene) -> tuple[Moment, ...]:
+def moments(scene: IncidentContext) -> tuple[Moment, ...]:
     """Return what happened around the onset, oldest first."""
     near = [event for event in scene.events if scene.onset - 900.0 <= event.at <= scene.onset + 300.0]
     return tuple(Moment(e.at, e.layer, e.kind, e.entity, e.text) for e in near[:20][::-1])
 
 
-def payers(scene: Scene) -> CallsEvidence | None:
+def affected_calls(scene: IncidentContext) -> CallsEvidence | None:
     """Return the calls that paid for it against those before."""
     return compare(scene.calls)
 
 
-def _ruled_out(readings: list[Reading], best: _Ranked | None) -> tuple[RuledOut, ...]:
+def _ruled_out(readings: list[RuleMatch], best: _Ranked | None) -> tuple[RuledOut, ...]:
     """Return the causes whose required evidence was looked for and was not there, one reason each."""
     own = best.reading.rule.slug if best else None
     fits = {reading.rule.slug for reading in readings if reading.established}
@@ -252,5 +252,5 @@ def _ruled_out(readings: list[Reading], best: _Ranked | None) -> tuple[RuledOut,
         place = reading.required.index(failed)
         # what stands behind the required tests is there, and must not be
         told = not failed.text.endswith("unchanged") and place < len(reading.rule.required)
-        found[slug] = RuledOut(slug, failed.text + (wanted(reading.rule.required[place]) if told else ""))
+        found[slug] = RuledOut(slug, failed.text + (requirement(reading.rule.required[place]) if told else ""))
     return tuple(found.values())

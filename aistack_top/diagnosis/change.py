@@ -21,13 +21,13 @@ LOOKED_BACK_S = 180.0
 SINCE_S = 300.0
 """What happens later than this after the onset is the trouble feeding itself."""
 
-FEWEST = 6
-MOST_BEFORE = 120
+MIN_VALUES = 6
+MAX_BEFORE = 120
 FULL_Z = log(20.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Change:
     """One series before and since the onset, in the signal's unit.
 
     ``usual`` is its median before, None where too little is known; ``low`` and ``high`` are all it did before. Since
@@ -55,7 +55,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class Baseline:
     """What a series was before an onset: its median (None: too few values), extremes, and a robust scale."""
 
     usual: float | None
@@ -65,18 +65,18 @@ class Past:
     count: int
 
 
-def past(timeline: Timeline, key: SeriesKey, floor: float, onset: float) -> Past:
+def baseline(timeline: Timeline, key: SeriesKey, floor: float, onset: float) -> Baseline:
     """Return what a series was in the half hour before an onset. ``floor`` is the least scale, in its unit."""
     before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_S))
-    if len(before) < FEWEST:
+    if len(before) < MIN_VALUES:
         before = present(timeline.window(key, onset - LEFT_OUT_S - BEFORE_S, onset - LEFT_OUT_SHORT_S))
-    if len(before) < FEWEST:
-        return Past(None, 0.0, 0.0, 0.0, len(before))
-    if len(before) > MOST_BEFORE:
-        before = before[:: -(-len(before) // MOST_BEFORE)]
+    if len(before) < MIN_VALUES:
+        return Baseline(None, 0.0, 0.0, 0.0, len(before))
+    if len(before) > MAX_BEFORE:
+        before = before[:: -(-len(before) // MAX_BEFORE)]
     before.sort()
     usual = median(before)
-    return Past(usual, before[0], before[-1], _scale(before, usual, floor), len(before))
+    return Baseline(usual, before[0], before[-1], _scale(before, usual, floor), len(before))
 
 
 def measure(
@@ -85,8 +85,8 @@ def measure(
     signal: Signal,
     onset: float,
     until: float,
-    pasts: dict[SeriesKey, Past] | None = None,
-) -> Shift | None:
+    pasts: dict[SeriesKey, Baseline] | None = None,
+) -> Change | None:
     """Return how a series moved around an onset, as known at ``until``; None where it has no value since.
 
     The score is that of the method: two-sided shift by a robust scale that no unit or near-constant can win with.
@@ -98,7 +98,7 @@ def measure(
         return None
     before = pasts.get(key) if pasts is not None else None
     if before is None:
-        before = past(timeline, key, signal.floor, onset)
+        before = baseline(timeline, key, signal.floor, onset)
         if pasts is not None and before.usual is not None:
             pasts[key] = before
     newest = since[-1]
@@ -108,7 +108,7 @@ def measure(
         top, bottom = max(top, newest), min(bottom, newest)
     usual = before.usual
     if usual is None:
-        return Shift(key, None, top, bottom, top, bottom, middle, before=before.count)
+        return Change(key, None, top, bottom, top, bottom, middle, before=before.count)
     up = (top - usual) / before.scale if signal.hurts != "down" else 0.0
     down = (usual - bottom) / before.scale if signal.hurts != "up" else 0.0
     rose = up >= down
@@ -119,7 +119,7 @@ def measure(
     aim = (usual + top) / 2 if rose else (usual + bottom) / 2
     moved = _moved_at(timeline, key, aim, onset, end, rose) if score > 0.1 else None
     low, high = before.low, before.high
-    return Shift(key, usual, low, high, top, bottom, middle, score, novelty, moved, before.count, rose)
+    return Change(key, usual, low, high, top, bottom, middle, score, novelty, moved, before.count, rose)
 
 
 def coherence(timeline: Timeline, key: SeriesKey, symptom: SeriesKey, onset: float, until: float) -> float:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 
-from aistack_top.diagnosis.affected_calls import Sides, new_versions, sides
-from aistack_top.diagnosis.anomaly import Excursion
-from aistack_top.diagnosis.change import BEFORE_S, FEWEST, LEFT_OUT_S, SINCE_S, Past, Shift, measure, present
+from aistack_top.diagnosis.affected_calls import BeforeAfter, before_and_after, new_versions
+from aistack_top.diagnosis.anomaly import Anomaly
+from aistack_top.diagnosis.change import BEFORE_S, LEFT_OUT_S, MIN_VALUES, SINCE_S, Baseline, Change, measure, present
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import Signal, signals
 from aistack_top.model.tick import Event, SeriesKey
@@ -29,7 +29,7 @@ FINISH = ("finish", "first_token")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WaitPart:
     """A part of a request's time: what a mean request waits there, before and now, in seconds."""
 
     name: str
@@ -53,18 +53,18 @@ _PARTS = (
 
 
 @dataclass
-class Scene:
+class IncidentContext:
     """One incident's surroundings, as known at ``until``. ``place`` is an engine, a model, a rail, or the service."""
 
     state: State
     place: Entity
     onset: float
     until: float
-    excursions: tuple[Excursion, ...] = ()
-    pasts: dict[SeriesKey, Past] = field(default_factory=dict)
+    excursions: tuple[Anomaly, ...] = ()
+    pasts: dict[SeriesKey, Baseline] = field(default_factory=dict)
     """What was before this onset, where it is known already."""
 
-    _shifts: dict[SeriesKey, Shift | None] = field(default_factory=dict)
+    _shifts: dict[SeriesKey, Change | None] = field(default_factory=dict)
 
     @cached_property
     def all_engines(self) -> list[Entity]:
@@ -162,7 +162,7 @@ class Scene:
     def _having(self, signal: str) -> list[Entity]:
         return self.state.timeline.entities(signal)
 
-    def shift(self, key: SeriesKey) -> Shift | None:
+    def shift(self, key: SeriesKey) -> Change | None:
         """Return how a series moved; None where it says nothing."""
         if key not in self._shifts:
             signal = signals().get(key[0])
@@ -222,11 +222,11 @@ class Scene:
         timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S) + self.state.timeline.step_s
         before = present(timeline.window(key, self.onset - LEFT_OUT_S - BEFORE_S, self.onset - LEFT_OUT_S))
         since = present(timeline.window(key, self.onset, end))
-        if min(len(before), len(since)) < FEWEST:
+        if min(len(before), len(since)) < MIN_VALUES:
             return None, None
         return sum(before) / len(before), sum(since) / len(since)
 
-    def lead(self, shift: Shift) -> float | None:
+    def lead(self, shift: Change) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""
         signal = signals()[shift.key[0]]
         if shift.moved_at is None or signal.recorded in FINISH:
@@ -244,9 +244,9 @@ class Scene:
         return WIDE_LEAD_S + extra
 
     @cached_property
-    def calls(self) -> Sides:
+    def calls(self) -> BeforeAfter:
         """The calls of these engines' models, before and since."""
-        return sides(self.state, self.onset, self.until, self.models)
+        return before_and_after(self.state, self.onset, self.until, self.models)
 
     @cached_property
     def events(self) -> list[Event]:
@@ -256,9 +256,9 @@ class Scene:
         return sorted(known, key=lambda event: event.at, reverse=True)
 
     @cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[WaitPart]:
         """The parts of a request's time that are known, each the worst of its engines or rails."""
-        found: dict[str, Part] = {}
+        found: dict[str, WaitPart] = {}
         for name, signal, about in _PARTS:
             if name in found and about == "engine":
                 continue
@@ -268,21 +268,21 @@ class Scene:
                 shift = self.shift((signal, subject, "mean"))
                 if shift is None or shift.usual is None:
                     continue
-                part = Part(name, shift.usual, shift.top)
+                part = WaitPart(name, shift.usual, shift.top)
                 if name not in found or part.rise > found[name].rise:
                     found[name] = part
         self._queue_by_first_token(found)
         return list(found.values())
 
-    def _queue_by_first_token(self, found: dict[str, Part]) -> None:
+    def _queue_by_first_token(self, found: dict[str, WaitPart]) -> None:
         # queue time is recorded at the end of a request, TTFT at its first token: in a jam TTFT knows it sooner
         for engine in self.engines:
             shift = self.shift(("serving.ttft", engine, "mean"))
-            prefill = found.get("prefill", Part("prefill", 0.0, 0.0))
+            prefill = found.get("prefill", WaitPart("prefill", 0.0, 0.0))
             if shift is None or shift.usual is None:
                 continue
-            queue = found.get("queue", Part("queue", 0.0, 0.0))
-            waited = Part("queue", queue.before, queue.before + max(shift.top - shift.usual - prefill.rise, 0.0))
+            queue = found.get("queue", WaitPart("queue", 0.0, 0.0))
+            waited = WaitPart("queue", queue.before, queue.before + max(shift.top - shift.usual - prefill.rise, 0.0))
             if waited.rise > queue.rise:
                 found["queue"] = waited
 

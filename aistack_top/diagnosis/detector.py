@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf, nan
 
-from aistack_top.diagnosis.anomaly import Excursion, Limits, SymptomWatch
+from aistack_top.diagnosis.anomaly import Anomaly, AnomalyDetector, AnomalyLimits
 from aistack_top.diagnosis.context import AWAY_S, BACK_S
 from aistack_top.diagnosis.lost_sources import LostSources
-from aistack_top.diagnosis.open_incident import Trouble
+from aistack_top.diagnosis.open_incident import OpenIncident
 from aistack_top.diagnosis.rules import SymptomRule, symptoms
-from aistack_top.diagnosis.unreachable import GoneEngines
+from aistack_top.diagnosis.unreachable import UnreachableEngines
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.signals import signals
@@ -44,7 +44,7 @@ SHORT_RATIO, GONE_FOR_S = 2.0, 300.0
 AROUND = ("guardrail.", "calls.retrieval.")
 
 
-class Watch:
+class IncidentDetector:
     """Finds incidents. Feed it every tick; ``most_steps`` bounds the grid steps of one call (None: no bound).
 
     With ``spend`` its state keeps the day's dollars, which a recording is to carry.
@@ -82,7 +82,7 @@ class Watch:
         return tuple(found)
 
     @property
-    def troubles(self) -> tuple[Trouble, ...]:
+    def open_incidents(self) -> tuple[OpenIncident, ...]:
         """The incidents of the last three hours, oldest first."""
         return tuple(self._troubles)
 
@@ -97,12 +97,12 @@ class Watch:
         return False
 
     def _reset(self) -> None:
-        self._watches: dict[SeriesKey, SymptomWatch] = {}
+        self._watches: dict[SeriesKey, AnomalyDetector] = {}
         self._seen_series = -1
         self._slots: dict[SeriesKey, int] = {}
-        self._troubles: list[Trouble] = []
+        self._troubles: list[OpenIncident] = []
         self._lost = LostSources()
-        self._gone = GoneEngines()
+        self._gone = UnreachableEngines()
         self._next = None
         self._events_until = 0.0
         self._errors: dict[Entity, float] = {}
@@ -133,9 +133,9 @@ class Watch:
                 continue
             for rule in symptoms().get(key[0], ()):
                 if rule.stat == key[2]:
-                    self._watches[key] = SymptomWatch(key, _limits(rule))
+                    self._watches[key] = AnomalyDetector(key, _limits(rule))
 
-    def _advance(self, watch: SymptomWatch, at: float) -> Iterator[Excursion]:
+    def _advance(self, watch: AnomalyDetector, at: float) -> Iterator[Anomaly]:
         timeline, key = self.state.timeline, watch.key
         newest = timeline.slot(at) - (CALLS_LATE if key[0].startswith("calls.") else 0)
         first = self._slots.get(key, newest - 1) + 1
@@ -185,7 +185,7 @@ class Watch:
                     watch.excursion = None
             self._slots[key] = self.state.timeline.slot(start) - 1
 
-    def _place(self, excursion: Excursion) -> Trouble:
+    def _place(self, excursion: Anomaly) -> OpenIncident:
         """Return the incident that a new excursion belongs to."""
         for trouble in reversed(self._troubles):
             if trouble.dismissed or (trouble.end is not None and excursion.detected - trouble.end > JOIN_S):
@@ -193,11 +193,11 @@ class Watch:
             if self._belongs(excursion, trouble):
                 trouble.join(excursion)
                 return trouble
-        trouble = Trouble(place_of(excursion.key[1]), excursion.onset, excursion.detected, [excursion])
+        trouble = OpenIncident(place_of(excursion.key[1]), excursion.onset, excursion.detected, [excursion])
         self._troubles.append(trouble)
         return trouble
 
-    def _belongs(self, excursion: Excursion, trouble: Trouble) -> bool:
+    def _belongs(self, excursion: Anomaly, trouble: OpenIncident) -> bool:
         if trouble.is_open and abs(excursion.onset - trouble.onset) <= TOGETHER_S:
             return True
         signal, entity, _ = excursion.key
@@ -228,7 +228,7 @@ class Watch:
                     )
         return found
 
-    def _alarm(self, event: Event) -> Trouble:
+    def _alarm(self, event: Event) -> OpenIncident:
         place = place_of(event.entity)
         if event.entity.get("gpu"):
             owners = [link.parent for link in self.state.facts.parents(Entity.of(gpu=event.entity.get("gpu") or ""))]
@@ -239,7 +239,7 @@ class Watch:
             if near or again or (trouble.is_open and event.entity in gpus_of(trouble.place, self.state.facts)):
                 trouble.alarm(event)
                 return trouble
-        trouble = Trouble(place, event.at, max(event.seen, event.at), [])
+        trouble = OpenIncident(place, event.at, max(event.seen, event.at), [])
         trouble.alarm(event)
         self._troubles.append(trouble)
         return trouble
@@ -275,9 +275,9 @@ def coarse(history: History) -> History:
     return History(first * STEP_S, STEP_S, columns, {}, history.batches, history.fills)
 
 
-def _limits(rule: SymptomRule) -> Limits:
+def _limits(rule: SymptomRule) -> AnomalyLimits:
     floor = signals()[rule.signal].floor if rule.floor is None else rule.floor
-    return Limits(rule.ratio, floor, rule.over_past, rule.patience, rule.absolute)
+    return AnomalyLimits(rule.ratio, floor, rule.ratio_to_p99, rule.min_duration, rule.absolute)
 
 
 def _is_alarm(event: Event) -> bool:

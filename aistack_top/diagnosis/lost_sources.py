@@ -9,7 +9,7 @@ from aistack_top.model.incident import Incident, Symptom, Verdict
 from aistack_top.model.signals import LAYERS
 from aistack_top.model.tick import Health
 from aistack_top.state import State
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 LOST_S = 60.0
 FINE = ("ok", "slow")
@@ -56,16 +56,16 @@ class LostSources:
 def _incident(health: Health, since: float, at: float, seen: float) -> Incident:
     about = Entity.of(source=health.source)
     when = datetime.fromtimestamp(at, UTC)
-    reason = plain(health.reason, 200) or health.status
+    reason = sanitize(health.reason, 200) or health.status
     verdict = Verdict(
-        f"{plain(health.source)} tells nothing any more: {health.status}.",
+        f"{sanitize(health.source)} tells nothing any more: {health.status}.",
         f"shown by: {reason}",
-        support=(f"{plain(health.source)}: {reason}",),
-        blind=(f"what {plain(health.source)} told is unknown since then",),
-        next_step=f"aistack-top doctor says what to do about {plain(health.source)}",
+        support=(f"{sanitize(health.source)}: {reason}",),
+        blind=(f"what {sanitize(health.source)} told is unknown since then",),
+        next_step=f"aistack-top doctor says what to do about {sanitize(health.source)}",
     )
     return Incident(
-        id=plain(f"i-{when:%Y%m%dT%H%M%S}-{health.source}", 80),
+        id=sanitize(f"i-{when:%Y%m%dT%H%M%S}-{health.source}", 80),
         revised=seen,
         onset=since,
         detected=at,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from aistack_top.diagnosis.anomaly import Excursion
-from aistack_top.diagnosis.assessment import Opinion, judge, moments, payers
-from aistack_top.diagnosis.change import Past
-from aistack_top.diagnosis.context import Scene
+from aistack_top.diagnosis.anomaly import Anomaly
+from aistack_top.diagnosis.assessment import Assessment, affected_calls, assess, moments
+from aistack_top.diagnosis.change import Baseline
+from aistack_top.diagnosis.context import IncidentContext
 from aistack_top.diagnosis.unreachable import is_back
 from aistack_top.diagnosis.wording import what
 from aistack_top.model.causes import Cause
@@ -14,7 +14,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.incident import CallsEvidence, Incident, Moment, Symptom
 from aistack_top.model.tick import Event, SeriesKey
 from aistack_top.state import State
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 REVIEWS_S = (0.0, 15.0, 30.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 420.0, 600.0)
 """Seconds after the detection at which it is judged anew: evidence that is recorded late comes in meanwhile."""
@@ -43,25 +43,25 @@ _PREFERRED = (
 
 
 @dataclass
-class Trouble:
+class OpenIncident:
     """An incident being followed. Times are seconds since the epoch."""
 
     place: Entity
     onset: float
     detected: float
-    excursions: list[Excursion]
+    excursions: list[Anomaly]
     event: Event | None = None
     gone: list[str] = field(default_factory=list)
     """Sources of engines that answered nothing any more."""
 
     end: float | None = None
     dismissed: bool = False
-    opinion: Opinion | None = None
+    opinion: Assessment | None = None
     _reviewed: int = 0
     _told_peak: float = 0.0
     _calls: CallsEvidence | None = None
     _moments: tuple[Moment, ...] = ()
-    _pasts: dict[SeriesKey, Past] = field(default_factory=dict)
+    _pasts: dict[SeriesKey, Baseline] = field(default_factory=dict)
     _pasts_at: float | None = None
     _name: str = field(default="")
 
@@ -71,7 +71,7 @@ class Trouble:
         if not self._name:
             when = datetime.fromtimestamp(self.detected, UTC)
             where = "-".join(value for _, value in self.place.pairs) or "service"
-            self._name = plain(f"i-{when:%Y%m%dT%H%M%S}-{where}", 80)
+            self._name = sanitize(f"i-{when:%Y%m%dT%H%M%S}-{where}", 80)
         return self._name
 
     @property
@@ -85,7 +85,7 @@ class Trouble:
         first = [one.baseline_s for one in self.excursions if one.onset - self.onset <= FIRST_S]
         return max(first or [one.baseline_s for one in self.excursions], default=0.0)
 
-    def join(self, excursion: Excursion) -> None:
+    def join(self, excursion: Anomaly) -> None:
         """Take another symptom; one that had ended goes on."""
         self._wake(excursion.detected)
         self.excursions.append(excursion)
@@ -118,10 +118,10 @@ class Trouble:
             return self._version(state, seen)
         return None
 
-    def main(self) -> Excursion | None:
+    def main(self) -> Anomaly | None:
         """Return the excursion that people feel most: first tokens and tokens before what is measured around them."""
 
-        def standing(excursion: Excursion) -> tuple[int, float]:
+        def standing(excursion: Anomaly) -> tuple[int, float]:
             signal = excursion.key[0]
             place = _PREFERRED.index(signal) if signal in _PREFERRED else len(_PREFERRED)
             return place, -(excursion.ratio or 0.0)
@@ -169,24 +169,24 @@ class Trouble:
         return at if at - self.detected >= ALARM_S else None
 
     def _review(self, state: State, at: float) -> None:
-        scene = Scene(state, self.place, self.onset, at, tuple(self.excursions), self._pasts_of(self.onset))
+        scene = IncidentContext(state, self.place, self.onset, at, tuple(self.excursions), self._pasts_of(self.onset))
         main = self.main()
         key: SeriesKey | None = main.key if main is not None else None
         baseline = self.baseline_s
-        self._calls = payers(scene)
-        opinion = judge(scene, self.symptom(state), key, baseline, self._calls)
+        self._calls = affected_calls(scene)
+        opinion = assess(scene, self.symptom(state), key, baseline, self._calls)
         if opinion.cause is Cause.UNKNOWN and main is not None:
             grown = self._since_it_grew(state, at, main, baseline)
             if grown is not None:  # the incident is still as old as it is
                 opinion = replace(grown, verdict=replace(grown.verdict, what=opinion.verdict.what))
-        if self.opinion is None or self.opinion.gives_way(opinion):
+        if self.opinion is None or self.opinion.is_superseded_by(opinion):
             self.opinion = opinion
         else:
             self.opinion = replace(self.opinion, verdict=replace(self.opinion.verdict, what=opinion.verdict.what))
         self._moments = moments(scene)
         self._told_peak = self.symptom(state).peak
 
-    def _since_it_grew(self, state: State, at: float, main: Excursion, baseline: float) -> Opinion | None:
+    def _since_it_grew(self, state: State, at: float, main: Anomaly, baseline: float) -> Assessment | None:
         """Return what explains the larger part of a symptom that grew long after its onset, if anything does.
 
         A harmless burst may open what something else makes an incident of.
@@ -202,15 +202,15 @@ class Trouble:
                 break
         if grew - self.onset < GREW_AFTER_S:
             return None
-        scene = Scene(state, self.place, grew, at, tuple(self.excursions))
-        opinion = judge(scene, self.symptom(state), main.key, baseline, self._calls)
+        scene = IncidentContext(state, self.place, grew, at, tuple(self.excursions))
+        opinion = assess(scene, self.symptom(state), main.key, baseline, self._calls)
         return None if opinion.cause is Cause.UNKNOWN else opinion
 
     def forget(self) -> None:
         """Forget what was before the onset: a history has just told more of it."""
         self._pasts_at = None
 
-    def _pasts_of(self, onset: float) -> dict[SeriesKey, Past]:
+    def _pasts_of(self, onset: float) -> dict[SeriesKey, Baseline]:
         if self._pasts_at != onset:
             self._pasts_at, self._pasts = onset, {}
         return self._pasts
@@ -222,7 +222,9 @@ class Trouble:
         symptom = self.symptom(state)
         if symptom.peak != self._told_peak:  # the sentence has the number that stands beside it
             until = seen if self.end is None else self.end
-            scene = Scene(state, self.place, self.onset, until, tuple(self.excursions), self._pasts_of(self.onset))
+            scene = IncidentContext(
+                state, self.place, self.onset, until, tuple(self.excursions), self._pasts_of(self.onset)
+            )
             opinion = replace(opinion, verdict=replace(opinion.verdict, what=what(scene, symptom)))
             self.opinion = opinion
         self._told_peak = symptom.peak

@@ -1,7 +1,7 @@
 """A session's incidents as something to hand on: lines for a terminal, Markdown for an incident channel.
 
 `aistack_top.diagnosis.report_html` makes the page with charts of the same report. All texts from outside went through
-`plain` when they were read; each form escapes what it would interpret.
+`sanitize` when they were read; each form escapes what it would interpret.
 """
 
 import re
@@ -16,13 +16,13 @@ from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 
 BEFORE_S = 300.0
 AFTER_S = 60.0
-MOST_CHARTS = 8
-MOST_POINTS = 240
+MAX_CHARTS = 8
+MAX_POINTS = 240
 """Points of a chart: a third of its width in pixels, so that one page stays below some hundred kilobytes."""
 
 _MARKDOWN = re.compile(
@@ -53,7 +53,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportedIncident:
     """An incident with its evidence; ``differs`` says in what it is not what was recorded live."""
 
     incident: Incident
@@ -69,7 +69,7 @@ class Report:
     node: str
     start: float
     end: float
-    incidents: tuple[Told, ...]
+    incidents: tuple[ReportedIncident, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def charts(incident: Incident, frame: Frame, since: float) -> tuple[Chart, ...]:
         chart = None if signal is None else _chart((signal, entity, stat), role, incident.onset, frame, times)
         if chart is not None:
             found.append(chart)
-    return tuple(found[:MOST_CHARTS])
+    return tuple(found[:MAX_CHARTS])
 
 
 def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def text(report: Report) -> str:
             lines += [f"  {title.lower()}:", *(f"    {one}" for one in texts)]
         lines += [f"  next: {incident.verdict.next_step}"] if incident.verdict.next_step else []
         lines += [f"  differs: {one}" for one in told.differs]
-    return "\n".join(plain(line, 1000) if line.strip() == line else _indented(line) for line in lines) + "\n"
+    return "\n".join(sanitize(line, 1000) if line.strip() == line else _indented(line) for line in lines) + "\n"
 
 
 def markdown(report: Report) -> str:
@@ -229,7 +229,7 @@ def _chart(
     whole = [worst((v for v in at if v == v), default=nan) for at in zip(*rows, strict=True)]
     if not any(isfinite(v) for v in whole):
         return None
-    width = max(-(-len(whole) // MOST_POINTS), 1)
+    width = max(-(-len(whole) // MAX_POINTS), 1)
     values = tuple(worst((v for v in whole[n : n + width] if v == v), default=nan) for n in range(0, len(whole), width))
     cut = max(int((onset - start) // step), 0)
     part = f" {stat}" if stat != "value" else ""
@@ -257,14 +257,14 @@ def _words(slug: str) -> str:
 
 def _indented(line: str) -> str:
     bare = line.lstrip(" ")
-    return " " * (len(line) - len(bare)) + plain(bare, 1000)
+    return " " * (len(line) - len(bare)) + sanitize(bare, 1000)
 
 
 def _escaped(text: str) -> str:
     return _MARKDOWN.sub(
-        lambda found: f"\\{found[0]}" if not found[0].isdigit() else f"{found[0]}\\", plain(text, 1000)
+        lambda found: f"\\{found[0]}" if not found[0].isdigit() else f"{found[0]}\\", sanitize(text, 1000)
     )
 
 
 def _code(text: str) -> str:
-    return plain(text, 200).replace("`", "'")
+    return sanitize(text, 200).replace("`", "'")

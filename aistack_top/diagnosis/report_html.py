@@ -9,9 +9,9 @@ from html import escape
 from itertools import pairwise
 from math import isfinite
 
-from aistack_top.diagnosis.report import Chart, Report, Told, headline, sections, when, window
+from aistack_top.diagnosis.report import Chart, Report, ReportedIncident, headline, sections, when, window
 from aistack_top.model.incident import Incident
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 
 WIDTH, HEIGHT, LEFT, RIGHT = 760, 64, 84, 12
@@ -55,7 +55,7 @@ def page(report: Report) -> str:
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
-def _incident(told: Told, times: tuple[float, float]) -> str:
+def _incident(told: ReportedIncident, times: tuple[float, float]) -> str:
     incident = told.incident
     verdict = incident.verdict
     parts = [
@@ -158,4 +158,4 @@ def _axis(incident: Incident, times: tuple[float, float]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text, 1000))
+    return escape(sanitize(text, 1000))

@@ -15,8 +15,8 @@ from typing import Literal
 
 import msgspec
 
-from aistack_top.diagnosis.change import Shift, median
-from aistack_top.diagnosis.context import Scene
+from aistack_top.diagnosis.change import Change, median
+from aistack_top.diagnosis.context import IncidentContext
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import Layer, signals
@@ -25,7 +25,7 @@ from aistack_top.store.labels import label
 from aistack_top.text.numbers import show
 
 
-class Test(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One thing to look at. ``signal`` or ``event`` or ``part`` says what, the rest what must be so of it.
 
     ``on`` names other subjects than the rule's own. ``at_least`` and ``at_most`` are levels since the onset, ``rose``
@@ -76,10 +76,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: Literal["engine", "gpu", "other_gpu", "peer", "rail", "service"]
     words: str
     next_step: str
-    required: tuple[Test, ...]
-    supports: tuple[Test, ...] = ()
-    against: tuple[Test, ...] = ()
-    unless: tuple[Test, ...] = ()
+    required: tuple[Condition, ...]
+    supports: tuple[Condition, ...] = ()
+    against: tuple[Condition, ...] = ()
+    unless: tuple[Condition, ...] = ()
     """What rules it out, however well the rest fits: its evidence is then an effect of something else."""
 
     acts_on: tuple[str, ...] = ()
@@ -109,9 +109,9 @@ class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     floor: float | None = None
     """None: the signal's own."""
 
-    over_past: float = 1.3
+    ratio_to_p99: float = 1.3
     absolute: float | None = None
-    patience: float = 1.0
+    min_duration: float = 1.0
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +140,7 @@ def _file() -> _File:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConditionResult:
     """What a test found: whether it holds (None: cannot be told), the sentence, the series, the lead in seconds."""
 
     holds: bool | None
@@ -152,14 +152,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RuleMatch:
     """A rule read for one subject."""
 
     rule: Rule
     subject: Entity
-    required: tuple[Finding, ...]
-    supports: tuple[Finding, ...]
-    against: tuple[Finding, ...]
+    required: tuple[ConditionResult, ...]
+    supports: tuple[ConditionResult, ...]
+    against: tuple[ConditionResult, ...]
     share: float | None
     excluded: bool = False
     """Whether something rules it out that is no effect of it."""
@@ -170,7 +170,7 @@ class Reading:
         return all(finding.holds for finding in self.required)
 
     @property
-    def refuted(self) -> Finding | None:
+    def refuted(self) -> ConditionResult | None:
         """The first required test that certainly does not hold."""
         return next((finding for finding in self.required if finding.holds is False), None)
 
@@ -179,7 +179,7 @@ class Reading:
         """Whether a required test cannot be told, and none fails."""
         return not self.established and self.refuted is None
 
-    def is_blind(self, scene: Scene) -> bool:
+    def is_blind(self, scene: IncidentContext) -> bool:
         """Whether a signal is unread that could be the cause, and no input is seen to have risen instead."""
         table = signals()
         if any(one.holds and one.key is not None and table[one.key[0]].kind == "input" for one in self.supports):
@@ -192,27 +192,27 @@ class Reading:
         return any(finding.holds for finding in self.against)
 
 
-def read(rule: Rule, scene: Scene) -> list[Reading]:
+def evaluate(rule: Rule, scene: IncidentContext) -> list[RuleMatch]:
     """Return a rule read for each of its subjects."""
     found = []
     for subject in scene.subjects(rule.about):
         required = []
         for test in rule.required:
-            required.append(look(test, subject, scene))
+            required.append(check_condition(test, subject, scene))
             if required[-1].holds is False:
                 break
-        excluded = next((one for test in rule.unless if (one := look(test, subject, scene)).holds), None)
+        excluded = next((one for test in rule.unless if (one := check_condition(test, subject, scene)).holds), None)
         if excluded is not None:
             required.append(replace(excluded, holds=False))
         good = all(finding.holds for finding in required)
-        supports = tuple(look(test, subject, scene) for test in rule.supports) if good else ()
-        against = tuple(look(test, subject, scene) for test in rule.against) if good else ()
+        supports = tuple(check_condition(test, subject, scene) for test in rule.supports) if good else ()
+        against = tuple(check_condition(test, subject, scene) for test in rule.against) if good else ()
         share = scene.share(rule.acts_on) if rule.acts_on else None
-        found.append(Reading(rule, subject, tuple(required), supports, against, share, excluded is not None))
+        found.append(RuleMatch(rule, subject, tuple(required), supports, against, share, excluded is not None))
     return found
 
 
-def look(test: Test, subject: Entity, scene: Scene) -> Finding:
+def check_condition(test: Condition, subject: Entity, scene: IncidentContext) -> ConditionResult:
     """Return what a test finds about a subject."""
     if test.event:
         return _event(test, subject, scene)
@@ -221,9 +221,9 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
     if test.part:
         share = scene.share(test.part.split("|"))
         if share is None:
-            return Finding(None)
+            return ConditionResult(None)
         text = f"{share:.0%} of the added time is {test.part.replace('|', ' and ')}"
-        return Finding(share >= test.share, test.says or text, score=share)
+        return ConditionResult(share >= test.share, test.says or text, score=share)
     if test.total:
         return _total(test, scene)
     if test.mean:
@@ -233,17 +233,17 @@ def look(test: Test, subject: Entity, scene: Scene) -> Finding:
     if held:
         return max(held, key=lambda finding: finding.score)
     told = [finding for finding in findings if finding.holds is False]
-    return max(told, key=lambda finding: finding.score) if told else Finding(None)
+    return max(told, key=lambda finding: finding.score) if told else ConditionResult(None)
 
 
-def _subjects(test: Test, subject: Entity, scene: Scene) -> list[Entity]:
+def _subjects(test: Condition, subject: Entity, scene: IncidentContext) -> list[Entity]:
     """Return whom a test looks at. ``peer``: replicas outside of this incident; ``other``: all but the subject."""
     if test.on == "other":
         return scene.others_of(subject)
     return scene.subjects(test.on) if test.on else [subject]
 
 
-def _shifts(test: Test, subject: Entity, scene: Scene) -> Iterable[Shift]:
+def _shifts(test: Condition, subject: Entity, scene: IncidentContext) -> Iterable[Change]:
     subjects = _subjects(test, subject, scene)
     for name in test.signal.split("|"):
         form = signals()[name].form
@@ -258,7 +258,7 @@ def _shifts(test: Test, subject: Entity, scene: Scene) -> Iterable[Shift]:
                 yield shift
 
 
-def _series(test: Test, shift: Shift, scene: Scene) -> Finding:
+def _series(test: Condition, shift: Change, scene: IncidentContext) -> ConditionResult:
     lead = scene.lead(shift)
     holds = _level_holds(test, shift, scene)
     if holds and test.first and lead is not None and lead < 0:
@@ -266,10 +266,10 @@ def _series(test: Test, shift: Shift, scene: Scene) -> Finding:
     score = shift.score * (0.3 + 0.7 * shift.novelty) if test.rose or test.fell else max(shift.score, 0.5)
     if holds and signals()[shift.key[0]].kind == "flag":
         score = 1.0  # how far a flag moved says nothing
-    return Finding(holds, sentence(shift, scene, lead), shift.key, score, lead)
+    return ConditionResult(holds, sentence(shift, scene, lead), shift.key, score, lead)
 
 
-def _level_holds(test: Test, shift: Shift, scene: Scene) -> bool | None:
+def _level_holds(test: Condition, shift: Change, scene: IncidentContext) -> bool | None:
     usual, by = shift.usual, test.by if test.by is not None else signals()[shift.key[0]].floor
     checks: list[bool | None] = []
     if test.at_least is not None:
@@ -291,7 +291,7 @@ def _level_holds(test: Test, shift: Shift, scene: Scene) -> bool | None:
     return None if None in checks or not checks else True
 
 
-def _beside(factor: float, shift: Shift, scene: Scene) -> bool | None:
+def _beside(factor: float, shift: Change, scene: IncidentContext) -> bool | None:
     """Whether a value is so many times that of its peers (below 1: at most that share of it)."""
     signal, entity, stat = shift.key
     others = []
@@ -308,38 +308,40 @@ def _beside(factor: float, shift: Shift, scene: Scene) -> bool | None:
     return shift.middle >= usual * factor and shift.middle - usual >= floor
 
 
-def _away(test: Test, subject: Entity, scene: Scene) -> Finding:
+def _away(test: Condition, subject: Entity, scene: IncidentContext) -> ConditionResult:
     for one in _subjects(test, subject, scene):
         if scene.is_away(one):
-            return Finding(True, f"{label(one, scene.state.facts)} is away, or has only just come back", None, 1.0)
-    return Finding(False)
+            return ConditionResult(
+                True, f"{label(one, scene.state.facts)} is away, or has only just come back", None, 1.0
+            )
+    return ConditionResult(False)
 
 
-def _total(test: Test, scene: Scene) -> Finding:
+def _total(test: Condition, scene: IncidentContext) -> ConditionResult:
     """Whether a signal of all replicas together rose so many times: what one of them loses the others must take."""
     engines = scene.replicas
     before, now = scene.sum_of(test.signal, engines)
     if before is None or now is None or test.rose is None:
-        return Finding(None)
+        return ConditionResult(None)
     signal = signals()[test.signal]
     text = f"{signal.title} of all replicas {show(before, signal.unit)} -> {show(now, signal.unit)}"
     key = (test.signal, engines[0], "value")
-    return Finding(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
+    return ConditionResult(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
 
 
-def _mean(test: Test, subject: Entity, scene: Scene) -> Finding:
+def _mean(test: Condition, subject: Entity, scene: IncidentContext) -> ConditionResult:
     """Whether the mean of a signal rose so many times."""
     key = (test.signal, subject, "value")
     before, now = scene.means_of(key)
     if before is None or now is None or test.rose is None:
-        return Finding(None)
+        return ConditionResult(None)
     signal = signals()[test.signal]
     who = label(subject, scene.state.facts)
     text = f"{signal.title} [{who}] on average {show(before, signal.unit)} -> {show(now, signal.unit)}"
-    return Finding(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
+    return ConditionResult(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
 
 
-def _peers(entity: Entity, scene: Scene) -> list[Entity]:
+def _peers(entity: Entity, scene: IncidentContext) -> list[Entity]:
     if entity.get("gpu"):
         rest = entity.without("gpu")
         return [gpu.with_(**rest.as_dict()) for gpu in scene.gpus if gpu.get("gpu") != entity.get("gpu")]
@@ -348,7 +350,7 @@ def _peers(entity: Entity, scene: Scene) -> list[Entity]:
     return [e.with_(**rest.as_dict()) for e in around if e.get("engine") != entity.get("engine")]
 
 
-def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
+def _event(test: Condition, subject: Entity, scene: IncidentContext) -> ConditionResult:
     subjects = _subjects(test, subject, scene)
     since = scene.onset - test.within_s
     for event in scene.events:
@@ -372,8 +374,8 @@ def _event(test: Test, subject: Entity, scene: Scene) -> Finding:
         if test.first and lead is not None and lead < -scene.uncertainty(("", event.entity, "")):
             continue
         who = label(event.entity, scene.state.facts)
-        return Finding(True, f"{who}: {event.text}, {_order(lead)}", None, 1.0, lead, event)
-    return Finding(False, test.says)
+        return ConditionResult(True, f"{who}: {event.text}, {_order(lead)}", None, 1.0, lead, event)
+    return ConditionResult(False, test.says)
 
 
 def _about(subject: Entity, entity: Entity) -> bool:
@@ -393,7 +395,7 @@ def _is_lower(detail: Mapping[str, str]) -> bool:
         return False
 
 
-def sentence(shift: Shift, scene: Scene, lead: float | None) -> str:
+def sentence(shift: Change, scene: IncidentContext, lead: float | None) -> str:
     """Return what a series did, with number, baseline and lead."""
     signal = signals()[shift.key[0]]
     who = label(shift.key[1], scene.state.facts)
@@ -408,7 +410,7 @@ def sentence(shift: Shift, scene: Scene, lead: float | None) -> str:
     return f"{text}, {_order(lead)}" if lead is not None else text
 
 
-def wanted(test: Test) -> str:
+def requirement(test: Condition) -> str:
     """Return what would have to be so, to stand behind the sentence of a test that does not hold."""
     if not test.signal:
         return ""

@@ -3,7 +3,7 @@
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, Health
 from aistack_top.state import State
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 GONE_S = 10.0
 """A rolling restart leaves a replica to serve; without one, every second is an outage."""
@@ -11,7 +11,7 @@ GONE_S = 10.0
 FINE = ("ok", "slow")
 
 
-class GoneEngines:
+class UnreachableEngines:
     """Follows the engines' sources. One that worked and refuses for a while, without a replica, is told once."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class GoneEngines:
                 since = self._fine[name]
                 if at - since >= GONE_S and not _replaced(state, name):
                     self._told.add(name)
-                    text = f"{plain(name)} does not answer: {plain(health.reason, 120)}"
+                    text = f"{sanitize(name)} does not answer: {sanitize(health.reason, 120)}"
                     detail = (("source", name),)
                     about = Entity.of(engine=name)
                     found.append(Event(since, at, "serving", "gone", "critical", about, text, name, detail))

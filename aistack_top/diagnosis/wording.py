@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from aistack_top.diagnosis.context import Scene
-from aistack_top.diagnosis.rules import Reading
+from aistack_top.diagnosis.context import IncidentContext
+from aistack_top.diagnosis.rules import RuleMatch
 from aistack_top.model.incident import (
     PLAIN_WORDS,
     WORDS,
@@ -17,16 +17,16 @@ from aistack_top.model.incident import (
 from aistack_top.model.signals import LAYERS, signals
 from aistack_top.store.labels import label
 from aistack_top.text.numbers import age, show
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 BAD = ("stale", "down", "unauthorized", "misconfigured")
-MOST_LINES = 8
+MAX_LINES = 8
 
 
 def verdict(
-    scene: Scene,
+    scene: IncidentContext,
     symptom: Symptom,
-    reading: Reading,
+    reading: RuleMatch,
     strength: Strength,
     because: str,
     ruled_out: tuple[RuledOut, ...],
@@ -48,7 +48,7 @@ def verdict(
 
 
 def unknown(
-    scene: Scene,
+    scene: IncidentContext,
     symptom: Symptom,
     moved: tuple[Candidate, ...],
     ruled_out: tuple[RuledOut, ...],
@@ -66,12 +66,12 @@ def unknown(
     return Verdict(what(scene, symptom), why, _few([one.evidence for one in moved[:4]]), _few(against), blind, step)
 
 
-def what(scene: Scene, symptom: Symptom) -> str:
+def what(scene: IncidentContext, symptom: Symptom) -> str:
     """Return the first line: the symptom, how far from its usual, since when, and what did not move."""
     began = datetime.fromtimestamp(scene.onset).astimezone()
     since = f"since {began:%H:%M:%S} ({age(max(scene.until - scene.onset, 0.0))})"
     if symptom.signal == "source.up":
-        return f"{plain(symptom.entity.get('source') or 'a source')} does not answer any more; trouble {since}."
+        return f"{sanitize(symptom.entity.get('source') or 'a source')} does not answer any more; trouble {since}."
     signal = signals().get(symptom.signal)
     title, unit = (signal.title, signal.unit) if signal else (symptom.signal, "")
     who = label(symptom.entity, scene.state.facts)
@@ -88,7 +88,7 @@ def what(scene: Scene, symptom: Symptom) -> str:
     return f"{text}. {', '.join(same)} unchanged." if same else f"{text}."
 
 
-def _unchanged(scene: Scene, symptom: Symptom) -> list[str]:
+def _unchanged(scene: IncidentContext, symptom: Symptom) -> list[str]:
     found = []
     for name, stat, subjects in (
         ("serving.ttft", "mean", scene.engines),
@@ -102,7 +102,7 @@ def _unchanged(scene: Scene, symptom: Symptom) -> list[str]:
     return found
 
 
-def blind_spots(scene: Scene, baseline_s: float) -> tuple[str, ...]:
+def blind_spots(scene: IncidentContext, baseline_s: float) -> tuple[str, ...]:
     """Return what could not be seen: short baselines, silent layers, failing sources, unproven links."""
     found = []
     if baseline_s < 180.0:
@@ -128,4 +128,4 @@ def no_baseline(baseline_s: float) -> str:
 
 
 def _few(texts: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts[:MOST_LINES]))
+    return tuple(dict.fromkeys(texts[:MAX_LINES]))

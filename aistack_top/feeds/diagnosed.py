@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aistack_top.model.feed import Bounds, Feed, Keeper, Recorded
+from aistack_top.model.feed import Bounds, Feed, HasRecording, KeepsMarks
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Batch, Health, Mark, Tick
 from aistack_top.session.threads import on_thread
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from aistack_top.diagnosis.detector import Watch
+    from aistack_top.diagnosis.detector import IncidentDetector
 
 PRICES = "prices"
 """The kind of source that tells what things cost."""
@@ -22,7 +22,7 @@ STEPS = 2
 """Grid steps of one tick: a history at the start is caught up with over the ticks that follow."""
 
 
-class WatchingFeed:
+class DiagnosedFeed:
     """Puts the watch between the sources and whoever records or shows them.
 
     It looks on a thread: a look at an incident takes longer than a key may wait.
@@ -30,16 +30,16 @@ class WatchingFeed:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._made: Watch | None = None
+        self._made: IncidentDetector | None = None
         self._fault = ""
         self._dismissed: list[str] = []
 
     @property
-    def _watch(self) -> "Watch":
+    def _watch(self) -> "IncidentDetector":
         if self._made is None:
-            from aistack_top.diagnosis.detector import Watch
+            from aistack_top.diagnosis.detector import IncidentDetector
 
-            self._made = Watch(STEPS, spend=True)
+            self._made = IncidentDetector(STEPS, spend=True)
         return self._made
 
     def bounds(self) -> Bounds:
@@ -60,7 +60,7 @@ class WatchingFeed:
                 self._watch.dismiss(self._dismissed.pop(0))
             found = (*_left_open(tick), *self._watch.take(tick))
         except Exception as error:  # a mistake in a verdict must not cost the numbers: it is said, and they go on
-            self._fault = f"diagnosis stopped: {plain(f'{type(error).__name__}: {error}')}"
+            self._fault = f"diagnosis stopped: {sanitize(f'{type(error).__name__}: {error}')}"
             health = Health("diagnosis", "diagnosis", "tracing", "down", self._fault)
             return replace(tick, batches=(*tick.batches, Batch(tick.at, tick.seen, health)))
         told = self._with_ledger(tick)
@@ -86,16 +86,16 @@ class WatchingFeed:
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.Keeper`; a dismissed incident's symptoms must rise further to be told again."""
+        """See `KeepsMarks`; a dismissed incident's symptoms must rise further to be told again."""
         if mark.kind == "dismissed":
             self._dismissed.append(mark.about)  # between two ticks: the thread may be at work on one
         feed: object = self._feed
-        return isinstance(feed, Keeper) and feed.keep(mark)
+        return isinstance(feed, KeepsMarks) and feed.keep(mark)
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.Recorded`."""
+        """See `aistack_top.model.feed.HasRecording`."""
         feed: object = self._feed
-        return await feed.recording() if isinstance(feed, Recorded) else None
+        return await feed.recording() if isinstance(feed, HasRecording) else None
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

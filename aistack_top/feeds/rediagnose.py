@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from aistack_top.diagnosis.detector import Watch
+from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.incident import Incident
 from aistack_top.session.reader import Session
@@ -15,7 +15,7 @@ LONG_S = 7200.0
 SAME_S = 120.0
 
 
-async def anew(session: Session, until: float) -> tuple[Incident, ...]:
+async def rediagnose(session: Session, until: float) -> tuple[Incident, ...]:
     """Return the incidents found up to a time, each in its last version, by their onset.
 
     Raises:
@@ -34,7 +34,7 @@ async def versions(session: Session, until: float) -> AsyncIterator[Incident]:
 
     """
     speed = FAST if until - session.start <= LONG_S else 40 * FAST
-    feed, watch = SessionFeed(session, VirtualClock(session.start), speed=speed), Watch()
+    feed, watch = SessionFeed(session, VirtualClock(session.start), speed=speed), IncidentDetector()
     async with aclosing(feed):
         async for tick in feed.ticks():
             if tick.seen > until:

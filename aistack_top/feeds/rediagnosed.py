@@ -14,19 +14,19 @@ from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from aistack_top.session.threads import on_thread
-from aistack_top.store.incidents import told_times
+from aistack_top.store.incidents import incident_times
 
-LONGEST_S = 7200.0
+MAX_DURATION_S = 7200.0
 """Of a longer recording the verdicts would come when nobody waits for them any more."""
 
 
 def lacks_verdicts(session: Session) -> bool:
     """Whether a recording that is over holds no verdict, and is short enough to look for them."""
     held = any(block.rows("incidents") for block in session.blocks)
-    return not (session.alive or held) and session.end - session.start <= LONGEST_S
+    return not (session.alive or held) and session.end - session.start <= MAX_DURATION_S
 
 
-class ToldFeed:
+class RediagnosedFeed:
     """Puts the verdicts, computed anew on a thread, into the ticks of their times. See `aistack_top.model.feed.Feed`.
 
     ``on_found`` is called with the number of incidents, when they are known.
@@ -56,12 +56,12 @@ class ToldFeed:
         self._feed.set_speed(speed)
 
     async def recording(self) -> Path:
-        """See `aistack_top.model.feed.Recorded`."""
+        """See `aistack_top.model.feed.HasRecording`."""
         return await self._feed.recording()
 
-    async def told_times(self) -> Sequence[float]:
-        """See `aistack_top.model.feed.Foreknown`."""
-        return told_times(await asyncio.shield(self._task)) if self._task else ()
+    async def incident_times(self) -> Sequence[float]:
+        """See `aistack_top.model.feed.KnowsIncidents`."""
+        return incident_times(await asyncio.shield(self._task)) if self._task else ()
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

@@ -15,9 +15,9 @@ from operator import itemgetter
 from aistack_top.model.tick import Bound, Quantiles
 
 WINDOW_S = 60.0
-WIDEST_S = 300.0
-FEWEST = 20
-FEWEST_FOR_P99 = 100
+MAX_WINDOW_S = 300.0
+MIN_COUNT = 20
+MIN_COUNT_P99 = 100
 """A 99th percentile of fewer than a hundred observations is the name of the largest one."""
 
 QS = (0.5, 0.95, 0.99)
@@ -67,7 +67,7 @@ class HistogramWindow:
 
     __slots__ = ("_edges", "_scrapes", "fewest", "widest_s", "window_s")
 
-    def __init__(self, window_s: float = WINDOW_S, widest_s: float = WIDEST_S, fewest: int = FEWEST) -> None:
+    def __init__(self, window_s: float = WINDOW_S, widest_s: float = MAX_WINDOW_S, fewest: int = MIN_COUNT) -> None:
         self.window_s, self.widest_s, self.fewest = window_s, widest_s, fewest
         self._edges: tuple[float, ...] = ()
         self._scrapes: deque[tuple[float, tuple[float, ...], float | None]] = deque()
@@ -103,15 +103,15 @@ class HistogramWindow:
         return Quantiles(found[0], found[1], found[2], mean, count, now - since)
 
     def _enough(self, count: float, q: float) -> bool:
-        return count >= (FEWEST_FOR_P99 if q > 0.95 else self.fewest)
+        return count >= (MIN_COUNT_P99 if q > 0.95 else self.fewest)
 
 
-def sample_quantiles(values: Sequence[float], window_s: float, fewest: int = FEWEST) -> Quantiles:
+def sample_quantiles(values: Sequence[float], window_s: float, fewest: int = MIN_COUNT) -> Quantiles:
     """Return the distribution of raw values, with quantiles by linear interpolation (Langfuse's own choice)."""
     ordered = sorted(values)
     count = len(ordered)
     mean = sum(ordered) / count if count else None
-    found = [linear_quantile(ordered, q) if count >= (FEWEST_FOR_P99 if q > 0.95 else fewest) else None for q in QS]
+    found = [linear_quantile(ordered, q) if count >= (MIN_COUNT_P99 if q > 0.95 else fewest) else None for q in QS]
     return Quantiles(found[0], found[1], found[2], mean, count, window_s)
 
 

@@ -64,7 +64,7 @@ class Feed(Protocol):
 
 
 @runtime_checkable
-class Keeper(Protocol):
+class KeepsMarks(Protocol):
     """A feed with a recording behind it, which can keep what a person notes."""
 
     def keep(self, mark: Mark) -> bool:
@@ -73,7 +73,7 @@ class Keeper(Protocol):
 
 
 @runtime_checkable
-class Recorded(Protocol):
+class HasRecording(Protocol):
     """A feed whose ticks lie on a disk, so that a stretch of them can be cut out."""
 
     async def recording(self) -> Path | None:
@@ -82,15 +82,15 @@ class Recorded(Protocol):
 
 
 @runtime_checkable
-class Foreknown(Protocol):
+class KnowsIncidents(Protocol):
     """A feed whose incidents are known before they are played, so that one can go to the next."""
 
-    async def told_times(self) -> Sequence[float]:
+    async def incident_times(self) -> Sequence[float]:
         """Return when the cause of each incident was told, the earliest first."""
         ...
 
 
-class LateFeed:
+class LazyFeed:
     """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
 
     With ``again`` another one is made whenever it ends, as when the recorder one was attached to has gone.
@@ -129,19 +129,19 @@ class LateFeed:
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `Keeper.keep`."""
+        """See `KeepsMarks.keep`."""
         feed: object = self._feed
-        return isinstance(feed, Keeper) and feed.keep(mark)
+        return isinstance(feed, KeepsMarks) and feed.keep(mark)
 
     async def recording(self) -> Path | None:
-        """See `Recorded.recording`."""
+        """See `HasRecording.recording`."""
         feed: object = self._feed
-        return await feed.recording() if isinstance(feed, Recorded) else None
+        return await feed.recording() if isinstance(feed, HasRecording) else None
 
-    async def told_times(self) -> Sequence[float]:
-        """See `Foreknown.told_times`."""
+    async def incident_times(self) -> Sequence[float]:
+        """See `KnowsIncidents.incident_times`."""
         feed: object = self._feed
-        return await feed.told_times() if isinstance(feed, Foreknown) else ()
+        return await feed.incident_times() if isinstance(feed, KnowsIncidents) else ()
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

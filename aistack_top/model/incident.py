@@ -85,7 +85,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Difference:
     """One property of the calls of an incident against the calls before: a number of each, or a share of each.
 
     ``field`` is a property of a call (``input_tokens``, ``version``), ``value`` the value it is about (``1.9.0``)
@@ -106,7 +106,7 @@ class CallsEvidence:
     before: int
     during: int
     findings: tuple[str, ...] = ()
-    contrasts: tuple[Contrast, ...] = ()
+    contrasts: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ LOOK_BACK_S = 120.0
 RECENT_S = 20.0
 """Whether a column moves is also seen in the seconds before a given time, for one so late that all is over."""
 
-MOST_BUCKETS = 240
+MAX_BUCKETS = 240
 """Points of the coarse axis on which a change is sought; the place is refined on the full one."""
 
 _CAP = 8.0
@@ -73,7 +73,7 @@ def find_change(times: Sequence[float], columns: Mapping[str, Sequence[float]]) 
     count = len(times)
     if count < 8:
         return None
-    width = max(math.ceil(count / MOST_BUCKETS), 1)
+    width = max(math.ceil(count / MAX_BUCKETS), 1)
     series = [found for values in columns.values() if (found := _levelled(values, width)) is not None]
     if not series:
         return None

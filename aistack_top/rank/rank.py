@@ -15,10 +15,10 @@ from itertools import pairwise
 from statistics import median
 
 from aistack_top.rank.onset import find_change, look_back
-from aistack_top.rank.table import Table, TableError
+from aistack_top.rank.table import MetricsTable, MetricsTableError
 
 BASELINE_S = 1800.0
-LEAST_BASELINE = 60
+MIN_BASELINE = 60
 """The baseline is the half hour before the onset, or as much more as this number of rows needs."""
 
 GUARD_S = 60.0
@@ -74,7 +74,7 @@ class Ranking:
     columns: tuple[Scored, ...]
 
 
-def rank(table: Table, given: float | None, sli: str | None = None, weights: Weights | None = None) -> Ranking:
+def rank(table: MetricsTable, given: float | None, sli: str | None = None, weights: Weights | None = None) -> Ranking:
     """Rank all columns of a table. ``sli`` is the column that shows the trouble: it finds the time, and stands last.
 
     Raises:
@@ -86,14 +86,14 @@ def rank(table: Table, given: float | None, sli: str | None = None, weights: Wei
     if given is None:
         place = find_change(table.times, {sli: columns[sli]} if sli else columns)
         if place is None:
-            raise TableError("no change was found in the table; name the time with --incident-time")
+            raise MetricsTableError("no change was found in the table; name the time with --incident-time")
     else:
         place = bisect_left(table.times, given)
     if place < 2 or place > len(table.times) - 1:
-        raise TableError("there must be two rows before the incident and one from it on")
+        raise MetricsTableError("there must be two rows before the incident and one from it on")
     if weights.look_back:
         place = look_back(table.times, columns, place)
-    start = max(min(bisect_left(table.times, table.times[place] - BASELINE_S), place - LEAST_BASELINE), 0)
+    start = max(min(bisect_left(table.times, table.times[place] - BASELINE_S), place - MIN_BASELINE), 0)
     guarded = bisect_left(table.times, table.times[place] - GUARD_S)
     until = max(guarded, place - (place - start) // 5, start + 2) if weights.guard else place
     scored = [_score(name, values, (start, until, place), weights) for name, values in columns.items()]

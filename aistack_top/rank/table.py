@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 if TYPE_CHECKING:
     import polars as pl
 
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "ts")
-MOST_CELLS = 50_000_000
+MAX_CELLS = 50_000_000
 """400 MB as floats; a table that large wants a smaller window, not a larger machine."""
 
 _UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
@@ -29,12 +29,12 @@ _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHOWN_NAMES = 6
 
 
-class TableError(ValueError):
+class MetricsTableError(ValueError):
     """A table that cannot be ranked, with the reason in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class MetricsTable:
     """Metrics on one axis: ``times`` in seconds, rising; a column has NaN where it knows nothing.
 
     ``left_out`` are columns without a single number.
@@ -54,11 +54,11 @@ class Table:
         if name in self.columns:
             return name
         near = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.0)
-        hint = f"; the nearest is {plain(near[0])!r}" if near else ""
-        raise TableError(f"there is no numeric column {plain(name)!r} in the table{hint}")
+        hint = f"; the nearest is {sanitize(near[0])!r}" if near else ""
+        raise MetricsTableError(f"there is no numeric column {sanitize(name)!r} in the table{hint}")
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> MetricsTable:
     """Read a table from CSV, CSV.gz or Parquet.
 
     Raises:
@@ -71,13 +71,15 @@ def read_table(path: Path) -> Table:
         frame = _parquet(path) if _is_parquet(path) else pl.read_csv(path, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-        raise TableError(f"cannot read {plain(str(path))} as CSV or Parquet: {plain(reason)}") from None
-    if frame.height * max(frame.width, 1) > MOST_CELLS:
-        raise TableError(f"{plain(str(path))} has more than {MOST_CELLS:,} cells; cut it to the hours of the incident")
+        raise MetricsTableError(f"cannot read {sanitize(str(path))} as CSV or Parquet: {sanitize(reason)}") from None
+    if frame.height * max(frame.width, 1) > MAX_CELLS:
+        raise MetricsTableError(
+            f"{sanitize(str(path))} has more than {MAX_CELLS:,} cells; cut it to the hours of the incident"
+        )
     return from_frame(frame)
 
 
-def from_frame(frame: "pl.DataFrame") -> Table:
+def from_frame(frame: "pl.DataFrame") -> MetricsTable:
     """Return the table of a data frame.
 
     Raises:
@@ -97,11 +99,11 @@ def from_frame(frame: "pl.DataFrame") -> Table:
         else:
             numbers.append(numeric)
     if not numbers:
-        raise TableError("the table has a time column but no column of numbers")
+        raise MetricsTableError("the table has a time column but no column of numbers")
     axis = _times(frame[name]).alias("\0time")
     whole = pl.DataFrame([axis, *numbers]).filter(pl.col("\0time").is_finite())
     if not whole.height:
-        raise TableError(f"no row of the table has a time that can be read in column {name!r}")
+        raise MetricsTableError(f"no row of the table has a time that can be read in column {name!r}")
     if whole["\0time"].n_unique() < whole.height:
         whole = whole.group_by("\0time").agg(pl.all().mean())
     whole = whole.sort("\0time")
@@ -110,7 +112,7 @@ def from_frame(frame: "pl.DataFrame") -> Table:
         for column in whole.get_columns()
         if column.name != "\0time"
     }
-    return Table(array("d", whole["\0time"].to_list()), columns, tuple(left_out))
+    return MetricsTable(array("d", whole["\0time"].to_list()), columns, tuple(left_out))
 
 
 def moment_of(text: str, times: Sequence[float]) -> float:
@@ -136,7 +138,7 @@ def moment_of(text: str, times: Sequence[float]) -> float:
     else:
         found = _typed(said, first)
     if not first <= found <= last:
-        raise TableError(
+        raise MetricsTableError(
             f"the incident time {said} is outside the data, which goes from {_shown(first)} to {_shown(last)}"
         )
     return found
@@ -155,8 +157,8 @@ def _typed(said: str, first: float) -> float:
             return day.replace(hour=hours, minute=minutes, second=rest[0] if rest else 0, microsecond=0).timestamp()
         found = datetime.fromisoformat(said)
     except (ValueError, OverflowError):
-        message = f"{plain(said)!r} is not a time; write 1700000000, 2026-11-23T14:02:10Z, -5m or none"
-        raise TableError(message) from None
+        message = f"{sanitize(said)!r} is not a time; write 1700000000, 2026-11-23T14:02:10Z, -5m or none"
+        raise MetricsTableError(message) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
@@ -190,8 +192,10 @@ def _time_column(names: Sequence[str]) -> str:
         for name in names:
             if name.strip().lower() == wanted:
                 return name
-    shown = ", ".join(plain(name, 40) for name in names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
-    raise TableError(f"the table has no column named time; it has {shown or 'none at all'}")
+    shown = ", ".join(sanitize(name, 40) for name in names[:_SHOWN_NAMES]) + (
+        ", ..." if len(names) > _SHOWN_NAMES else ""
+    )
+    raise MetricsTableError(f"the table has no column named time; it has {shown or 'none at all'}")
 
 
 def _times(column: "pl.Series") -> "pl.Series":
@@ -207,7 +211,7 @@ def _times(column: "pl.Series") -> "pl.Series":
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         return column.dt.epoch("us").cast(pl.Float64).fill_null(math.nan) / 1e6
     if not column.dtype.is_numeric():
-        raise TableError(f"the time column holds {column.dtype}, which is no time")
+        raise MetricsTableError(f"the time column holds {column.dtype}, which is no time")
     numbers = column.cast(pl.Float64).fill_null(math.nan)
     largest = numbers.filter(numbers.is_finite()).abs().max()
     scale = next((factor for least, factor in _UNITS if isinstance(largest, float) and largest >= least), 1.0)

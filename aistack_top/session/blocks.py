@@ -32,10 +32,10 @@ from aistack_top.model.tick import (
     Status,
     Value,
 )
-from aistack_top.session.format import LATEST, MOST_TEXT, entity_of
+from aistack_top.session.format import MAX_TEXT, MAX_TIME, entity_of
 from aistack_top.session.reader import Block, Session, Table
 from aistack_top.text import incident_json as document
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 Row = Sequence[Any]
 Made = TypeVar("Made")
@@ -60,7 +60,7 @@ class TickRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class BlockSeries:
     """Whose readings a series id stands for in its block."""
 
     key: SeriesKey
@@ -122,13 +122,13 @@ class BlockData:
     def told(self, first: int, last: int) -> tuple[Incident, ...]:
         """Return the versions of incidents that came with ticks, given by the first and last index in `ticks`."""
         since = self.ticks[first - 1].seen if first else 0.0
-        until = self.ticks[last].seen if last + 1 < len(self.ticks) else LATEST
+        until = self.ticks[last].seen if last + 1 < len(self.ticks) else MAX_TIME
         return tuple(incident for incident in self.incidents if since < incident.revised <= until)
 
     def marked(self, first: int, last: int) -> tuple[Mark, ...]:
         """Return the marks that were set between ticks, given as in `told`."""
         since = self.ticks[first - 1].seen if first else 0.0
-        until = self.ticks[last].seen if last + 1 < len(self.ticks) else LATEST
+        until = self.ticks[last].seen if last + 1 < len(self.ticks) else MAX_TIME
         return tuple(mark for mark in self.marks if since < mark.seen <= until)
 
     def telling(self) -> list[Batch]:
@@ -163,7 +163,7 @@ class BlockData:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BlockBase:
     """What held when a block began: facts, links, and each source's last health with its times."""
 
     facts: tuple[Fact, ...] = ()
@@ -215,7 +215,7 @@ def recorded_incidents(session: Session) -> tuple[Incident, ...]:
     return tuple(sorted(newest.values(), key=lambda incident: incident.onset))
 
 
-def readings_of(rows: Iterable[tuple[int, float | None, int | None]], series: dict[int, Series]) -> Readings:
+def readings_of(rows: Iterable[tuple[int, float | None, int | None]], series: dict[int, BlockSeries]) -> Readings:
     """Return readings made of rows of (series id, value, mark); the parts of a distribution follow each other."""
     signals: list[str] = []
     entities: list[Entity] = []
@@ -264,8 +264,8 @@ def _sound(frame: Table) -> Table:
     if not frame["batch"].is_sorted():
         frame = frame.sort("batch", maintain_order=True)
     # Polars holds NaN for greater than all numbers, and drops what compares as null
-    times = [pl.col(name).is_between(0, LATEST, "left") for name in ("tick_at", "tick_seen", "at", "seen")]
-    until = pl.col("calls_until").is_null() | pl.col("calls_until").is_between(0, LATEST, "left")
+    times = [pl.col(name).is_between(0, MAX_TIME, "left") for name in ("tick_at", "tick_seen", "at", "seen")]
+    until = pl.col("calls_until").is_null() | pl.col("calls_until").is_between(0, MAX_TIME, "left")
     first = pl.col("batch").is_first_distinct()
     status = pl.col("status").is_in(list(_STATUSES))
     return frame.filter(first, status, until, *times, pl.col("batch").is_not_null(), pl.col("tick").is_not_null())
@@ -282,7 +282,7 @@ def _ticks(rows: Sequence[tuple[Any, ...]]) -> list[TickRow]:
 
 def _times(*times: float | None) -> bool:
     # written so that NaN, infinities and None all fail, and fast: it is asked for every batch
-    return all(time is not None and 0 <= time < LATEST for time in times)
+    return all(time is not None and 0 <= time < MAX_TIME for time in times)
 
 
 def _grouped(frame: Table | None, make: Callable[[Row], Made | None]) -> dict[int, list[Made]]:
@@ -304,7 +304,7 @@ def _made(make: Callable[[Row], Made | None], row: Row) -> Made | None:
 
 @lru_cache(maxsize=4_096)
 def _text(value: object) -> str:
-    return plain(value, MOST_TEXT) if isinstance(value, str) else ""
+    return sanitize(value, MAX_TEXT) if isinstance(value, str) else ""
 
 
 def _number(value: float | None) -> float | None:
@@ -340,7 +340,7 @@ def _event(row: Row) -> Event | None:
 def _marks(frame: Table | None) -> list[Mark]:
     rows = frame.select("at", "seen", "text", "author", "kind", "about").iter_rows() if frame is not None else ()
     found = [
-        Mark(at, seen, *(plain(text or "", MOST_TEXT) for text in texts))
+        Mark(at, seen, *(sanitize(text or "", MAX_TEXT) for text in texts))
         for at, seen, *texts in rows
         if _times(at, seen)
     ]
@@ -363,8 +363,8 @@ def _link(row: Row) -> Link:
     return Link(entity_of(parent), entity_of(child), _text(proof), _text(detail))
 
 
-def _series(frame: Table | None) -> dict[int, Series]:
-    found: dict[int, Series] = {}
+def _series(frame: Table | None) -> dict[int, BlockSeries]:
+    found: dict[int, BlockSeries] = {}
     for number, *row in frame.iter_rows() if frame is not None else ():
         series = _one_series(*row)
         if number is not None and series is not None:
@@ -373,19 +373,19 @@ def _series(frame: Table | None) -> dict[int, Series]:
 
 
 @lru_cache(maxsize=65_536)
-def _one_series(signal: str | None, entity: str, stat: str, source: str) -> Series | None:
+def _one_series(signal: str | None, entity: str, stat: str, source: str) -> BlockSeries | None:
     # the same series stands in every block of a session: put together once, equal keys are one object
     about = _made(lambda row: entity_of(row[0]), (entity,))
     if not signal or about is None or stat not in _STAT_NAMES:
         return None
-    return Series((_text(signal), about, stat), _text(source))
+    return BlockSeries((_text(signal), about, stat), _text(source))
 
 
-def _base(frame: Table | None) -> Base:
+def _base(frame: Table | None) -> BlockBase:
     found = [_made(_base_row, row) for row in (frame.iter_rows() if frame is not None else ())]
     facts = tuple(thing for thing in found if isinstance(thing, Fact))
     links = tuple(thing for thing in found if isinstance(thing, Link))
-    return Base(facts, links, tuple(thing for thing in found if isinstance(thing, tuple)))
+    return BlockBase(facts, links, tuple(thing for thing in found if isinstance(thing, tuple)))
 
 
 def _base_row(row: Row) -> Fact | Link | tuple[float, float, Health] | None:

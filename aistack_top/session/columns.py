@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from aistack_top.model.tick import SeriesKey
 from aistack_top.session.blocks import BlockData
-from aistack_top.state import standing
+from aistack_top.state import priority
 
 if TYPE_CHECKING:
     import polars as pl
 
 STEP_S = 1.0
-MOST_SERIES = 20_000
+MAX_SERIES = 20_000
 """More series than this are not laid out: each column of an hour takes 14 kB."""
 
 FILLS_AFTER_MS = 15_000
@@ -26,7 +26,7 @@ _PIECE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchRange:
     """The batches ``low`` to ``high`` (excluded; places in `BlockData`) of a block."""
 
     data: BlockData
@@ -43,14 +43,14 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Dense:
+class DenseColumns:
     """Columns and marks as `aistack_top.model.tick.History` wants them."""
 
     columns: dict[SeriesKey, "array[float]"]
     marks: dict[SeriesKey, "array[int]"]
 
 
-def dense(parts: Sequence[Part], grid: Grid) -> Dense:
+def dense_columns(parts: Sequence[BatchRange], grid: Grid) -> DenseColumns:
     """Return the readings of parts on a grid; in each slot the one that arrived last stands, as it did live."""
     import polars as pl
 
@@ -60,7 +60,7 @@ def dense(parts: Sequence[Part], grid: Grid) -> Dense:
     frames = [_numbered(part, grid, keys, owners, shared) for part in parts if part.data.readings is not None]
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        return Dense({}, {})
+        return DenseColumns({}, {})
     rows = pl.concat(frames)
     if shared:
         rows = _primary_first(rows, list(shared))
@@ -68,14 +68,14 @@ def dense(parts: Sequence[Part], grid: Grid) -> Dense:
     present = set(rows["place"].unique().to_list())
     columns = _laid(rows, "value", len(names), grid.slots)
     marked = rows.filter(pl.col("mark").is_not_null())["place"].unique().to_list()
-    return Dense(
+    return DenseColumns(
         {name: columns[place] for place, name in enumerate(names) if place in present},
         {names[place]: _marks(rows, place, grid.slots) for place in marked},
     )
 
 
 def _numbered(
-    part: Part, grid: Grid, keys: dict[SeriesKey, int], owners: dict[int, str], shared: set[int]
+    part: BatchRange, grid: Grid, keys: dict[SeriesKey, int], owners: dict[int, str], shared: set[int]
 ) -> "pl.DataFrame":
     """Return the readings of a part inside the grid, with the place of their column and the rank of their source."""
     import polars as pl
@@ -86,7 +86,7 @@ def _numbered(
         kind = data.kinds.get(series.source, "")
         place = keys.get(series.key)
         if place is None:
-            if len(keys) >= MOST_SERIES:
+            if len(keys) >= MAX_SERIES:
                 continue
             place = keys[series.key] = len(keys)
             owners[place] = series.source
@@ -94,7 +94,7 @@ def _numbered(
             shared.add(place)
         ids.append(number)
         places.append(place)
-        ranks.append(standing(kind))
+        ranks.append(priority(kind))
     whose = pl.DataFrame(
         {"series": list(ids), "place": list(places), "rank": list(ranks)},
         schema={"series": pl.Int32, "place": pl.Int32, "rank": pl.Int32},
@@ -113,7 +113,7 @@ def _numbered(
     )
 
 
-def _batch_range(part: Part) -> tuple[int, int]:
+def _batch_range(part: BatchRange) -> tuple[int, int]:
     if part.low >= part.high:
         return 0, -1
     return part.data.number(part.low), part.data.number(part.high - 1)

@@ -187,7 +187,7 @@ def read_file(path: Path, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def say(error: OSError) -> str:
+def os_error_text(error: OSError) -> str:
     """Return what an error of the system means, in words."""
     return (error.strerror or str(error)).lower()
 

@@ -13,7 +13,7 @@ import msgspec
 
 from aistack_top.model.tick import Mark
 from aistack_top.session.blocks import recorded_marks
-from aistack_top.session.disk import Disk, say
+from aistack_top.session.disk import Disk, os_error_text
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import INFO_FILE, TABLES, BlockName, schema
 from aistack_top.session.reader import Block, Session
@@ -23,7 +23,7 @@ from aistack_top.session.writer import Row, parquet
 ATTEMPTS = 3
 
 
-def cut(recording: Path, target: Path, start: float, end: float, marks: Iterable[Mark] = ()) -> None:
+def write_excerpt(recording: Path, target: Path, start: float, end: float, marks: Iterable[Mark] = ()) -> None:
     """Make a session of the blocks that hold what was learned from start to end (seconds since the epoch).
 
     ``marks`` are those that people set in the meantime; what the recording has of them already is not said twice.
@@ -43,7 +43,7 @@ def cut(recording: Path, target: Path, start: float, end: float, marks: Iterable
                 if attempt == ATTEMPTS - 1:
                     raise
     except OSError as error:
-        raise SessionError("cannot cut this out of the recording", f"{target}: {say(error)}") from error
+        raise SessionError("cannot cut this out of the recording", f"{target}: {os_error_text(error)}") from error
 
 
 def _cut(session: Session, disk: Disk, start: float, end: float, marks: tuple[Mark, ...]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aistack_top.model.signals import signals
 from aistack_top.session.blocks import BlockData, load
-from aistack_top.session.disk import say
+from aistack_top.session.disk import os_error_text
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import entity_json
 from aistack_top.session.reader import Session
@@ -49,7 +49,7 @@ def export(session: Session, target: Path) -> int:
         count = _parquet(session, temporary) if ending == ".parquet" else _text(session, temporary, ending)
         temporary.replace(target)
     except OSError as error:
-        raise SessionError("cannot export", f"{target}: {say(error)}") from error
+        raise SessionError("cannot export", f"{target}: {os_error_text(error)}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

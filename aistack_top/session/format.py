@@ -24,7 +24,7 @@ import msgspec
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signals
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,16 +43,16 @@ BLOCK_S = 300.0
 
 TABLES = ("readings", "series", "batches", "calls", "events", "facts", "links", "base", "marks", "incidents")
 
-MOST_FILE_BYTES = 256 * 2**20
+MAX_FILE_BYTES = 256 * 2**20
 """A larger file is not ours: five minutes of 10,000 series every second are 6 MB."""
 
-MOST_ROWS = 20_000_000
+MAX_ROWS = 20_000_000
 """A table that claims more rows than this is not ours either."""
 
-MOST_TEXT = 4_000
+MAX_TEXT = 4_000
 """Text read from a session is cut to this length."""
 
-LATEST = 2.0e11
+MAX_TIME = 2.0e11
 """Times at or after this (the year 8307) are not times; the calendar of Python ends at 2.5e11."""
 
 _NAME = re.compile(r"b(\d{6,9})(?:\.(\d{4,6}))?\Z", re.ASCII)
@@ -191,7 +191,7 @@ def entity_of(text: str) -> Entity:
 
     """
     found = msgspec.json.decode(text, type=dict[str, str])
-    return Entity.from_mapping({key: plain(value, MOST_TEXT) for key, value in found.items()})
+    return Entity.from_mapping({key: sanitize(value, MAX_TEXT) for key, value in found.items()})
 
 
 def program() -> str:

@@ -31,7 +31,7 @@ from aistack_top.model.tick import (
     Tick,
     Value,
 )
-from aistack_top.session.disk import Disk, say
+from aistack_top.session.disk import Disk, os_error_text
 from aistack_top.session.errors import SessionError
 from aistack_top.session.excerpt import mark_row
 from aistack_top.session.format import BLOCK_S, INFO_FILE, SCHEMA, BlockName, SessionInfo, program, signal_table
@@ -39,7 +39,7 @@ from aistack_top.session.writer import BlockWriter, Row
 from aistack_top.state import DERIVED, State
 from aistack_top.store.timeline import Timeline
 from aistack_top.text import incident_json as document
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 AT_ONCE = 200
 """Series copied between two turns of the screen: 2 ms."""
@@ -52,7 +52,7 @@ _Said = TypeVar("_Said", Call, Event)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class MemoryCopy:
     """A copy of what is known of a stretch of time, for a thread to work on."""
 
     start: float
@@ -69,7 +69,7 @@ class Held:
     marks: tuple[Mark, ...]
 
 
-async def hold(state: State, start: float, end: float) -> Held:
+async def copy_from_memory(state: State, start: float, end: float) -> MemoryCopy:
     """Copy a stretch of time, a little at each turn of the loop: it is taken while the screen goes on."""
     step = state.timeline.step_s
     copy = Timeline(max(end - start, step) + 2 * step, step, max(len(state.timeline), 1))
@@ -77,9 +77,9 @@ async def hold(state: State, start: float, end: float) -> Held:
     for number, key in enumerate(list(state.timeline.keys())):
         if number % AT_ONCE == AT_ONCE - 1:
             await asyncio.sleep(0)
-        copy.take_from(state.timeline, key, start, end + step)
+        copy.copy_from(state.timeline, key, start, end + step)
         owners[key[:2]] = state.source_of(*key[:2])
-    return Held(
+    return MemoryCopy(
         start,
         end,
         copy,
@@ -95,7 +95,7 @@ async def hold(state: State, start: float, end: float) -> Held:
     )
 
 
-def write(held: Held, target: Path, node: str) -> None:
+def write(held: MemoryCopy, target: Path, node: str) -> None:
     """Write it as a session that replays.
 
     Raises:
@@ -125,10 +125,10 @@ def write(held: Held, target: Path, node: str) -> None:
         info = msgspec.structs.replace(info, closed=True, end=ticks[-1].seen)
         disk.put_file(INFO_FILE, msgspec.json.encode(info))
     except OSError as error:
-        raise SessionError("cannot write", f"{target}: {say(error)}") from error
+        raise SessionError("cannot write", f"{target}: {os_error_text(error)}") from error
 
 
-def _notes(held: Held, first: float) -> list[tuple[str, float, Row]]:
+def _notes(held: MemoryCopy, first: float) -> list[tuple[str, float, Row]]:
     """Return table, time and row of the incidents and marks, the last first: each belongs to the block of its time."""
     notes: list[tuple[str, float, Row]] = []
     for incident in held.incidents:
@@ -136,11 +136,11 @@ def _notes(held: Held, first: float) -> list[tuple[str, float, Row]]:
         notes.append(("incidents", revised, (incident.id, revised, document.encode(incident))))
     for mark in held.marks:
         at, seen, kind, text, author, about = mark_row(mark, held.end)
-        notes.append(("marks", seen, (at, max(seen, first), kind, plain(text), plain(author), about)))
+        notes.append(("marks", seen, (at, max(seen, first), kind, sanitize(text), sanitize(author), about)))
     return sorted(notes, key=lambda note: note[1], reverse=True)
 
 
-def _ticks(held: Held) -> list[Tick]:
+def _ticks(held: MemoryCopy) -> list[Tick]:
     """Return what was learned, second by second; the first tick says all that held."""
     step = held.timeline.step_s
     low, high = held.timeline.slot(held.start), held.timeline.slot(held.end)
@@ -166,7 +166,7 @@ def _ticks(held: Held) -> list[Tick]:
     return ticks
 
 
-def _rows(held: Held, low: int, high: int) -> dict[int, dict[str, list[_Row]]]:
+def _rows(held: MemoryCopy, low: int, high: int) -> dict[int, dict[str, list[_Row]]]:
     """Return the numbers of each slot by their source; what is derived is derived again."""
     found: dict[int, dict[str, list[_Row]]] = defaultdict(lambda: defaultdict(list))
     for (signal, entity), source in held.owners.items():
@@ -222,7 +222,7 @@ def _happened(at: float, calls: Sequence[Call], events: Sequence[Event], health:
     return found
 
 
-def _by_slot(said: Iterable[_Said], held: Held, low: int) -> dict[int, list[_Said]]:
+def _by_slot(said: Iterable[_Said], held: MemoryCopy, low: int) -> dict[int, list[_Said]]:
     found: dict[int, list[_Said]] = defaultdict(list)
     for one in said:
         found[max(held.timeline.slot(one.seen), low)].append(one)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Batch, Health, History, Mark
-from aistack_top.session.blocks import Base, BlockData, incidents_of, load, marks_of
-from aistack_top.session.columns import STEP_S, Dense, Grid, Part, dense
+from aistack_top.session.blocks import BlockBase, BlockData, incidents_of, load, marks_of
+from aistack_top.session.columns import STEP_S, BatchRange, DenseColumns, Grid, dense_columns
 from aistack_top.session.reader import Block, Session
-from aistack_top.store.incidents import told_times
+from aistack_top.store.incidents import incident_times
 
 SPAN_S = 900.0
 CHANGES_S = 86_400.0
@@ -17,17 +17,17 @@ CHANGES_S = 86_400.0
 _AHEAD_S = 3
 """Slots after the moment: a source whose clock is ahead brings readings of the next seconds."""
 
-MOST_NEAR = 5
+MAX_NEAR = 5
 """Blocks kept in memory: the span of a seek, and the one being played."""
 
-MOST_SLOTS = 3_600
+MAX_SLOTS = 3_600
 """Readings of a fast replay that come later than this after their time find no place on the timeline either."""
 
 _FAR_TABLES = ("batches", "events", "facts", "links")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TickPosition:
     """Between two ticks: the next one is number ``tick`` or later of block ``block``. ``at`` is the time there."""
 
     block: int
@@ -35,7 +35,7 @@ class Place:
     at: float
 
 
-class Past:
+class SessionHistory:
     """Reads histories of a session; keeps what it found about blocks that no longer change."""
 
     def __init__(self, session: Session, span_s: float = SPAN_S, changes_s: float = CHANGES_S) -> None:
@@ -52,21 +52,21 @@ class Past:
         """
         data = self._near.pop(block, None) or load(self._session, block)
         self._near[block] = data
-        while len(self._near) > MOST_NEAR:
+        while len(self._near) > MAX_NEAR:
             del self._near[next(iter(self._near))]
         return data
 
-    def find(self, at: float) -> tuple[Place, BlockData | None]:
+    def find(self, at: float) -> tuple[TickPosition, BlockData | None]:
         """Return the place after all ticks that were seen at a time or before, and its block's data."""
         blocks = self._session.blocks
         within = [block for block in blocks if block.first <= at]
         if not blocks or at < blocks[0].first:
-            return Place(blocks[0].number, 0, at) if blocks else Place(0, 0, at), self._first_block()
+            return TickPosition(blocks[0].number, 0, at) if blocks else TickPosition(0, 0, at), self._first_block()
         block = within[-1]
         data = self.read(block)
         later = (tick.number for tick in data.ticks if tick.seen > at)
         end = data.ticks[-1].number + 1 if data.ticks else 0
-        return Place(block.number, next(later, end), at), data
+        return TickPosition(block.number, next(later, end), at), data
 
     def marks(self, at: float) -> tuple[Mark, ...]:
         """Return the marks of the last day that were set by a time."""
@@ -78,21 +78,21 @@ class Past:
         blocks = self._session.blocks
         return self.read(blocks[0]) if blocks else None
 
-    def before(self, place: Place, present: BlockData | None) -> History:
+    def before(self, place: TickPosition, present: BlockData | None) -> History:
         """Return the history before a place: readings of the span, events and changes of the last day."""
         blocks = [block for block in self._session.blocks if block.number < place.block]
         start = place.at - self._span_s
         near = [block for block in blocks if block.last >= start]
         far = [block for block in blocks if start > block.last >= place.at - self._changes_s]
-        parts = [Part(data, 0, len(data)) for data in map(self.read, near)]
+        parts = [BatchRange(data, 0, len(data)) for data in map(self.read, near)]
         if present is not None:
-            parts.append(Part(present, 0, _batches_before(present, place.tick)))
+            parts.append(BatchRange(present, 0, _batches_before(present, place.tick)))
         first = int(start // STEP_S)
         grid = Grid(first, int(place.at // STEP_S) + 1 + _AHEAD_S - first)
-        base = parts[0].data.base if parts else Base()
+        base = parts[0].data.base if parts else BlockBase()
         stood = {health.source: health for _, _, health in base.health}
         batches = (*self._changes(far, stood), *base.batches(), *news(parts, stood))
-        found = dense(parts, grid)
+        found = dense_columns(parts, grid)
         return _history(found, grid, batches)
 
     def incidents(self, at: float) -> tuple[Incident, ...]:
@@ -103,22 +103,22 @@ class Past:
                 found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
         return tuple(incident for incident in found if incident.revised <= at)
 
-    def told_times(self) -> list[float]:
+    def incident_times(self) -> list[float]:
         """Return when the cause of each incident of the session was told, the earliest first."""
         found: list[Incident] = []
         for block in self._session.blocks:
             if block.rows("incidents"):
                 found += incidents_of(self._session.tables(block, ("incidents",)).get("incidents"))
-        return told_times(found)
+        return incident_times(found)
 
     def between(self, data: BlockData, low: int, high: int) -> History:
         """Return the batches of a block from place ``low`` to ``high`` (excluded) as a history."""
-        part = Part(data, low, high)
+        part = BatchRange(data, low, high)
         times = [data.at(place) for place in range(low, high)] or [0.0]
         end = int(max(times) // STEP_S) + 1
-        slots = min(end - int(min(times) // STEP_S), MOST_SLOTS)
+        slots = min(end - int(min(times) // STEP_S), MAX_SLOTS)
         grid = Grid(end - slots, slots)
-        return _history(dense([part], grid), grid, tuple(news([part], {})))
+        return _history(dense_columns([part], grid), grid, tuple(news([part], {})))
 
     def _changes(self, far: Sequence[Block], stood: dict[str, Health]) -> list[Batch]:
         """Return the batches of blocks before the span that have events or changed facts.
@@ -134,7 +134,7 @@ class Past:
         return [replace(batch, health=stood.get(batch.health.source, batch.health)) for batch in found]
 
 
-def news(parts: Iterable[Part], stood: dict[str, Health]) -> list[Batch]:
+def news(parts: Iterable[BatchRange], stood: dict[str, Health]) -> list[Batch]:
     """Return the batches of parts that say more than readings.
 
     These are the ones with calls, events, facts or links, with a health that differs from the one before, the
@@ -171,5 +171,5 @@ def _batches_before(data: BlockData, tick: int) -> int:
     return max((row.high for row in data.ticks if row.number < tick), default=0)
 
 
-def _history(found: Dense, grid: Grid, batches: tuple[Batch, ...]) -> History:
+def _history(found: DenseColumns, grid: Grid, batches: tuple[Batch, ...]) -> History:
     return History(grid.first * STEP_S, STEP_S, found.columns, found.marks, batches)

@@ -5,8 +5,8 @@ from math import isfinite
 import msgspec
 
 from aistack_top.session.errors import SessionError
-from aistack_top.session.format import LATEST, SCHEMA, SessionInfo, SignalInfo
-from aistack_top.text.sanitize import plain
+from aistack_top.session.format import MAX_TIME, SCHEMA, SessionInfo, SignalInfo
+from aistack_top.text.sanitize import sanitize
 
 
 def decode_info(data: bytes) -> SessionInfo:
@@ -19,23 +19,25 @@ def decode_info(data: bytes) -> SessionInfo:
     schema = _schema(data)
     if schema != SCHEMA:
         if schema.startswith("aistack-top/session/"):
-            version = plain(schema.rpartition("/")[2], 20)
+            version = sanitize(schema.rpartition("/")[2], 20)
             msg = f"it has format {version}, and this program knows {SCHEMA.rpartition('/')[2]}: a newer one is needed"
             raise SessionError("cannot read this session", msg)
         raise SessionError("not a session", "session.json was not written by aistack-top")
     try:
         info = msgspec.json.decode(data, type=SessionInfo)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise SessionError("not a session", f"session.json: {plain(str(error))}") from error
+        raise SessionError("not a session", f"session.json: {sanitize(str(error))}") from error
     times = (info.start, info.every_s, info.end or 0.0)
-    if not all(isfinite(time) and 0 <= time < LATEST for time in times):
+    if not all(isfinite(time) and 0 <= time < MAX_TIME for time in times):
         raise SessionError("not a session", "session.json has a time that is none")
     return msgspec.structs.replace(
         info,
-        node=plain(info.node),
-        program=plain(info.program),
-        sources=tuple(plain(source) for source in info.sources),
-        signals=tuple(SignalInfo(plain(s.name), plain(s.unit), plain(s.form), plain(s.layer)) for s in info.signals),
+        node=sanitize(info.node),
+        program=sanitize(info.program),
+        sources=tuple(sanitize(source) for source in info.sources),
+        signals=tuple(
+            SignalInfo(sanitize(s.name), sanitize(s.unit), sanitize(s.form), sanitize(s.layer)) for s in info.signals
+        ),
     )
 
 
@@ -47,4 +49,4 @@ def _schema(data: bytes) -> str:
     try:
         return msgspec.json.decode(data, type=_Schema).schema
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise SessionError("not a session", f"session.json: {plain(str(error))}") from error
+        raise SessionError("not a session", f"session.json: {sanitize(str(error))}") from error

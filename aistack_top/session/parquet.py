@@ -9,9 +9,9 @@ for which Polars 2.1 asks the system for 2^61 bytes and ends the process (seen w
 from typing import Any
 
 from aistack_top.session.errors import SessionError
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
-MOST_UNPACKED = 1 * 2**30
+MAX_UNPACKED = 1 * 2**30
 """Bytes that all pages of a file may unpack to: 20 million readings are 0.4 GB."""
 
 _DEPTH = 12
@@ -35,7 +35,7 @@ def check(data: bytes, table: str, rows: int) -> None:
     try:
         problem = _problem(data, rows)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
-        problem = plain(str(error)) or "it is no Parquet"
+        problem = sanitize(str(error)) or "it is no Parquet"
     if problem:
         raise SessionError("damaged", f"{table}.parquet: {problem}")
 
@@ -56,7 +56,7 @@ def _problem(data: bytes, rows: int) -> str:
     for group in groups:
         for column in group[_GROUP_COLUMNS]:
             unpacked += _unpacked(data, column[_COLUMN_META], group[_GROUP_ROWS])
-            if unpacked > MOST_UNPACKED:
+            if unpacked > MAX_UNPACKED:
                 return "it unpacks to more than any block has"
     return ""
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from aistack_top.model.feed import Bounds
-from aistack_top.session.disk import Lock, block_names, current, read_file, say
+from aistack_top.session.disk import Lock, block_names, current, os_error_text, read_file
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import (
     BLOCK_FILE,
     INFO_FILE,
-    LATEST,
-    MOST_FILE_BYTES,
-    MOST_ROWS,
+    MAX_FILE_BYTES,
+    MAX_ROWS,
+    MAX_TIME,
     SEGMENT_MAGIC,
     TABLES,
     BlockInfo,
@@ -30,7 +30,7 @@ from aistack_top.session.format import (
     schema,
 )
 from aistack_top.session.info import decode_info
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 else:
     Table = object
 
-MOST_INFO_BYTES = 2**20
-MOST_PROBLEMS = 100
+MAX_INFO_BYTES = 2**20
+MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +77,13 @@ class Session:
 
         """
         try:
-            session = cls(path, decode_info(read_file(path / INFO_FILE, MOST_INFO_BYTES)))
+            session = cls(path, decode_info(read_file(path / INFO_FILE, MAX_INFO_BYTES)))
             session.refresh()
         except (FileNotFoundError, NotADirectoryError):
             reason = "it has no session.json" if path.is_dir() else "there is no such folder"
-            raise SessionError("not a session", f"{plain(str(path))}: {reason}") from None
+            raise SessionError("not a session", f"{sanitize(str(path))}: {reason}") from None
         except OSError as error:
-            raise SessionError("cannot read this session", f"{plain(str(path))}: {say(error)}") from error
+            raise SessionError("cannot read this session", f"{sanitize(str(path))}: {os_error_text(error)}") from error
         return session
 
     @property
@@ -161,7 +161,7 @@ class Session:
 
     def note(self, problem: str) -> None:
         """Add to the problems, once each and not without end."""
-        if problem not in self.problems and len(self.problems) < MOST_PROBLEMS:
+        if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
 
     def _info_of(self, name: BlockName) -> BlockInfo | None:
@@ -171,7 +171,7 @@ class Session:
             if (self.path / str(name)).is_dir():
                 self.note(f"{name}: it has no {BLOCK_FILE}")
         except (OSError, SessionError) as error:
-            self.note(f"{name}: {say(error) if isinstance(error, OSError) else error.msg}")
+            self.note(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
         return None
 
     def _table(self, name: BlockName, info: BlockInfo, table: str) -> Table | None:
@@ -185,7 +185,7 @@ class Session:
         except FileNotFoundError:
             raise  # compacted or pruned under our eyes: the caller looks again
         except (OSError, SessionError) as error:
-            self.note(f"{name}: {say(error) if isinstance(error, OSError) else error.msg}")
+            self.note(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
         return None
 
 
@@ -198,15 +198,15 @@ def read_block_info(folder: Path, name: BlockName) -> BlockInfo:
 
     """
     path = folder / str(name)
-    data = _segment(path)[0] if name.segment >= 0 else read_file(path / BLOCK_FILE, MOST_INFO_BYTES)
+    data = _segment(path)[0] if name.segment >= 0 else read_file(path / BLOCK_FILE, MAX_INFO_BYTES)
     try:
         info = msgspec.json.decode(data, type=BlockInfo)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise SessionError("not a session", f"{BLOCK_FILE}: {plain(str(error))}") from error
+        raise SessionError("not a session", f"{BLOCK_FILE}: {sanitize(str(error))}") from error
     times = (info.first, info.last, info.oldest)
-    if not all(isfinite(time) and 0 <= time < LATEST for time in times) or info.first > info.last:
+    if not all(isfinite(time) and 0 <= time < MAX_TIME for time in times) or info.first > info.last:
         raise SessionError("not a session", f"{BLOCK_FILE} has a time that is none")
-    if any(not 0 <= file.rows <= MOST_ROWS or file.size < 0 for file in info.files.values()):
+    if any(not 0 <= file.rows <= MAX_ROWS or file.size < 0 for file in info.files.values()):
         raise SessionError("not a session", f"{BLOCK_FILE} claims more rows than any block has")
     return info
 
@@ -239,7 +239,7 @@ def read_table(folder: Path, name: BlockName, info: BlockInfo, table: str) -> Ta
             start += info.files[other].size
         data = tables[start : start + file.size]
     else:
-        data = read_file(path / f"{table}.parquet", MOST_FILE_BYTES)
+        data = read_file(path / f"{table}.parquet", MAX_FILE_BYTES)
     if len(data) != file.size or zlib.crc32(data) != file.crc:
         raise SessionError("damaged", f"{table} is damaged or cut short")
     return decode_table(data, table, file.rows)
@@ -247,9 +247,9 @@ def read_table(folder: Path, name: BlockName, info: BlockInfo, table: str) -> Ta
 
 def _segment(path: Path) -> tuple[bytes, bytes]:
     """Return the JSON text and the tables' bytes of a segment."""
-    data = read_file(path, MOST_FILE_BYTES)
+    data = read_file(path, MAX_FILE_BYTES)
     length = int.from_bytes(data[8:12], "little")
-    if data[:8] != SEGMENT_MAGIC or length > min(MOST_INFO_BYTES, len(data) - 12):
+    if data[:8] != SEGMENT_MAGIC or length > min(MAX_INFO_BYTES, len(data) - 12):
         raise SessionError("damaged", "it is no segment of a session, or cut short")
     return data[12 : 12 + length], data[12 + length :]
 
@@ -271,7 +271,7 @@ def decode_table(data: bytes, table: str, rows: int) -> Table:
     try:
         frame = pl.read_parquet(io.BytesIO(data), use_statistics=False)
     except (Exception, pl.exceptions.PanicException) as error:
-        raise SessionError("damaged", f"{table}.parquet: {plain(str(error), 100)}") from error
+        raise SessionError("damaged", f"{table}.parquet: {sanitize(str(error), 100)}") from error
     if dict(frame.schema) != dict(schema(table)) or len(frame) != rows:
         raise SessionError("damaged", f"{table}.parquet has other columns or rows than a session has")
     return frame

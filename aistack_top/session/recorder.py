@@ -1,7 +1,7 @@
 """Records ticks to a session, on a thread of its own: what is on the screen is never held up by a disk.
 
 `Recorder.take` puts a tick into a queue and returns. The thread makes columns of it and writes a segment every few
-seconds. A disk that is full or slow costs memory first (up to `MOST_READINGS`), and only then data; both are
+seconds. A disk that is full or slow costs memory first (up to `MAX_READINGS`), and only then data; both are
 said in `Recorder.problem`, and what was lost is counted.
 """
 
@@ -18,7 +18,7 @@ from aistack_top.measure.clock import Clock, VirtualClock
 from aistack_top.model.feed import Bounds, Feed
 from aistack_top.model.tick import Mark, Tick
 from aistack_top.session.compact import Compactor, prune
-from aistack_top.session.disk import Disk, Lock, block_names, read_file, say
+from aistack_top.session.disk import Disk, Lock, block_names, os_error_text, read_file
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import (
     BLOCK_S,
@@ -33,16 +33,16 @@ from aistack_top.session.info import decode_info
 from aistack_top.session.threads import on_thread
 from aistack_top.session.writer import BlockWriter, Row
 from aistack_top.text import incident_json as document
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 EVERY_S = 5.0
-MOST_TICKS = 120
+MAX_TICKS = 120
 """Ticks that may wait for the thread; it falls behind by two minutes only when the disk does not answer."""
 
-MOST_READINGS = 1_000_000
+MAX_READINGS = 1_000_000
 """Readings kept in memory while the disk is full: 25 MB, half an hour of 500 series every second."""
 
-SLOWEST_RETRY_S = 30.0
+MAX_RETRY_S = 30.0
 """A full disk is tried again less and less often: each try makes a segment of all that waits."""
 
 HUNG_S = 15.0
@@ -86,7 +86,7 @@ class Recorder:
             self._number = max((name.block for name in block_names(path)), default=-1) + 1
         except OSError as error:
             self._lock.drop()
-            raise SessionError("cannot record", f"{path}: {say(error)}") from error
+            raise SessionError("cannot record", f"{path}: {os_error_text(error)}") from error
         except SessionError:
             self._lock.drop()
             raise
@@ -127,7 +127,7 @@ class Recorder:
     @property
     def is_behind(self) -> bool:
         """Whether to wait for the thread: under virtual time only, where a day may come in a minute."""
-        return isinstance(self._clock, VirtualClock) and self.backlog > MOST_TICKS // 2
+        return isinstance(self._clock, VirtualClock) and self.backlog > MAX_TICKS // 2
 
     def catch_up(self) -> None:
         """Wait until the thread is no longer behind, or has ended."""
@@ -138,7 +138,7 @@ class Recorder:
         """Record a tick; returns at once. History and resets are no news and are left out."""
         if tick.reset or tick.history is not None or self._closed:
             return
-        if self._queue.qsize() >= MOST_TICKS:
+        if self._queue.qsize() >= MAX_TICKS:
             self._lost_s += max(tick.seen - self._last_seen, 0.0)
         else:
             self._queue.put(tick)
@@ -146,7 +146,7 @@ class Recorder:
 
     def mark(self, mark: Mark) -> None:
         """Record a mark that a person set."""
-        row = (mark.at, mark.seen, mark.kind, plain(mark.text), plain(mark.author), mark.about)
+        row = (mark.at, mark.seen, mark.kind, sanitize(mark.text), sanitize(mark.author), mark.about)
         self._queue.put(("marks", mark.at, row))
 
     def sync(self) -> bool:
@@ -180,17 +180,17 @@ class Recorder:
                 self._flush_if_due()
             self._finish()
         except Exception as error:  # a bug here must reach the screen as a sentence, not end as a silent thread
-            self._fault = plain(f"{type(error).__name__}: {error}")
+            self._fault = sanitize(f"{type(error).__name__}: {error}")
         finally:
             self._compactor.stop()
 
     def _next(self) -> _Item | bool | None:
         """Return the next item, True when it is only time to look around, None at the end."""
-        patience = 1.0
+        min_duration = 1.0
         if self._due is not None and not isinstance(self._clock, VirtualClock):
-            patience = min(max(self._due - self._now(), 0.0), patience)
+            min_duration = min(max(self._due - self._now(), 0.0), min_duration)
         try:
-            return self._queue.get(timeout=patience)
+            return self._queue.get(timeout=min_duration)
         except queue.Empty:
             return True
 
@@ -200,7 +200,7 @@ class Recorder:
         complete = begun is not None and not begun <= tick.seen < begun + self._block_s
         if complete and not self._failing and self._flush():
             self._next_block()
-        if writer.waiting > MOST_READINGS and writer.first is not None:
+        if writer.waiting > MAX_READINGS and writer.first is not None:
             self._lost_s += tick.seen - writer.first
             self._on_disk = tick.seen
             self._next_block()
@@ -232,8 +232,8 @@ class Recorder:
             self._disk.put_block(BlockName(self._number, self._segment), files, times)
             self._update_info()
         except OSError as error:
-            self._failing = say(error)
-            self._pause_s = min(2 * self._pause_s, SLOWEST_RETRY_S)
+            self._failing = os_error_text(error)
+            self._pause_s = min(2 * self._pause_s, MAX_RETRY_S)
             self._due = self._now() + self._pause_s
             return False
         finally:
@@ -271,7 +271,7 @@ class Recorder:
             info = msgspec.structs.replace(self._info, closed=True, end=self._on_disk)
             self._disk.put_file(INFO_FILE, msgspec.json.encode(info))
         except OSError as error:
-            self._failing = say(error)
+            self._failing = os_error_text(error)
 
 
 class RecordingFeed:
@@ -306,12 +306,12 @@ class RecordingFeed:
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.Keeper`."""
+        """See `aistack_top.model.feed.KeepsMarks`."""
         self._recorder.mark(mark)
         return True
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.Recorded`."""
+        """See `aistack_top.model.feed.HasRecording`."""
         return self._recorder.path if await on_thread(self._recorder.sync) else None
 
     async def aclose(self) -> None:
@@ -328,7 +328,7 @@ def _locked(path: Path) -> Lock:
         lock = Lock(path)
         taken = lock.take()
     except OSError as error:
-        raise SessionError("cannot record", f"{path}: {say(error)}") from error
+        raise SessionError("cannot record", f"{path}: {os_error_text(error)}") from error
     if not taken:
         raise SessionError("cannot record", f"somebody records to {path} already")
     return lock

@@ -17,7 +17,7 @@ from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Tick
 from aistack_top.session.blocks import BlockData
 from aistack_top.session.errors import SessionError
-from aistack_top.session.history import SPAN_S, Past
+from aistack_top.session.history import SPAN_S, SessionHistory
 from aistack_top.session.reader import Session
 from aistack_top.session.threads import on_thread
 
@@ -61,7 +61,7 @@ class SessionFeed:
     ) -> None:
         self.session = session
         self._clock, self._speed, self._follow, self._hold = clock, speed, follow, hold
-        self._past = Past(session, span_s)
+        self._past = SessionHistory(session, span_s)
         self._target = at
         self._begun = self._ended = self._closed = False
         self._data: BlockData | None = None
@@ -100,12 +100,12 @@ class SessionFeed:
         self._interrupt()
 
     async def recording(self) -> Path:
-        """See `aistack_top.model.feed.Recorded`."""
+        """See `aistack_top.model.feed.HasRecording`."""
         return self.session.path
 
-    async def told_times(self) -> Sequence[float]:
-        """See `aistack_top.model.feed.Foreknown`."""
-        return await self._read(self._past.told_times)
+    async def incident_times(self) -> Sequence[float]:
+        """See `aistack_top.model.feed.KnowsIncidents`."""
+        return await self._read(self._past.incident_times)
 
     async def aclose(self) -> None:
         """See `Feed.aclose`."""

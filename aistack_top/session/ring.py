@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from aistack_top.measure.clock import Clock
-from aistack_top.session.disk import block_names, current, read_file, say
+from aistack_top.session.disk import block_names, current, os_error_text, read_file
 from aistack_top.session.errors import SessionError
 from aistack_top.session.format import INFO_FILE, SUFFIX
 from aistack_top.session.info import decode_info
@@ -28,11 +28,11 @@ FORGOTTEN_S = 24 * 3600.0
 """So long after its last writing such a ring is deleted by the next console."""
 
 KEEP_S = 6 * 3600.0
-MOST_BYTES = 300 * 10**6
+MAX_BYTES = 300 * 10**6
 
 
 def open_ring(
-    path: Path, *, node: str, clock: Clock, keep_s: float = KEEP_S, most_bytes: int = MOST_BYTES
+    path: Path, *, node: str, clock: Clock, keep_s: float = KEEP_S, most_bytes: int = MAX_BYTES
 ) -> Recorder | Session:
     """Return a recorder on the ring, or, where one lives already, its session, to be followed with `SessionFeed`.
 
@@ -92,7 +92,7 @@ def keep(ring: Path, target: Path) -> Session:
         temporary.rename(target)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise SessionError("cannot keep the recording", f"{target}: {say(error)}") from error
+        raise SessionError("cannot keep the recording", f"{target}: {os_error_text(error)}") from error
     return Session.open(target)
 
 

@@ -21,7 +21,7 @@ from aistack_top.simulator.request import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """How much one engine takes on: sequences, tokens an iteration, adapters, drafted tokens a step."""
 
     max_num_seqs: int
@@ -40,13 +40,13 @@ class Chunk:
     context: int
 
 
-class Batch:
+class EngineBatch:
     """The scheduler's state. Every request in it is either in ``waiting`` or in ``running``.
 
     ``decoding`` is how many sequences gain tokens in each iteration: those running that are not ``prefilling``.
     """
 
-    def __init__(self, kv: KvCache, limits: Limits, metrics: EngineMetrics) -> None:
+    def __init__(self, kv: KvCache, limits: BatchLimits, metrics: EngineMetrics) -> None:
         self.kv, self.limits, self.metrics = kv, limits, metrics
         self.waiting: deque[Request] = deque()
         self.running: dict[int, Request] = {}

@@ -15,7 +15,7 @@ PROCESSING_MEDIAN_S = 0.5
 
 
 @dataclass(slots=True)
-class Sink:
+class TraceStore:
     """A trace store. A request's `Request` object holds the times of all its parts; renderers make spans of it.
 
     ``skew_s`` is what the clients' clock is ahead of the node's. ``kept_s`` bounds the memory: older calls go.

@@ -12,16 +12,16 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.batch import Batch, Chunk, Limits
+from aistack_top.simulator.batch import BatchLimits, Chunk, EngineBatch
 from aistack_top.simulator.enginemetrics import EngineMetrics, Gauges
-from aistack_top.simulator.event_queue import Agenda
-from aistack_top.simulator.gpu import Gpu, Load, Process
+from aistack_top.simulator.event_queue import EventQueue
+from aistack_top.simulator.gpu import Gpu, Load, SimulatedProcess
 from aistack_top.simulator.hardware import GIB, LANGUAGE_MODELS
 from aistack_top.simulator.kvcache import KvCache
 from aistack_top.simulator.request import Request
-from aistack_top.simulator.steptime import LORA_OVERHEAD, Knobs, Pace, pace
+from aistack_top.simulator.steptime import LORA_OVERHEAD, FaultFactors, StepCosts, pace
 
-LONGEST_RUN_S = 0.5
+MAX_RUN_S = 0.5
 ACTIVATIONS = 4.0 * GIB
 """Memory beside weights and KV cache on each GPU: activations, CUDA graphs, buffers. Assumed."""
 
@@ -59,7 +59,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 @dataclass(slots=True)
-class Run:
+class IterationRun:
     """Iterations under way: their number, the first one's time, by how much each next one is longer."""
 
     start: float
@@ -87,7 +87,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class Usage:
+class EngineUsage:
     """What an engine did since it was last asked: seconds of kernels, of arithmetic, of memory; bytes on links."""
 
     busy: float = 0.0
@@ -97,30 +97,30 @@ class Usage:
 
 
 @dataclass(slots=True, eq=False)
-class Engine:
+class SimulatedEngine:
     """An engine's life: started, serving, frozen, gone. It tells ``on_finished`` of each answer it completes."""
 
     config: EngineConfig
     gpus: list[Gpu]
-    agenda: Agenda
+    agenda: EventQueue
     rng: Random
     pid: int
     on_finished: Callable[[Request, float], None]
-    knobs: Knobs = field(default_factory=Knobs)
+    knobs: FaultFactors = field(default_factory=FaultFactors)
     up: bool = False
     frozen: bool = False
     started: float = 0.0
     restarts: int = 0
     num_gpu_blocks: int = 0
     acceptance: float = 0.0
-    batch: Batch = field(init=False)
+    batch: EngineBatch = field(init=False)
     metrics: EngineMetrics = field(init=False)
-    _pace: Pace = field(init=False)
-    _run: Run | None = None
+    _pace: StepCosts = field(init=False)
+    _run: IterationRun | None = None
     _version: int = 0
     _carry: float = 0.0
     _said: Gauges = field(default_factory=Gauges)
-    _usage: Usage = field(default_factory=Usage)
+    _usage: EngineUsage = field(default_factory=EngineUsage)
 
     def __post_init__(self) -> None:
         self.acceptance = self.config.acceptance
@@ -132,7 +132,7 @@ class Engine:
         return self.config.name if self.config.rank == 0 else f"{self.config.name}/{self.config.rank}"
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> StepCosts:
         """How fast it is now."""
         return self._pace
 
@@ -159,7 +159,7 @@ class Engine:
         needed = -(-config.max_model_len // config.block_size) + 1
         if self.num_gpu_blocks < needed:
             raise ValueError(f"{config.name}: {self.num_gpu_blocks} KV blocks; one full request needs {needed}")
-        limits = Limits(
+        limits = BatchLimits(
             config.max_num_seqs,
             config.max_num_batched_tokens,
             config.max_loras,
@@ -167,7 +167,7 @@ class Engine:
             config.enable_prefix_caching,
         )
         self.metrics = EngineMetrics(config.max_model_len)
-        self.batch = Batch(KvCache(self.num_gpu_blocks, config.block_size), limits, self.metrics)
+        self.batch = EngineBatch(KvCache(self.num_gpu_blocks, config.block_size), limits, self.metrics)
         self.up, self.frozen, self.started = True, False, now
         self._run, self._carry = None, 0.0
         self._take_memory()
@@ -181,7 +181,7 @@ class Engine:
         self.up = self.frozen = False
         for gpu in self.gpus:
             gpu.processes.pop(self.pid, None)
-        self.batch = Batch(KvCache(self.num_gpu_blocks, self.config.block_size), self.batch.limits, self.metrics)
+        self.batch = EngineBatch(KvCache(self.num_gpu_blocks, self.config.block_size), self.batch.limits, self.metrics)
         return lost
 
     def restart(self, now: float, **changes: object) -> None:
@@ -228,14 +228,14 @@ class Engine:
         """Look at the GPUs and the host again: their speed counts from the next iteration on."""
         self._pace = pace(LANGUAGE_MODELS[self.config.model], self.gpus, self.knobs, host_share)
 
-    def take_usage(self, dt: float) -> Load:
+    def drain_usage(self, dt: float) -> Load:
         """Return what each of its GPUs did in the last ``dt`` seconds; what does not fit is left for the next."""
         usage = self._usage
         share = min(1.0, dt / usage.busy) if usage.busy > 0.0 else 0.0
         load = Load(usage.busy * share / dt, usage.tensor * share / dt, usage.dram * share / dt)
         load.nvlink_bytes = usage.wire_bytes * share
         rest = 1.0 - share
-        self._usage = Usage(usage.busy * rest, usage.tensor * rest, usage.dram * rest, usage.wire_bytes * rest)
+        self._usage = EngineUsage(usage.busy * rest, usage.tensor * rest, usage.dram * rest, usage.wire_bytes * rest)
         return load
 
     def _now(self) -> Gauges:
@@ -264,7 +264,7 @@ class Engine:
         cache = self.num_gpu_blocks * self.config.block_size * model.kv_per_token
         each = (cache + model.parameters * model.weight_bytes) / n + ACTIVATIONS
         for gpu in self.gpus:
-            gpu.processes[self.pid] = Process(self.pid, "VLLM::EngineCore", each)
+            gpu.processes[self.pid] = SimulatedProcess(self.pid, "VLLM::EngineCore", each)
 
     def _plan(self, now: float) -> None:
         if not self.up or self.frozen:
@@ -284,7 +284,7 @@ class Engine:
         self._run = run
         self._book(now)
 
-    def _iterations(self, now: float, chunks: list[Chunk], decoding: int, speed: float) -> Run:
+    def _iterations(self, now: float, chunks: list[Chunk], decoding: int, speed: float) -> IterationRun:
         rates, batch = self._pace, self.batch
         prompt, pairs = 0, 0.0
         for chunk in chunks:
@@ -298,7 +298,7 @@ class Engine:
         work = max(compute, memory)
         growth = rates.kv_token * decoding * speed * factor if memory > compute else 0.0
         links = rates.collective + rates.collective_token * tokens
-        return Run(
+        return IterationRun(
             start=now,
             steps=1,
             first=(overhead + work) * factor,
@@ -311,10 +311,10 @@ class Engine:
             wire_bytes=rates.nvlink_token_bytes * tokens,
         )
 
-    def _steps_ahead(self, run: Run, speed: float, next_gain: int) -> int:
+    def _steps_ahead(self, run: IterationRun, speed: float, next_gain: int) -> int:
         to_end = self.batch.until_next_end()
         steps = max(1, ceil((to_end - self._carry) / speed - 1e-9))
-        steps = min(steps, max(1, int(LONGEST_RUN_S / run.first)))
+        steps = min(steps, max(1, int(MAX_RUN_S / run.first)))
         while steps > 1:
             gain = int(self._carry + steps * speed)
             room = self.batch.room(gain)

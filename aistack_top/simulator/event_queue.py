@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable
 
 
-class Agenda:
+class EventQueue:
     """Events in the order of their time and then of their entry, so that a run never depends on anything else."""
 
     __slots__ = ("_entries", "_order", "now")

@@ -13,15 +13,15 @@ from aistack_top.simulator.faults import (
     Reconfigure,
     SlowEngine,
     Training,
-    Xid,
+    XidFault,
 )
 from aistack_top.simulator.servicefaults import (
     Guardrail,
+    PromptSalt,
     PromptVersion,
     Retrieval,
     Rollout,
     Routing,
-    Salt,
     Sizes,
     SourceDown,
     Spot,
@@ -45,7 +45,7 @@ Fault = (
     | Retrieval
     | Rollout
     | Routing
-    | Salt
+    | PromptSalt
     | Sizes
     | SlowEngine
     | SourceDown
@@ -53,6 +53,6 @@ Fault = (
     | Surge
     | Tide
     | Training
-    | Xid
+    | XidFault
 )
 """A fault as it stands in a scenario; ``type`` in the file says which."""

@@ -11,10 +11,10 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from aistack_top.simulator.engine import Engine
-from aistack_top.simulator.gpu import Process
+from aistack_top.simulator.engine import SimulatedEngine
+from aistack_top.simulator.gpu import SimulatedProcess
 from aistack_top.simulator.hardware import GIB, H100
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 Undo = Callable[[], None]
 LINK_ERRORS_PER_S = 40.0
@@ -23,7 +23,7 @@ LINK_ERRORS_PER_S = 40.0
 OFF_THE_BUS = 79
 """The XID of a GPU that the driver cannot reach any more (NVIDIA's XID catalog)."""
 
-MOST_TAKEN = 0.9
+MAX_SHARE_TAKEN = 0.9
 """Share of a GPU that a stranger gets at the most, whatever the severity."""
 
 
@@ -45,15 +45,15 @@ class BaseFault(msgspec.Struct, metaclass=AbstractStruct, frozen=True, forbid_un
         changes |= {name: getattr(self, name) * severity for name in self.amounts}
         return msgspec.structs.replace(self, **changes)
 
-    def arm(self, node: Node) -> None:
+    def arm(self, node: SimulatedNode) -> None:
         """Put it on the node's agenda."""
         node.agenda.at(self.at, lambda _: self._happen(node))
 
     @abstractmethod
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """Act, and return what undoes it."""
 
-    def _happen(self, node: Node) -> None:
+    def _happen(self, node: SimulatedNode) -> None:
         kind = str(self.__struct_config__.tag)
         node.note("fault", kind, "begins")
         undo = self.begin(node)
@@ -79,7 +79,7 @@ class Cooling(BaseFault, frozen=True, tag="cooling"):
     factors: ClassVar[tuple[str, ...]] = ("resistance",)
     amounts: ClassVar[tuple[str, ...]] = ("inlet",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
 
         def turn(factor: float, kelvin: float) -> None:
@@ -96,7 +96,7 @@ class PowerBrake(BaseFault, frozen=True, tag="power_brake"):
 
     gpus: tuple[int, ...] = ()
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
 
         def turn(on: bool) -> None:
@@ -117,7 +117,7 @@ class PowerLimit(BaseFault, frozen=True, tag="power_limit"):
         rated = H100.power_limit
         return msgspec.structs.replace(self, watts=max(150.0, rated - (rated - self.watts) * severity))
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         before = [gpu.power_limit for gpu in node.gpus]
         for gpu in node.gpus:
@@ -130,7 +130,7 @@ class PowerLimit(BaseFault, frozen=True, tag="power_limit"):
         return undo
 
 
-class Xid(BaseFault, frozen=True, tag="xid"):
+class XidFault(BaseFault, frozen=True, tag="xid"):
     """A GPU reports an XID error; a fatal one takes its engines down for ``repair_s`` and the time to load."""
 
     gpu: int = 0
@@ -139,7 +139,7 @@ class Xid(BaseFault, frozen=True, tag="xid"):
     repair_s: float = 60.0
     amounts: ClassVar[tuple[str, ...]] = ("repair_s",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         gpu = node.gpus[self.gpu]
         gpu.xids.append((node.now, self.code))
@@ -159,7 +159,7 @@ class Ecc(BaseFault, frozen=True, tag="ecc"):
     uncorrected: int = 1
     corrected: int = 0
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         gpu = node.gpus[self.gpu]
         gpu.ecc_corrected += self.corrected
@@ -180,7 +180,7 @@ class NvLink(BaseFault, frozen=True, tag="nvlink"):
     share: float = 0.1
     factors: ClassVar[tuple[str, ...]] = ("share",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         gpu = node.gpus[self.gpu]
         gpu.link_share, gpu.links_down = self.share, round(gpu.model.nvlink_links * (1 - self.share))
@@ -206,11 +206,11 @@ class Neighbour(BaseFault, frozen=True, tag="neighbour"):
     restart: bool = False
     amounts: ClassVar[tuple[str, ...]] = ("gigabytes", "sm", "dram")
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         gpu, pid = node.gpus[self.gpu], 77001
-        gpu.processes[pid] = Process(pid, "python notebook.py", self.gigabytes * GIB)
-        sm, dram = min(self.sm, MOST_TAKEN), min(self.dram, MOST_TAKEN)
+        gpu.processes[pid] = SimulatedProcess(pid, "python notebook.py", self.gigabytes * GIB)
+        sm, dram = min(self.sm, MAX_SHARE_TAKEN), min(self.dram, MAX_SHARE_TAKEN)
         gpu.other_sm += sm
         gpu.other_dram += dram
         if self.restart:
@@ -247,7 +247,7 @@ class Reconfigure(BaseFault, frozen=True, tag="reconfigure"):
             gpu_memory_utilization=None if memory is None else max(0.55, 0.90 - (0.90 - memory) * severity),
         )
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         names = ("max_num_seqs", "gpu_memory_utilization", "max_num_batched_tokens", "enable_prefix_caching")
         changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
@@ -256,7 +256,7 @@ class Reconfigure(BaseFault, frozen=True, tag="reconfigure"):
         self._one_by_one(node, [(place, changes) for place in self.engines])
         return lambda: self._one_by_one(node, list(zip(self.engines, before, strict=True)))
 
-    def _one_by_one(self, node: Node, work: list[tuple[int, dict[str, object]]]) -> None:
+    def _one_by_one(self, node: SimulatedNode, work: list[tuple[int, dict[str, object]]]) -> None:
         # one after the other, so that a replica is left to serve
         wait = 0.0
         for place, changes in work:
@@ -265,7 +265,7 @@ class Reconfigure(BaseFault, frozen=True, tag="reconfigure"):
             wait += engine.config.load_s + 15.0
 
 
-def _again(node: Node, engine: Engine, changes: dict[str, object]) -> Callable[[float], None]:
+def _again(node: SimulatedNode, engine: SimulatedEngine, changes: dict[str, object]) -> Callable[[float], None]:
     return lambda _: node.restart(engine, 0.0, **changes)
 
 
@@ -278,7 +278,7 @@ class SlowEngine(BaseFault, frozen=True, tag="slow_engine"):
     memory: float = 1.0
     factors: ClassVar[tuple[str, ...]] = ("host", "compute", "memory")
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         return node.slow(node.engines[self.engine], host=self.host, compute=self.compute, memory=self.memory)
 
@@ -288,7 +288,7 @@ class Freeze(BaseFault, frozen=True, tag="freeze"):
 
     engine: int = 0
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         engine = node.engines[self.engine]
         engine.freeze()
@@ -304,7 +304,7 @@ class Acceptance(BaseFault, frozen=True, tag="acceptance"):
         """See `BaseFault.scaled`: the chance is divided."""
         return msgspec.structs.replace(self, value=min(1.0, self.value / severity))
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         before = [engine.acceptance for engine in node.engines]
         for engine in node.engines:
@@ -326,7 +326,7 @@ class Cores(BaseFault, frozen=True, tag="cores"):
     steal: float = 0.0
     amounts: ClassVar[tuple[str, ...]] = ("cores", "steal")
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         wanted = self.cores * node.host.cores
 
@@ -349,7 +349,7 @@ class Training(BaseFault, frozen=True, tag="training"):
     factors: ClassVar[tuple[str, ...]] = ("collective",)
     amounts: ClassVar[tuple[str, ...]] = ("cores",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         job, wanted = node.training[self.job], self.cores * node.host.cores
         job.loader_cores += wanted

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from aistack_top.simulator.engine import Engine
-from aistack_top.simulator.event_queue import Agenda
+from aistack_top.simulator.engine import SimulatedEngine
+from aistack_top.simulator.event_queue import EventQueue
 from aistack_top.simulator.histogram import REQUEST_TIME_EDGES, TTFT_EDGES, Histogram
 from aistack_top.simulator.request import Outcome, Request
 from aistack_top.simulator.services import Rail, VectorStore
@@ -32,7 +32,7 @@ class Policy:
 
 
 @dataclass(slots=True)
-class Account:
+class TenantAccount:
     """What was counted for one tenant and model."""
 
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
@@ -44,23 +44,23 @@ class Account:
 class Gateway:
     """Takes requests from clients and gives each back through ``on_end``. Faults write ``favourite`` and ``bias``."""
 
-    agenda: Agenda
-    engines: Sequence[Engine]
+    agenda: EventQueue
+    engines: Sequence[SimulatedEngine]
     input_rail: Rail
     output_rail: Rail
     store: VectorStore
     rng: Random
     on_end: Callable[[Request, float], None]
     policy: Policy = field(default_factory=Policy)
-    favourite: Engine | None = None
+    favourite: SimulatedEngine | None = None
     bias: float = 0.0
-    draining: list[Engine] = field(default_factory=list)
+    draining: list[SimulatedEngine] = field(default_factory=list)
     received: int = 0
     retries: int = 0
-    accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
+    accounts: dict[tuple[str, str], TenantAccount] = field(default_factory=dict)
     latency: Histogram = field(default_factory=lambda: Histogram(REQUEST_TIME_EDGES))
     ttft: Histogram = field(default_factory=lambda: Histogram(TTFT_EDGES))
-    _at: dict[int, Engine] = field(default_factory=dict)
+    _at: dict[int, SimulatedEngine] = field(default_factory=dict)
     _asked: deque[tuple[float, int, Request]] = field(default_factory=deque)
 
     @property
@@ -118,7 +118,7 @@ class Gateway:
         self._at[request.number] = engine
         self._asked.append((now, request.attempts, request))
 
-    def _route(self, request: Request) -> Engine | None:
+    def _route(self, request: Request) -> SimulatedEngine | None:
         choices = [
             engine
             for engine in self.engines
@@ -151,7 +151,7 @@ class Gateway:
         if request.outcome is not Outcome.PENDING:
             raise ValueError(f"request {request.number} ended as {request.outcome} and again as {outcome}")
         request.outcome, request.ended = outcome, now
-        account = self.accounts.setdefault((request.tenant, request.model), Account())
+        account = self.accounts.setdefault((request.tenant, request.model), TenantAccount())
         account.outcomes[outcome] += 1
         if outcome in (Outcome.OK, Outcome.BLOCKED_OUTPUT):
             account.prompt_tokens += request.prompt_tokens

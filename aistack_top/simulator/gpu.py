@@ -29,7 +29,7 @@ KNEE = 0.70
 IDLE_CLOCK = 345e6
 
 
-class Reason(IntFlag):
+class ThrottleBit(IntFlag):
     """Why clocks are lower than they could be: the bits of ``nvmlClocksEventReasons`` (nvml.h)."""
 
     IDLE = 0x1
@@ -40,7 +40,7 @@ class Reason(IntFlag):
     HW_POWER_BRAKE = 0x80
 
 
-VIOLATIONS = (Reason.SW_POWER_CAP, Reason.SW_THERMAL, Reason.HW_THERMAL, Reason.HW_POWER_BRAKE)
+VIOLATIONS = (ThrottleBit.SW_POWER_CAP, ThrottleBit.SW_THERMAL, ThrottleBit.HW_THERMAL, ThrottleBit.HW_POWER_BRAKE)
 """The reasons for which NVML counts the time lost."""
 
 
@@ -56,7 +56,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class Process:
+class SimulatedProcess:
     """A process on a GPU as NVML lists it, its memory in bytes."""
 
     pid: int
@@ -80,14 +80,14 @@ class Gpu:
         self.power_limit = model.power_limit
         self.link_share, self.links_down = 1.0, 0
         self.other_sm = self.other_dram = 0.0
-        self.processes: dict[int, Process] = {}
+        self.processes: dict[int, SimulatedProcess] = {}
         self.load = Load()
         self.utilization = 0.0
         self.clock = IDLE_CLOCK
         self.power = model.power_idle
         self.temperature = self.inlet + THERMAL_RESISTANCE * model.power_idle
         self.memory_temperature = self.temperature + 4.0
-        self.reasons = Reason.IDLE
+        self.reasons = ThrottleBit.IDLE
         self.violation_s = dict.fromkeys(VIOLATIONS, 0.0)
         self.energy = 0.0
         self.nvlink_bytes = self.nvlink_errors = self.pcie_bytes = 0.0
@@ -139,25 +139,25 @@ class Gpu:
         self.nvlink_errors += self.nvlink_error_rate * dt
         self._heat(dt, dram)
 
-    def _settle(self, dt: float, busy: float, tensor: float, dram: float) -> Reason:
-        model, reasons, speed = self.model, Reason(0), 1.0
+    def _settle(self, dt: float, busy: float, tensor: float, dram: float) -> ThrottleBit:
+        model, reasons, speed = self.model, ThrottleBit(0), 1.0
         if busy == 0.0:
-            reasons |= Reason.IDLE
+            reasons |= ThrottleBit.IDLE
         over = self.temperature - model.throttle_at
         # walked down fast, given back slowly, as drivers do to avoid swinging
         self._heat_speed = min(1.0, max(0.2, self._heat_speed - (0.02 if over > 0 else 0.004) * over * dt))
         if self._heat_speed < 0.999:
-            reasons |= Reason.SW_THERMAL
+            reasons |= ThrottleBit.SW_THERMAL
             speed = self._heat_speed
         self._hot = self.temperature >= model.slowdown_at or (self._hot and self.temperature > model.throttle_at)
         if self._hot:
-            reasons |= Reason.HW_THERMAL | Reason.HW_SLOWDOWN
+            reasons |= ThrottleBit.HW_THERMAL | ThrottleBit.HW_SLOWDOWN
             speed = min(speed, 0.5)
         if self.brake:
-            reasons |= Reason.HW_POWER_BRAKE | Reason.HW_SLOWDOWN
+            reasons |= ThrottleBit.HW_POWER_BRAKE | ThrottleBit.HW_SLOWDOWN
             speed = min(speed, BRAKE_CLOCK)
         if self._power(speed, busy, tensor, dram) > self.power_limit:
-            reasons |= Reason.SW_POWER_CAP
+            reasons |= ThrottleBit.SW_POWER_CAP
             speed = self._capped(speed, busy, tensor, dram)
         self._speed = speed
         return reasons

@@ -48,7 +48,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HostReport:
     """What a trainer logged last: step, seconds since the start, loss, tokens a second."""
 
     step: int
@@ -81,7 +81,7 @@ class TrainingJob:
     began: float = 0.0
     """When the job was started, in seconds since the start of the simulation."""
 
-    report: Report | None = None
+    report: HostReport | None = None
     _lived: float = 0.0
 
     def live_before(self, seconds: float) -> None:
@@ -104,7 +104,7 @@ class TrainingJob:
             self.checkpoints.append(self._lived)
         if self.steps // REPORT_STEPS > before // REPORT_STEPS:
             step = int(self.steps // REPORT_STEPS) * REPORT_STEPS
-            self.report = Report(step, self._lived, self.loss, done * self.tokens_per_step / dt)
+            self.report = HostReport(step, self._lived, self.loss, done * self.tokens_per_step / dt)
 
     def load(self, dt: float) -> Load:
         """Return what it does to each of its GPUs."""

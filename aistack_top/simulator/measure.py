@@ -13,7 +13,7 @@ from statistics import median
 from aistack_top.measure.quantiles import Buckets, HistogramWindow
 from aistack_top.model.tick import Bound
 from aistack_top.simulator.histogram import Histogram
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 STEP_S = 5.0
 WARM_UP_S = 300.0
@@ -30,7 +30,7 @@ Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Excursion:
+class MeasuredRise:
     """How far a symptom rose: its usual value, its peak over it, and the longest time it stood at twice and more."""
 
     usual: float
@@ -41,11 +41,11 @@ class Excursion:
 class Probe:
     """Follows one histogram of a node through restarts."""
 
-    def __init__(self, read: Callable[[Node], Histogram]) -> None:
+    def __init__(self, read: Callable[[SimulatedNode], Histogram]) -> None:
         self._read, self._window = read, HistogramWindow()
         self.curve: Curve = []
 
-    def observe(self, node: Node) -> None:
+    def observe(self, node: SimulatedNode) -> None:
         """Take a scrape."""
         histogram = self._read(node)
         edges, counts = zip(*histogram.cumulative(), strict=True)
@@ -66,7 +66,7 @@ def probe(signal: str, engine: str) -> Probe:
     return Probe(lambda node: _histogram(node, engine, field))
 
 
-def watch(node: Node, until: float) -> dict[tuple[str, str], Curve]:
+def watch(node: SimulatedNode, until: float) -> dict[tuple[str, str], Curve]:
     """Play a node to a time and return the curves of its latencies by (signal, engine); calls have no engine."""
     names = [(signal, "") for signal in ("calls.latency", "calls.ttft")]
     names += [(f"serving.{field}", engine.label) for engine in node.engines for field in ("ttft", "itl", "e2e")]
@@ -78,7 +78,7 @@ def watch(node: Node, until: float) -> dict[tuple[str, str], Curve]:
     return {name: watched.curve for name, watched in probes.items()}
 
 
-def excursion(points: Curve, onset: float) -> Excursion:
+def excursion(points: Curve, onset: float) -> MeasuredRise:
     """Return how far a curve rose after an onset over its median before it."""
     usual = _usual(points, onset)
     longest = 0.0
@@ -93,7 +93,7 @@ def excursion(points: Curve, onset: float) -> Excursion:
             longest = max(longest, at - began + STEP_S)
         else:
             began = None
-    return Excursion(usual, peak / usual, longest)
+    return MeasuredRise(usual, peak / usual, longest)
 
 
 def backlog_end(points: Curve, onset: float, fault_end: float) -> float:
@@ -113,7 +113,7 @@ def _usual(points: Curve, onset: float) -> float:
     return median([value for at, value in points if WARM_UP_S <= at < onset])
 
 
-def _histogram(node: Node, engine: str, field: str) -> Histogram:
+def _histogram(node: SimulatedNode, engine: str, field: str) -> Histogram:
     metrics = next(one.metrics for one in node.engines if one.label == engine)
     found: Histogram = getattr(metrics, field)
     return found

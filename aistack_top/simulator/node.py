@@ -13,16 +13,16 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.calls import Sink
-from aistack_top.simulator.engine import Engine, EngineConfig
-from aistack_top.simulator.event_queue import Agenda
+from aistack_top.simulator.calls import TraceStore
+from aistack_top.simulator.engine import EngineConfig, SimulatedEngine
+from aistack_top.simulator.event_queue import EventQueue
 from aistack_top.simulator.gateway import Gateway
-from aistack_top.simulator.gpu import Gpu, Load, Process
+from aistack_top.simulator.gpu import Gpu, Load, SimulatedProcess
 from aistack_top.simulator.hardware import GIB, GPU_MODELS
 from aistack_top.simulator.histogram import SEARCH_TIME_EDGES, Histogram
 from aistack_top.simulator.host import Host, TrainingJob
 from aistack_top.simulator.request import Request
-from aistack_top.simulator.services import Rail, Service, VectorStore
+from aistack_top.simulator.services import QueuedService, Rail, VectorStore
 from aistack_top.simulator.steptime import saturation
 from aistack_top.simulator.traffic import Tenant, Traffic
 
@@ -77,7 +77,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class AppliedFault:
     """Something that was done to the node, for the answer sheet: never shown to what is being tested."""
 
     at: float
@@ -86,7 +86,7 @@ class Happening:
     text: str
 
 
-class Node:
+class SimulatedNode:
     """A simulated node.
 
     ``band`` is the load at the start as a share of what saturates the engines, ``hour`` the time of day then,
@@ -104,11 +104,11 @@ class Node:
         lived_s: float = 0.0,
     ) -> None:
         self.config, self.seed, self.epoch, self.lived_s = config, seed, epoch, lived_s
-        self.agenda = Agenda()
+        self.agenda = EventQueue()
         self.gpus = [Gpu(index, GPU_MODELS[config.gpu], f"{seed}") for index in range(config.gpus)]
         self.host = Host(config.cores)
         self.engines = [
-            Engine(
+            SimulatedEngine(
                 setting,
                 [self.gpus[index] for index in setting.gpus],
                 self.agenda,
@@ -119,14 +119,14 @@ class Node:
             for place, setting in enumerate(config.engine)
         ]
         self.training = [self._job(setting) for setting in config.training]
-        self.sink = Sink(self.stream("sink"), skew_s=config.skew_s)
+        self.sink = TraceStore(self.stream("sink"), skew_s=config.skew_s)
         self.gateway = self._gateway()
         self.traffic = Traffic(self.agenda, config.tenant, self.stream("traffic"), self.gateway.receive, hour)
         self.down: set[str] = set()
         self.gone_at: float | None = None
         """When capacity goes that the provider has called back, in seconds since the start."""
 
-        self.happenings: list[Happening] = []
+        self.happenings: list[AppliedFault] = []
         self.rates = {model: band * self.saturation(model) for model in self.models}
         for model, rate in self.rates.items():
             self.traffic.open(model, rate * (1.0 - config.closed_share))
@@ -169,27 +169,27 @@ class Node:
             if engine.config.served_name == model
         )
 
-    def on_gpu(self, index: int) -> list[Engine]:
+    def on_gpu(self, index: int) -> list[SimulatedEngine]:
         """Return the engines that use a GPU."""
         return [engine for engine in self.engines if index in engine.config.gpus]
 
     def note(self, kind: str, subject: str, text: str) -> None:
         """Write on the answer sheet what is done now."""
-        self.happenings.append(Happening(self.now, kind, subject, text))
+        self.happenings.append(AppliedFault(self.now, kind, subject, text))
 
-    def kill(self, engine: Engine) -> None:
+    def kill(self, engine: SimulatedEngine) -> None:
         """End an engine's process; the gateway learns of the requests it had."""
         if engine.up:
             self.gateway.lost(engine.stop(self.now), self.now)
 
-    def restart(self, engine: Engine, after: float = 0.0, **changes: object) -> None:
+    def restart(self, engine: SimulatedEngine, after: float = 0.0, **changes: object) -> None:
         """End an engine's process and start it again with changed settings; it is ready ``load_s`` after that."""
         self.kill(engine)
         self.note("restart", engine.label, ", ".join(f"{key}={value}" for key, value in changes.items()))
         ready = self.now + after + engine.config.load_s
         self.agenda.at(ready, lambda now: None if engine.up else engine.restart(now, **changes))
 
-    def slow(self, engine: Engine, **factors: float) -> Callable[[], None]:
+    def slow(self, engine: SimulatedEngine, **factors: float) -> Callable[[], None]:
         """Multiply an engine's knobs by factors, and return what takes them back."""
         for name, factor in factors.items():
             setattr(engine.knobs, name, getattr(engine.knobs, name) * factor)
@@ -212,7 +212,7 @@ class Node:
         if setting.running:
             pid = TRAINER_PID + self.config.training.index(setting)
             for index in setting.gpus:
-                self.gpus[index].processes[pid] = Process(pid, "python", setting.gigabytes * GIB)
+                self.gpus[index].processes[pid] = SimulatedProcess(pid, "python", setting.gigabytes * GIB)
         return TrainingJob(
             setting.name,
             setting.gpus,
@@ -227,9 +227,11 @@ class Node:
         config = self.config
 
         def rail(name: str, hit_rate: float) -> Rail:
-            return Rail(Service(name, config.rail_places, config.rail_s, 0.35, self.stream(f"rail/{name}")), hit_rate)
+            return Rail(
+                QueuedService(name, config.rail_places, config.rail_s, 0.35, self.stream(f"rail/{name}")), hit_rate
+            )
 
-        search = Service("vectors", config.search_places, config.search_s, 0.45, self.stream("search"))
+        search = QueuedService("vectors", config.search_places, config.search_s, 0.45, self.stream("search"))
         search.latency = Histogram(SEARCH_TIME_EDGES)
         return Gateway(
             self.agenda,
@@ -256,7 +258,7 @@ class Node:
         loads = [Load() for _ in self.gpus]
         busy = 0.0
         for engine in self.engines:
-            load = engine.take_usage(TICK_S)
+            load = engine.drain_usage(TICK_S)
             busy += load.busy
             for gpu in engine.gpus:
                 _add(loads[gpu.index], load)

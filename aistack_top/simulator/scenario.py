@@ -11,10 +11,10 @@ import msgspec
 from aistack_top.model.causes import Cause
 from aistack_top.model.signals import Layer
 from aistack_top.simulator.fault_catalog import Fault
-from aistack_top.simulator.node import EPOCH, Node, NodeConfig, TrainingConfig
+from aistack_top.simulator.node import EPOCH, NodeConfig, SimulatedNode, TrainingConfig
 
 
-class Symptom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExpectedSymptom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What people notice: a signal of ``signals.toml`` and whose."""
 
     signal: str
@@ -39,7 +39,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     onset: float = 0.0
     fault_end: float = 0.0
     backlog_end: float = 0.0
-    symptom: Symptom | None = None
+    symptom: ExpectedSymptom | None = None
     node: str = "standard"
     light: str = "pair"
     """A node of two or three GPUs, where one can play it, for recordings and tests: what it does is the same."""
@@ -62,13 +62,13 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         epoch: float = EPOCH,
         lived_s: float = 0.0,
         trains: bool = False,
-    ) -> Node:
-        """Return a node on which it will happen; what is not given is the scenario's own. The rest as in `Node`.
+    ) -> SimulatedNode:
+        """Return a node on which it will happen; what is not given is the scenario's own.
 
         With ``trains`` a node on which nothing is trained gets a GPU more, and a job on it.
         """
         config = nodes()[node or self.node]
-        running = Node(
+        running = SimulatedNode(
             trained(config) if trains else config,
             seed=self.seed if seed is None else seed,
             band=self.band if band is None else band,

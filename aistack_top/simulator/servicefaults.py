@@ -4,9 +4,9 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from aistack_top.simulator.engine import Engine
+from aistack_top.simulator.engine import SimulatedEngine
 from aistack_top.simulator.faults import BaseFault, Undo
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 
 class Surge(BaseFault, frozen=True, tag="surge"):
@@ -16,7 +16,7 @@ class Surge(BaseFault, frozen=True, tag="surge"):
     load: float = 0.6
     amounts: ClassVar[tuple[str, ...]] = ("load",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         model = next(tenant.model for tenant in node.config.tenant if tenant.name == self.tenant)
         node.traffic.surge(self.tenant, node.rates[model] * self.load, self.until or float("inf"))
@@ -30,7 +30,7 @@ class Tide(BaseFault, frozen=True, tag="tide"):
     over_s: float = 900.0
     factors: ClassVar[tuple[str, ...]] = ("factor",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         start = node.now
         node.traffic.factor = lambda now: 1.0 + (self.factor - 1.0) * min(1.0, max(0.0, now - start) / self.over_s)
@@ -51,7 +51,7 @@ class Sizes(BaseFault, frozen=True, tag="sizes"):
     factors: ClassVar[tuple[str, ...]] = ("prompt", "output")
     amounts: ClassVar[tuple[str, ...]] = ("documents",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         shapes = [node.traffic.shapes[name] for name in self.tenants or node.traffic.shapes]
         for shape in shapes:
@@ -81,7 +81,7 @@ class PromptVersion(BaseFault, frozen=True, tag="prompt_version"):
         """See `BaseFault.scaled`: the added tokens are multiplied."""
         return msgspec.structs.replace(super().scaled(severity), tokens=round(self.tokens * severity))
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         shapes = [node.traffic.shapes[name] for name in self.tenants or node.traffic.shapes]
         before = [shape.prompt_version for shape in shapes]
@@ -99,10 +99,10 @@ class PromptVersion(BaseFault, frozen=True, tag="prompt_version"):
         return undo
 
 
-class Salt(BaseFault, frozen=True, tag="salt"):
+class PromptSalt(BaseFault, frozen=True, tag="salt"):
     """Something that changes with each request comes to stand at the head of all prompts: no prefix is ever hit."""
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
 
         def turn(on: bool) -> None:
@@ -125,7 +125,7 @@ class Rollout(BaseFault, frozen=True, tag="rollout"):
     output: float = 1.0
     factors: ClassVar[tuple[str, ...]] = ("compute", "memory", "output")
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         model = self.model or node.models[0]
         before = next(engine.config.version for engine in node.engines if engine.config.served_name == model)
@@ -138,14 +138,16 @@ class Rollout(BaseFault, frozen=True, tag="rollout"):
 
         return undo
 
-    def _roll(self, node: Node, model: str, version: str, compute: float, memory: float) -> None:
+    def _roll(self, node: SimulatedNode, model: str, version: str, compute: float, memory: float) -> None:
         wait = 0.0
         for engine in node.engines:
             if engine.config.served_name == model:
                 self._later(node, engine, wait, version, compute, memory)
                 wait += engine.config.load_s + 15.0
 
-    def _later(self, node: Node, engine: Engine, wait: float, version: str, compute: float, memory: float) -> None:
+    def _later(
+        self, node: SimulatedNode, engine: SimulatedEngine, wait: float, version: str, compute: float, memory: float
+    ) -> None:
         def replace(_: float) -> None:
             node.restart(engine, version=version)
             engine.knobs.version_compute, engine.knobs.version_memory = compute, memory
@@ -160,7 +162,7 @@ class Routing(BaseFault, frozen=True, tag="routing"):
     bias: float = 0.6
     amounts: ClassVar[tuple[str, ...]] = ("bias",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         gateway = node.gateway
         gateway.favourite, gateway.bias = node.engines[self.engine], self.bias
@@ -188,7 +190,7 @@ class Guardrail(BaseFault, frozen=True, tag="guardrail"):
             hits=None if self.hits is None else min(1.0, self.hits * severity),
         )
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         rail = node.gateway.input_rail if self.rail == "input" else node.gateway.output_rail
         hit_rate = rail.hit_rate
@@ -210,7 +212,7 @@ class Retrieval(BaseFault, frozen=True, tag="retrieval"):
     slowdown: float = 20.0
     factors: ClassVar[tuple[str, ...]] = ("slowdown",)
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         node.gateway.store.begin_compaction(self.slowdown)
         return node.gateway.store.end_compaction
@@ -225,7 +227,7 @@ class Spot(BaseFault, frozen=True, tag="spot"):
     engine: int = 0
     notice_s: float = 120.0
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
         engine, gateway = node.engines[self.engine], node.gateway
         gateway.draining.append(engine)
@@ -246,7 +248,7 @@ class SourceDown(BaseFault, frozen=True, tag="source_down"):
 
     source: str = "langfuse"
 
-    def begin(self, node: Node) -> Undo:
+    def begin(self, node: SimulatedNode) -> Undo:
         """See `BaseFault.begin`."""
 
         def turn(down: bool) -> None:

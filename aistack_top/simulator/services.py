@@ -14,7 +14,7 @@ from aistack_top.simulator.histogram import SERVICE_TIME_EDGES, Histogram
 
 
 @dataclass(slots=True)
-class Service:
+class QueuedService:
     """A service of ``servers`` places, first come first served. Times in seconds.
 
     Faults write ``slowdown`` (factor on each service time) and ``error_rate``.
@@ -56,7 +56,7 @@ class Rail:
     ``passed`` and ``stopped`` hold the times of the finished checks.
     """
 
-    service: Service
+    service: QueuedService
     hit_rate: float
     hits: int = 0
     passed: Histogram = field(default_factory=lambda: Histogram(SERVICE_TIME_EDGES))
@@ -77,7 +77,7 @@ class VectorStore:
     While it compacts, searches are slower by ``compaction_slowdown``.
     """
 
-    search: Service
+    search: QueuedService
     rows: int = 4_200_000
     inserted: int = 0
     inserts_per_s: float = 12.0

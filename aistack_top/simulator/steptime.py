@@ -33,7 +33,7 @@ LORA_OVERHEAD = 0.12
 
 
 @dataclass(slots=True)
-class Knobs:
+class FaultFactors:
     """What faults turn on one engine: factors on the parts of an iteration, 1 when all is well."""
 
     compute: float = 1.0
@@ -45,7 +45,7 @@ class Knobs:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StepCosts:
     """The coefficients of an iteration's time, all in seconds: per iteration, sequence, token, context token."""
 
     host: float
@@ -82,7 +82,7 @@ def flops_of(gpu: GpuModel, model: LanguageModel) -> float:
     return (gpu.flops_8bit if model.weight_bytes <= 1.0 else gpu.flops_16bit) * gpu.compute_efficiency
 
 
-def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: Knobs, host_share: float = 1.0) -> Pace:
+def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: FaultFactors, host_share: float = 1.0) -> StepCosts:
     """Return the coefficients for a model on its GPUs as they are now; ``host_share`` is the slowdown of the host."""
     hardware, n = gpus[0].model, len(gpus)
     compute = n * flops_of(hardware, model) * min(gpu.compute_rate for gpu in gpus)
@@ -94,7 +94,7 @@ def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: Knobs, host_share: fl
     share = min(gpu.link_share for gpu in gpus)
     wire = rounds * model.hidden * 2.0 * 2.0 * (n - 1) / n
     slow = knobs.collective
-    return Pace(
+    return StepCosts(
         host=HOST_STEP_S * knobs.host * host_share,
         host_sequence=HOST_SEQUENCE_S * knobs.host * host_share,
         # fewer lanes also cost latency: the message is cut in fewer parallel pieces
@@ -110,7 +110,7 @@ def pace(model: LanguageModel, gpus: Sequence[Gpu], knobs: Knobs, host_share: fl
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class RequestMix:
     """What requests are like in the mean: tokens of a prompt, an answer, a prompt's cached part.
 
     ``context`` is the mean of what a sequence in the batch holds; long answers stay longer, so that it is more
@@ -128,7 +128,9 @@ KV_FILL = 0.85
 Found with the model itself, overloaded (`bench/simulator.py saturation` prints both sides)."""
 
 
-def saturation(pace: Pace, mix: Mix, sequences: int, kv_tokens: int, speed: float = 1.0, drafts: int = 0) -> float:
+def saturation(
+    pace: StepCosts, mix: RequestMix, sequences: int, kv_tokens: int, speed: float = 1.0, drafts: int = 0
+) -> float:
     """Return the requests a second that keep an engine's batch exactly full.
 
     With B sequences in the batch every iteration decodes B tokens, and B / output prompts follow it in the mean. They

@@ -9,9 +9,9 @@ from random import Random
 import msgspec
 
 from aistack_top.simulator.arrivals import Arrival, day_curve, from_trace, long_prompts, trace_means
-from aistack_top.simulator.event_queue import Agenda
+from aistack_top.simulator.event_queue import EventQueue
 from aistack_top.simulator.request import Request
-from aistack_top.simulator.steptime import Mix
+from aistack_top.simulator.steptime import RequestMix
 
 RETRIEVED_TOKENS = 1400
 """Tokens of the passages put before a question: four of 350. Assumed."""
@@ -54,7 +54,7 @@ class Shape:
 class Traffic:
     """Makes requests and hands them to ``send``. Faults write ``shapes`` (by tenant) and ``factor``."""
 
-    agenda: Agenda
+    agenda: EventQueue
     tenants: tuple[Tenant, ...]
     rng: Random
     send: Callable[[Request, float], None]
@@ -128,14 +128,14 @@ class Traffic:
             key, turn, history = f"{user}/c{int(talk) + 1}", 1, 0
         self._later(tenant, key, turn, history, now + self.rng.expovariate(1.0 / THINK_S))
 
-    def mix(self, model: str) -> Mix:
+    def mix(self, model: str) -> RequestMix:
         """Return what a model's requests are like in the mean, undisturbed."""
         prompt, output, held = trace_means()
         tenants = [tenant for tenant in self.tenants if tenant.model == model]
         total = sum(tenant.share for tenant in tenants)
         prefix = sum(tenant.prefix_tokens * tenant.share for tenant in tenants) / total
         passages = sum(tenant.retrieves * RETRIEVED_TOKENS * tenant.share for tenant in tenants) / total
-        return Mix(prompt + prefix + passages, output, prefix, held + prefix + passages)
+        return RequestMix(prompt + prefix + passages, output, prefix, held + prefix + passages)
 
     def _tenant(self, name: str) -> Tenant:
         return next(tenant for tenant in self.tenants if tenant.name == name)

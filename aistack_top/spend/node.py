@@ -44,7 +44,7 @@ OWN_ROUTES = ("hosted_vllm/", "vllm/")
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class EngineTokens:
     """The tokens of one server over the last minute, a second; None for a server that went silent."""
 
     name: str
@@ -54,7 +54,7 @@ class Engine:
     gpus: frozenset[Entity]
 
 
-class Names:
+class EngineNames:
     """Which engines are this node's and which models they serve, under which names, as facts tell it at one moment.
 
     This node's are those that the configuration names; else those that are proven to run here, by their process or
@@ -91,7 +91,7 @@ class Names:
         return not name or name in self._local
 
 
-class Node:
+class NodeReader:
     """Reads the node's side of the timeline, moment by moment and in order."""
 
     def __init__(self, timeline: Timeline, facts: Facts) -> None:
@@ -127,7 +127,7 @@ class Node:
                 found[gpu] = GpuUse(price, busy, self._running(gpu, at))
         return found
 
-    def engines(self, at: float, names: Names) -> list[Engine]:
+    def engines(self, at: float, names: EngineNames) -> list[EngineTokens]:
         """Return the servers that told their tokens within `SILENT_S`."""
         groups: defaultdict[str, list[Entity]] = defaultdict(list)
         for entity in self._timeline.entities("serving.generation_tokens.rate"):
@@ -142,7 +142,7 @@ class Node:
                 found.append(self._engine(name, members, at, names))
         return found
 
-    def flows(self, engines: list[Engine], names: Names) -> dict[str, Flow] | None:
+    def flows(self, engines: list[EngineTokens], names: EngineNames) -> dict[str, Flow] | None:
         """Return the tokens a second of each model that is served; None if one server does not tell its own.
 
         A model's managed price is that of its served name, or else of the model behind it.
@@ -156,7 +156,7 @@ class Node:
             flows[engine.model] = Flow(before.input_s + engine.input_s, before.output_s + engine.output_s, price)
         return flows
 
-    def _managed(self, engine: Engine, names: Names) -> TokenPrice | None:
+    def _managed(self, engine: EngineTokens, names: EngineNames) -> TokenPrice | None:
         known = (engine.model, names.root_of.get(engine.name, "")) if engine.model else ()
         return next((price for name in known if name and (price := managed_in(self._facts, name))), None)
 
@@ -168,7 +168,7 @@ class Node:
         told = [self._facts.get(gpu, NAME_FACT) for gpu in gpus]
         return {basis: [prices.gpu_hour(name, basis) for name in told] for basis in bases}
 
-    def proxy(self, at: float, names: Names) -> dict[Key, float] | None:
+    def proxy(self, at: float, names: EngineNames) -> dict[Key, float] | None:
         """Return what proxies say that models not served here cost, USD an hour; None when none tells."""
         found: defaultdict[Key, float] = defaultdict(float)
         for entity in self._timeline.entities(PROXY):
@@ -208,7 +208,7 @@ class Node:
             told += [number for number in known if number is not None] or [None]
         return tuple(told)
 
-    def _engine(self, name: str, members: list[Entity], at: float, names: Names) -> Engine:
+    def _engine(self, name: str, members: list[Entity], at: float, names: EngineNames) -> EngineTokens:
         output = {one: self._mean("serving.generation_tokens.rate", one, at) for one in members}
         telling = [one for one, rate in output.items() if rate is not None]
         ranks = [one for one in telling if "/" in (one.get("engine") or "")]
@@ -216,7 +216,7 @@ class Node:
         inputs = [self._mean("serving.prompt_tokens.rate", one, at) for one in counted]
         whole = Entity.of(engine=name)
         gpus = frozenset(link.child for one in {whole, *members} for link in self._facts.children(one))
-        return Engine(
+        return EngineTokens(
             name,
             names.model_of.get(name, ""),
             None if not counted or None in inputs else sum(rate for rate in inputs if rate is not None),

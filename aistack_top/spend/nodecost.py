@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import ReadingsBuilder
 from aistack_top.spend.money import GpuUse, per_million_tokens, total
-from aistack_top.spend.node import Engine
+from aistack_top.spend.node import EngineTokens
 from aistack_top.spend.prices import Prices
 
 
@@ -19,7 +19,7 @@ def node_rate(gpus: Mapping[Entity, GpuUse], prices: Prices) -> float | None:
     return total(use.usd_hour for use in gpus.values()) if gpus else 0.0
 
 
-def tell_gpus(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None) -> None:
+def write_gpu_costs(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None) -> None:
     """Tell what the node and each GPU cost, and what of it burns idle."""
     for gpu, use in gpus.items():
         out.add("spend.rate", gpu, use.usd_hour)
@@ -28,12 +28,12 @@ def tell_gpus(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: flo
     out.add("spend.idle.rate", SERVICE, total(use.idle_usd_hour for use in gpus.values()) if gpus else 0.0)
 
 
-def tell_tokens(
-    out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None, engines: Iterable[Engine]
+def write_token_costs(
+    out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None, engines: Iterable[EngineTokens]
 ) -> None:
     """Tell what a million generated tokens cost: on the whole node, and by model where its GPUs are its own."""
     users: defaultdict[Entity, set[str]] = defaultdict(set)
-    by_model: defaultdict[str, list[Engine]] = defaultdict(list)
+    by_model: defaultdict[str, list[EngineTokens]] = defaultdict(list)
     for engine in engines:
         by_model[engine.model].append(engine)
         for gpu in engine.gpus:

@@ -24,7 +24,7 @@ from aistack_top.store.facts import Facts
 Basis = Literal["on_demand", "spot", "reserved", "owned"]
 BASES: tuple[Basis, ...] = get_args(Basis)
 
-MOST_USD = 100_000.0
+MAX_USD = 100_000.0
 """No GPU hour and no million tokens cost more; a larger number is a slip of the keyboard."""
 
 NOT_SET = "$/h not set"
@@ -32,8 +32,8 @@ ANY_GPU = ""
 PRICES_FACT = "spend_prices"
 MANAGED_FACT = "managed_price"
 
-Dollars = Annotated[float, msgspec.Meta(gt=0, le=MOST_USD)]
-Rate = Annotated[float, msgspec.Meta(ge=0, le=MOST_USD)]
+Dollars = Annotated[float, msgspec.Meta(gt=0, le=MAX_USD)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=MAX_USD)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 
 T = TypeVar("T")

@@ -15,9 +15,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import GRID_S, CallBook
+from aistack_top.derive.call_signals import GRID_S, CallStore
 from aistack_top.derive.tenants import Names as Tenants
-from aistack_top.derive.tenants import Roster, shown_as
+from aistack_top.derive.tenants import TopTenants, shown_as
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, Readings, ReadingsBuilder
 from aistack_top.spend.ledger import Ledger, ledger_in
@@ -34,10 +34,10 @@ from aistack_top.spend.money import (
     total,
     zone,
 )
-from aistack_top.spend.node import Engine, Names, Node
-from aistack_top.spend.nodecost import node_rate, tell_gpus, tell_tokens
+from aistack_top.spend.node import EngineNames, EngineTokens, NodeReader
+from aistack_top.spend.nodecost import node_rate, write_gpu_costs, write_token_costs
 from aistack_top.spend.prices import Prices, prices_in
-from aistack_top.spend.usage import STEPS, CallUsage, Key, Usage, step_of
+from aistack_top.spend.usage import STEPS, CallUsage, Key, UsageSums, step_of
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import CALLS_LOOKBACK_S
 from aistack_top.store.timeline import Timeline
@@ -48,7 +48,7 @@ ANSWERED_S = 5.0
 SETTLED_S = 15.0
 """A node that showed no GPU for this long has none; before, its sources may only not have answered yet."""
 
-KEPT = 180
+MAX_GRID_POINTS = 180
 """Grid points that can be done again for late calls: 15 minutes."""
 
 
@@ -91,7 +91,7 @@ class _Paid:
 class SpendSignals:
     """Derives ``spend.*`` from what the timeline, the facts and the book of calls hold."""
 
-    def __init__(self, timeline: Timeline, facts: Facts, book: CallBook, tenants: Roster) -> None:
+    def __init__(self, timeline: Timeline, facts: Facts, book: CallStore, tenants: TopTenants) -> None:
         self._timeline, self._tenants = timeline, tenants
         self._facts = facts
         self._usage = CallUsage(book)
@@ -121,7 +121,7 @@ class SpendSignals:
         if self._points and not fresh and not self._usage.changed:
             return []
         prices = prices_in(self._facts)
-        names = Names(self._facts, prices)
+        names = EngineNames(self._facts, prices)
         told = [self._redo(self._points[step], prices, names) for step in self._late()]
         newest = self._calls_done
         for step in fresh:
@@ -137,7 +137,7 @@ class SpendSignals:
     def _restart(self, step: int) -> None:
         self._done = self._calls_done = step
         self._points: dict[int, _Point] = {}
-        self._node = Node(self._timeline, self._facts)
+        self._node = NodeReader(self._timeline, self._facts)
         self._meter, self._proxy_meter = Meter(), Meter()
         self._paid = _Paid(step, None, None, 0.0)
         self._shared: dict[Entity, int] = {}
@@ -183,7 +183,7 @@ class SpendSignals:
             covered = max(covered, point.at - since + (carried.covered_s if carried else 0.0))
         return covered
 
-    def _do_node(self, step: int, prices: Prices, names: Names) -> tuple[float, Readings]:
+    def _do_node(self, step: int, prices: Prices, names: EngineNames) -> tuple[float, Readings]:
         """Do a grid point for the node, and keep what its calls will need."""
         at = step * GRID_S
         out = ReadingsBuilder()
@@ -211,11 +211,11 @@ class SpendSignals:
             metered_s + (carried.covered_s if carried else 0.0),
             self._next is None or self._next.day != day_began,
         )
-        for old in [kept for kept in self._points if kept <= step - KEPT]:
+        for old in [kept for kept in self._points if kept <= step - MAX_GRID_POINTS]:
             del self._points[old]
         return at, out.build()
 
-    def _do_calls(self, prices: Prices, names: Names) -> list[tuple[float, Readings]]:
+    def _do_calls(self, prices: Prices, names: EngineNames) -> list[tuple[float, Readings]]:
         """Do the grid points whose calls have become known."""
         ready = self._usage.last_step
         if ready is None and self._points and next(reversed(self._points.values())).proxy is not None:
@@ -230,7 +230,7 @@ class SpendSignals:
         self._usage.changed.clear()
         return sorted(step for step in found if step in self._points)
 
-    def _do_point(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
+    def _do_point(self, point: _Point, prices: Prices, names: EngineNames) -> tuple[float, Readings]:
         out = ReadingsBuilder()
         usd_hour = self._tell_shares(out, point, names)
         today = 0.0
@@ -244,13 +244,13 @@ class SpendSignals:
         self._tell_total(out, point, usd_hour, prices, today)
         return point.at, out.build()
 
-    def _redo(self, point: _Point, prices: Prices, names: Names) -> tuple[float, Readings]:
+    def _redo(self, point: _Point, prices: Prices, names: EngineNames) -> tuple[float, Readings]:
         out = ReadingsBuilder()
         usd_hour = self._tell_shares(out, point, names)
         self._tell_total(out, point, usd_hour, prices, None)
         return point.at, out.build()
 
-    def _tell_shares(self, out: ReadingsBuilder, point: _Point, names: Names) -> float | None:
+    def _tell_shares(self, out: ReadingsBuilder, point: _Point, names: EngineNames) -> float | None:
         """Tell what models and tenants cost, 0 where that has ended; return what managed calls do."""
         usage = self._usage.window(point.step)
         usd_hour, shares = _tell_calls(out, point, usage, names, self._tenants.named(point.at))
@@ -274,7 +274,7 @@ class SpendSignals:
         self._tell_total(out, point, beside, prices, today)
         return point.at, out.build()
 
-    def _foretell(self, now: float, prices: Prices, names: Names) -> tuple[float, Readings]:
+    def _foretell(self, now: float, prices: Prices, names: EngineNames) -> tuple[float, Readings]:
         """Tell the node before the first grid point is due, so that a short look is not left without a price."""
         out = ReadingsBuilder()
         _, usd_hour, _ = self._tell_node(out, now, prices, names)
@@ -285,20 +285,20 @@ class SpendSignals:
         return now, out.build()
 
     def _tell_node(
-        self, out: ReadingsBuilder, at: float, prices: Prices, names: Names
-    ) -> tuple[Mapping[Entity, GpuUse] | None, float | None, list[Engine]]:
+        self, out: ReadingsBuilder, at: float, prices: Prices, names: EngineNames
+    ) -> tuple[Mapping[Entity, GpuUse] | None, float | None, list[EngineTokens]]:
         gpus = self._node.gpus(at, prices)
         up = gpus is not None or (prices.node_hour is not None and self._node.up(at))
         usd_hour = node_rate(gpus or {}, prices) if up else None
         engines = self._node.engines(at, names)
         if up and gpus is None:
             out.add("spend.node.rate", SERVICE, usd_hour)
-            tell_tokens(out, {}, usd_hour, engines)
+            write_token_costs(out, {}, usd_hour, engines)
         if gpus is not None and prices.known:
-            tell_gpus(out, gpus, usd_hour)
+            write_gpu_costs(out, gpus, usd_hour)
             for basis, parts in self._node.list_prices(gpus, prices).items():
                 out.add("spend.list.rate", Entity.of(reason=basis), total(parts))
-            tell_tokens(out, gpus, usd_hour, engines)
+            write_token_costs(out, gpus, usd_hour, engines)
         flows = self._node.flows(engines, names) or {}
         for model, flow in flows.items():
             if model and flow.price:
@@ -337,7 +337,7 @@ class SpendSignals:
 
 
 def _tell_calls(
-    out: ReadingsBuilder, point: _Point, usage: tuple[Usage, float] | None, names: Names, named: Tenants
+    out: ReadingsBuilder, point: _Point, usage: tuple[UsageSums, float] | None, names: EngineNames, named: Tenants
 ) -> tuple[float | None, dict[Entity, float]]:
     """Tell what of the node nobody can be charged with, and what managed calls cost.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, isfinite
 
-from aistack_top.derive.call_signals import GRID_S, MODEL_KINDS, USUAL_DELAY_S, CallBook
+from aistack_top.derive.call_signals import GRID_S, MODEL_KINDS, TYPICAL_DELAY_S, CallStore
 from aistack_top.measure.quantiles import WINDOW_S
 from aistack_top.model.tick import Batch, Call
 
@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Usage:
+class UsageSums:
     """Calls of some seconds: output tokens and cost by model and tenant, and the cost by model."""
 
     tokens: defaultdict[Key, float] = field(default_factory=lambda: defaultdict(float))
@@ -33,7 +33,7 @@ class Usage:
         if call.cost is not None and isfinite(call.cost) and call.cost >= 0:
             self.cost[key] += call.cost
 
-    def merge(self, other: "Usage") -> None:
+    def merge(self, other: "UsageSums") -> None:
         """Count all that another has counted."""
         for key, tokens in other.tokens.items():
             self.tokens[key] += tokens
@@ -44,7 +44,7 @@ class Usage:
 class CallUsage:
     """The usage of calls over a minute, and their cost since midnight."""
 
-    def __init__(self, book: CallBook) -> None:
+    def __init__(self, book: CallStore) -> None:
         self._book = book
         self._until: dict[str, float] = {}
         self._begun: dict[str, float] = {}
@@ -52,7 +52,7 @@ class CallUsage:
         self._marked: set[int] = set()
         self.changed: set[int] = set()
         """Steps whose calls are new or changed; whoever has looked at them clears it."""
-        self._steps: dict[int, Usage] = {}
+        self._steps: dict[int, UsageSums] = {}
         self._day = 0
         self._day_steps: dict[int, dict[str, float]] = {}
         self._day_cost: defaultdict[str, float] = defaultdict(float)
@@ -81,14 +81,14 @@ class CallUsage:
     @property
     def last_step(self) -> int | None:
         """The newest step whose calls can be expected to be in; None without a source of calls."""
-        return int((min(self._until.values()) - USUAL_DELAY_S) // GRID_S) if self._until else None
+        return int((min(self._until.values()) - TYPICAL_DELAY_S) // GRID_S) if self._until else None
 
-    def window(self, last: int) -> tuple[Usage, float] | None:
+    def window(self, last: int) -> tuple[UsageSums, float] | None:
         """Return the usage of the minute that ends with a step, and its length in seconds; None if none is known."""
         covers = 0.0 if self.begun is None else min(WINDOW_S, last * GRID_S - self.begun)
         if covers < GRID_S:
             return None
-        found = Usage()
+        found = UsageSums()
         for step in range(last - STEPS + 1, last + 1):
             found.merge(self._usage(step))
         for old in [step for step in self._steps if step <= last - STEPS]:
@@ -143,10 +143,10 @@ class CallUsage:
         oldest = self._book.oldest
         return step in self._day_steps and oldest is not None and step_of(oldest) >= step
 
-    def _usage(self, step: int) -> Usage:
+    def _usage(self, step: int) -> UsageSums:
         known = self._steps.get(step)
         if known is None:
-            known = self._steps[step] = Usage()
+            known = self._steps[step] = UsageSums()
             for call in self._book.between((step - 1) * GRID_S, step * GRID_S):
                 if call.kind in MODEL_KINDS:
                     known.add(call)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, Fact, Link
 
-MOST_FACTS = 20_000
-LONGEST_PART = 160
+MAX_FACTS = 20_000
+MAX_PART = 160
 """Characters of one side of a change in a sentence; the whole of it stands in the event's detail."""
 
 _WRITTEN = {
@@ -51,7 +51,7 @@ def _changed_words(before: list[str], after: list[str]) -> str:
             gone.remove(was)
             parts.append(f"{was} -> {value}")
     parts += [f"no longer {option}" for option in gone]
-    return f"command: {_cut('; '.join(parts) or 'the order of its options', 3 * LONGEST_PART)}"
+    return f"command: {_cut('; '.join(parts) or 'the order of its options', 3 * MAX_PART)}"
 
 
 def _options(words: list[str]) -> list[str]:
@@ -65,12 +65,12 @@ def _options(words: list[str]) -> list[str]:
     return found
 
 
-def _cut(text: str, most: int = LONGEST_PART) -> str:
+def _cut(text: str, most: int = MAX_PART) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 class Facts:
-    """The facts and links known so far; of more than `MOST_FACTS`, those that were learned first are forgotten."""
+    """The facts and links known so far; of more than `MAX_FACTS`, those that were learned first are forgotten."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[Entity, str], str] = {}
@@ -87,7 +87,7 @@ class Facts:
                 text = change(fact.key, before, fact.value)
                 detail = (("key", fact.key), ("before", before), ("after", fact.value))
                 events.append(Event(at, seen, layer, "changed", "info", fact.entity, text, source, detail))
-        while len(self._values) > MOST_FACTS:
+        while len(self._values) > MAX_FACTS:
             del self._values[next(iter(self._values))]
         return events
 

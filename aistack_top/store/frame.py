@@ -7,7 +7,7 @@ it: the hour of 1,000 series behind a frame is 14 MB.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import CallBook
+from aistack_top.derive.call_signals import CallStore
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.signals import Signal
@@ -55,7 +55,7 @@ class Frame:
     health: tuple[tuple[float, Health], ...]
     timeline: Timeline
     facts: Facts
-    book: CallBook
+    book: CallStore
     log: Sequence[Event]
     source_of: Callable[[str, Entity], str]
     incidents: tuple[Incident, ...] = ()

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from aistack_top.model.incident import Incident
 
-MOST_INCIDENTS = 500
-MOST_VERSIONS = 200
+MAX_INCIDENTS = 500
+MAX_VERSIONS = 200
 
 
-class IncidentBook:
+class IncidentStore:
     """Takes versions of incidents, gives those of a moment."""
 
     def __init__(self) -> None:
@@ -24,9 +24,9 @@ class IncidentBook:
                 versions[place - 1] = incident
                 continue
             versions.insert(place, incident)
-            if len(versions) > MOST_VERSIONS:
+            if len(versions) > MAX_VERSIONS:
                 del versions[1]  # the first says when it was noticed, the last how it ended
-        while len(self._versions) > MOST_INCIDENTS:
+        while len(self._versions) > MAX_INCIDENTS:
             del self._versions[next(iter(self._versions))]
 
     def at(self, moment: float | None = None) -> tuple[Incident, ...]:
@@ -40,7 +40,7 @@ class IncidentBook:
 
     def told(self) -> list[tuple[float, Incident]]:
         """Return when each incident was told as it is known now, the earliest first, with its newest version."""
-        found = ((told_at(versions), versions[-1]) for versions in self._versions.values())
+        found = ((incident_at(versions), versions[-1]) for versions in self._versions.values())
         return sorted(found, key=lambda one: (one[0], one[1].id))
 
     def versions(self, until: float) -> list[Incident]:
@@ -58,17 +58,17 @@ class IncidentBook:
         self._versions.clear()
 
 
-def told_at(versions: Sequence[Incident]) -> float:
+def incident_at(versions: Sequence[Incident]) -> float:
     """Return when an incident's cause was first told that its newest version has: the moment worth going to."""
     return next(one.revised for one in versions if one.cause is versions[-1].cause)
 
 
-def told_times(incidents: Iterable[Incident]) -> list[float]:
-    """Return `told_at` of each incident among versions in the order in which they became known, the earliest first."""
+def incident_times(incidents: Iterable[Incident]) -> list[float]:
+    """Return `incident_at` of each incident among versions, the earliest first."""
     of: dict[str, list[Incident]] = {}
     for one in incidents:
         of.setdefault(one.id, []).append(one)
-    return sorted(told_at(versions) for versions in of.values())
+    return sorted(incident_at(versions) for versions in of.values())
 
 
 def _revised(incident: Incident) -> float:

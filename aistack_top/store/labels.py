@@ -2,7 +2,7 @@
 
 from aistack_top.model.entity import Entity
 from aistack_top.store.facts import Facts
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 
 def label(entity: Entity, facts: Facts, limit: int = 40) -> str:
@@ -18,4 +18,4 @@ def label(entity: Entity, facts: Facts, limit: int = 40) -> str:
             parts.append(f"link {value}")
         else:
             parts.append(value)
-    return plain(" ".join(parts), limit) or "all"
+    return sanitize(" ".join(parts), limit) or "all"

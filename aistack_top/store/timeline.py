@@ -124,7 +124,7 @@ class _Series:
             columns.pop(slot // width, None)
 
 
-MOST_SERIES = 5_000
+MAX_SERIES = 5_000
 """Some 72 MB at an hour of seconds; a node of 8 GPUs and 8 engines has about 800."""
 
 
@@ -135,7 +135,7 @@ class Timeline:
     the node its memory.
     """
 
-    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, most: int = MOST_SERIES) -> None:
+    def __init__(self, span_s: float = 3600.0, step_s: float = 1.0, most: int = MAX_SERIES) -> None:
         self.step_s = step_s
         self.most = most
         self.refused = 0
@@ -179,7 +179,7 @@ class Timeline:
             for index in present:
                 series.write(start + index * stride, column[index], marks[index] if marks else 0)
 
-    def take_from(self, other: "Timeline", key: SeriesKey, start: float, end: float) -> None:
+    def copy_from(self, other: "Timeline", key: SeriesKey, start: float, end: float) -> None:
         """Copy the samples of a series from start to end (seconds, end excluded) of a timeline of the same step."""
         series, low, high = other._series.get(key), self.slot(start), self.slot(end)
         if series is not None and high > low:

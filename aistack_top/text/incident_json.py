@@ -14,7 +14,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.incident import (
     CallsEvidence,
     Candidate,
-    Contrast,
+    Difference,
     Incident,
     Moment,
     RuledOut,
@@ -22,13 +22,13 @@ from aistack_top.model.incident import (
     Symptom,
     Verdict,
 )
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import from_rfc3339, rfc3339
 
 SCHEMA = "aistack-top/diagnosis/1"
 
-MOST_TEXT = 600
-MOST_BYTES = 500_000
+MAX_TEXT = 600
+MAX_BYTES = 500_000
 """An incident is 3 to 10 kB; one that claims more than this is not ours."""
 
 
@@ -84,7 +84,7 @@ def decode(text: str) -> Incident:
         ValueError: it is none (`msgspec.MsgspecError` is one), or too large to be ours.
 
     """
-    if len(text) > MOST_BYTES:
+    if len(text) > MAX_BYTES:
         raise ValueError("an incident of this size is not ours")
     return incident_of(msgspec.json.decode(text))
 
@@ -99,21 +99,21 @@ def incident_of(data: object) -> Incident:
     row = msgspec.convert(data, _Incident)
     symptom = row.symptom
     return Incident(
-        id=plain(row.id),
+        id=sanitize(row.id),
         revised=_time(row.revised),
         onset=_time(row.onset),
         detected=_time(row.detected),
         end=None if row.end is None else _time(row.end),
         symptom=Symptom(
-            plain(symptom.signal),
+            sanitize(symptom.signal),
             _entity(symptom.entity),
             symptom.usual,
             symptom.peak,
             symptom.ratio,
-            plain(symptom.stat),
+            sanitize(symptom.stat),
         ),
         strength=row.strength,
-        layer=plain(row.layer or ""),
+        layer=sanitize(row.layer or ""),
         cause=row.cause,
         verdict=Verdict(
             _text(row.verdict.what),
@@ -124,13 +124,16 @@ def incident_of(data: object) -> Incident:
             _text(row.verdict.next_step),
         ),
         candidates=tuple(
-            Candidate(plain(c.signal), _entity(c.entity), plain(c.layer), c.score, c.lead_s, _text(c.evidence), c.cause)
+            Candidate(
+                sanitize(c.signal), _entity(c.entity), sanitize(c.layer), c.score, c.lead_s, _text(c.evidence), c.cause
+            )
             for c in row.candidates
         ),
         ruled_out=tuple(RuledOut(out.cause, _text(out.because)) for out in row.ruled_out),
         blind_spots=_texts(row.blind_spots),
         events=tuple(
-            Moment(_time(e.time), plain(e.layer), plain(e.kind), _entity(e.entity), _text(e.text)) for e in row.events
+            Moment(_time(e.time), sanitize(e.layer), sanitize(e.kind), _entity(e.entity), _text(e.text))
+            for e in row.events
         ),
         calls=None if row.calls is None else _calls_of(row.calls),
         place=_entity(row.place),
@@ -258,7 +261,7 @@ def _calls(calls: CallsEvidence | None) -> dict[str, Any] | None:
 
 def _calls_of(row: _Calls) -> CallsEvidence:
     contrasts = tuple(
-        Contrast(plain(c.field), plain(c.value), c.before, c.during, plain(c.unit)) for c in row.contrasts
+        Difference(sanitize(c.field), sanitize(c.value), c.before, c.during, sanitize(c.unit)) for c in row.contrasts
     )
     return CallsEvidence(row.before, row.during, _texts(row.findings), contrasts)
 
@@ -269,7 +272,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _text(text: str) -> str:
-    return plain(text, MOST_TEXT)
+    return sanitize(text, MAX_TEXT)
 
 
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
@@ -277,7 +280,7 @@ def _texts(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _entity(keys: Mapping[str, str]) -> Entity:
-    return Entity.from_mapping({key: plain(value) for key, value in keys.items()})
+    return Entity.from_mapping({key: sanitize(value) for key, value in keys.items()})
 
 
 def _time(text: str) -> float:

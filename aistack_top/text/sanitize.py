@@ -7,7 +7,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x07|\x1b\\|$)|
 _SPACES = re.compile(r"\s+")
 
 
-def plain(text: str, limit: int = 200) -> str:
+def sanitize(text: str, limit: int = 200) -> str:
     """Return text on one line without control characters, cut to ``limit`` characters with an ellipsis.
 
     Whole escape sequences go, not only their first byte, so that no ``[31m`` is left behind; bidirectional and

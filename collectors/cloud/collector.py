@@ -19,18 +19,18 @@ import httpx
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Severity
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from collectors.cloud.notices import Notice
-from collectors.cloud.providers import ADDRESS, CLOUDS, Cloud, Instance, Service, found
-from collectors.host.collector import FactBook
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.cloud.providers import ADDRESS, CLOUDS, Cloud, Instance, MetadataService, found
+from collectors.host.collector import FactReporter
+from collectors.runtime.base import HealthTracker, Source, SourceError
 
 if TYPE_CHECKING:
     from collectors.config import CloudSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
-MOST_BUSY = 0.2
+MAX_BUSY = 0.2
 """A metadata service does no other work: it is asked less often only where it does not answer at all."""
 
 NO_CLOUD = "this machine's firmware names no cloud; nothing is asked"
@@ -44,10 +44,10 @@ class CloudCollector:
         self._clock = clock
         self._node = Entity.of(node=node)
         self._cloud = cloud
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._instance: Instance | None = None
         self._standing: dict[str, dict[str, Notice]] = {}
-        self._book = FactBook()
+        self._book = FactReporter()
 
     @property
     def source(self) -> Source:
@@ -69,7 +69,7 @@ class CloudCollector:
             return Batch(now, now, self._keeper.bad(now, error, self._clock.monotonic() - began))
         now = self._clock.now()
         events = tuple(event for what, notices in told.items() for event in self._news(what, notices, now))
-        health = self._keeper.good(now, self._clock.monotonic() - began, reason=plain("; ".join(notes), 400))
+        health = self._keeper.good(now, self._clock.monotonic() - began, reason=sanitize("; ".join(notes), 400))
         facts = self._book.news(now, self._facts(self._cloud, self._instance))
         return Batch(now, now, health, events=events, facts=facts)
 
@@ -131,13 +131,13 @@ class CloudCollector:
         return [Fact(self._node, key, value) for key, value in known.items() if value]
 
 
-def build(config: "CloudSource", tools: "Tools") -> CloudCollector:
+def build(config: "CloudSource", tools: "CollectorContext") -> CloudCollector:
     """Return the collector of a configured source, of the cloud that it names or that this machine says it is in."""
     from collectors.registry import source_of
 
     base = config.url or ADDRESS
     # a token, the question again, and one more
-    source = source_of(config, deadline_s=4 * config.timeout, most_busy=MOST_BUSY)
+    source = source_of(config, deadline_s=4 * config.timeout, most_busy=MAX_BUSY)
     return CloudCollector(
         replace(source, address=source.address or base),
         tools.clock,
@@ -149,4 +149,4 @@ def build(config: "CloudSource", tools: "Tools") -> CloudCollector:
 def cloud_of(name: str, client: httpx.AsyncClient, clock: Clock, base: str, timeout_s: float) -> Cloud | None:
     """Return the cloud of a name, asked at an address; None for no name."""
     make = CLOUDS.get(name)
-    return None if make is None else make(Service(client, base, timeout_s), clock)
+    return None if make is None else make(MetadataService(client, base, timeout_s), clock)

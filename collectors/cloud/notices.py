@@ -19,12 +19,12 @@ from typing import TypeVar
 import msgspec
 
 from aistack_top.model.tick import Severity
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 
-MOST_NOTICES = 20
-LONGEST_WORD = 40
-LONGEST_TEXT = 120
+MAX_NOTICES = 20
+MAX_WORD = 40
+MAX_TEXT = 120
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp(), datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ParsedNotices:
     """The notices that stand in one answer, and what could not be read of it, in words."""
 
     notices: tuple[Notice, ...] = ()
@@ -83,24 +83,26 @@ class _Document(msgspec.Struct, rename="pascal"):
     events: list[msgspec.Raw]
 
 
-def aws_action(body: bytes) -> Told:
+def aws_action(body: bytes) -> ParsedNotices:
     """Return what ``spot/instance-action`` says: the instance is taken back, in two minutes."""
     told = _decoded(body, _Action, "spot/instance-action")
     action, due = _word(told.action), moment(told.time)
     done = {"terminate": "terminated", "stop": "stopped", "hibernate": "hibernated"}.get(action, action)
     at = "" if due is None else f" at {_stamp(due)[11:]}"
     text = f"AWS takes this spot instance back: {done}{at}"
-    return Told((Notice("spot", action, "critical", text, "spot/instance-action", due=due),))
+    return ParsedNotices((Notice("spot", action, "critical", text, "spot/instance-action", due=due),))
 
 
-def aws_rebalance(body: bytes) -> Told:
+def aws_rebalance(body: bytes) -> ParsedNotices:
     """Return what ``events/recommendations/rebalance`` says: it may be taken back earlier than others."""
     issued = moment(_decoded(body, _Rebalance, "events/recommendations/rebalance").noticeTime)
     text = "AWS may soon take this spot instance back (rebalance recommendation)"
-    return Told((Notice("rebalance", "rebalance", "warning", text, "events/recommendations/rebalance", issued),))
+    return ParsedNotices(
+        (Notice("rebalance", "rebalance", "warning", text, "events/recommendations/rebalance", issued),)
+    )
 
 
-def aws_maintenance(body: bytes) -> Told:
+def aws_maintenance(body: bytes) -> ParsedNotices:
     """Return what ``events/maintenance/scheduled`` says; most days it is an empty list."""
     by, found = "events/maintenance/scheduled", []
     rows, lost = _rows(_decoded(body, list[msgspec.Raw], by), _Maintenance)
@@ -108,24 +110,24 @@ def aws_maintenance(body: bytes) -> Told:
         if _word(row.state) in ("completed", "canceled"):
             continue
         code, due = _word(row.code), moment(row.not_before)
-        about = plain(row.description, LONGEST_TEXT)
+        about = sanitize(row.description, MAX_TEXT)
         text = f"AWS maintenance: {code}{_not_before(due)}" + (f": {about}" if about else "")
-        found.append(Notice(f"maintenance/{plain(row.event_id, 80) or code}", code, "warning", text, by, due=due))
+        found.append(Notice(f"maintenance/{sanitize(row.event_id, 80) or code}", code, "warning", text, by, due=due))
     return _told(found, lost, by)
 
 
-def gcp_preempted(body: bytes) -> Told:
+def gcp_preempted(body: bytes) -> ParsedNotices:
     """Return what ``instance/preempted`` says, by a word."""
     word = _text(body, "instance/preempted")
     if word not in ("TRUE", "FALSE"):
         raise SourceError("misconfigured", f"instance/preempted says {word!r}, which is neither TRUE nor FALSE")
     if word == "FALSE":
-        return Told()
+        return ParsedNotices()
     text = "Google takes this instance back: stopped within about 30 s"
-    return Told((Notice("preempted", "preempt", "critical", text, "instance/preempted"),))
+    return ParsedNotices((Notice("preempted", "preempt", "critical", text, "instance/preempted"),))
 
 
-def gcp_maintenance(body: bytes) -> Told:
+def gcp_maintenance(body: bytes) -> ParsedNotices:
     """Return what ``instance/maintenance-event`` says, by a word."""
     by = "instance/maintenance-event"
     word = _text(body, by)
@@ -134,14 +136,14 @@ def gcp_maintenance(body: bytes) -> Told:
         "MIGRATE_ON_HOST_MAINTENANCE": ("migrate", "warning", "Google moves this instance to another host"),
     }
     if word == "NONE":
-        return Told()
+        return ParsedNotices()
     if word not in known:
         raise SourceError("misconfigured", f"{by} says {word!r}, which is not known")
     action, severity, text = known[word]
-    return Told((Notice(word, action, severity, text, by),))
+    return ParsedNotices((Notice(word, action, severity, text, by),))
 
 
-def azure_events(body: bytes, machine: str) -> Told:
+def azure_events(body: bytes, machine: str) -> ParsedNotices:
     """Return what ``scheduledevents`` says of one machine: others of its availability or scale set stand there too."""
     by, found = "scheduledevents", []
     rows, lost = _rows(_decoded(body, _Document, by).events, _Scheduled)
@@ -152,7 +154,7 @@ def azure_events(body: bytes, machine: str) -> Told:
         action = _word(row.event_type)
         does, severity = AZURE.get(action, (f"will do this to this machine: {action}", "warning"))
         text = f"Azure {does}{_not_before(due)}"
-        found.append(Notice(plain(row.event_id, 80), action, severity, text, by, due=due))
+        found.append(Notice(sanitize(row.event_id, 80), action, severity, text, by, due=due))
     return _told(found, lost, by)
 
 
@@ -193,7 +195,7 @@ def _stamp(at: float) -> str:
 
 
 def _word(text: str) -> str:
-    return plain(text, LONGEST_WORD).lower()
+    return sanitize(text, MAX_WORD).lower()
 
 
 def _text(body: bytes, what: str) -> str:
@@ -203,7 +205,7 @@ def _text(body: bytes, what: str) -> str:
         raise SourceError("misconfigured", f"{what} answers bytes that are no text") from None
     if "<" in text:
         raise SourceError("misconfigured", f"{what} answers a web page: no cloud's metadata service does that")
-    return plain(text, LONGEST_WORD)
+    return sanitize(text, MAX_WORD)
 
 
 def _decoded(body: bytes, form: type[T], what: str) -> T:
@@ -225,10 +227,10 @@ def _rows(raw: Sequence[msgspec.Raw], form: type[T]) -> tuple[list[T], int]:
     return rows, lost
 
 
-def _told(found: list[Notice], lost: int, by: str) -> Told:
+def _told(found: list[Notice], lost: int, by: str) -> ParsedNotices:
     notes = []
     if lost:
         notes.append(f"{lost} of {by} could not be read")
-    if len(found) > MOST_NOTICES:
-        notes.append(f"the first {MOST_NOTICES} of {by} only")
-    return Told(tuple(found[:MOST_NOTICES]), "; ".join(notes))
+    if len(found) > MAX_NOTICES:
+        notes.append(f"the first {MAX_NOTICES} of {by} only")
+    return ParsedNotices(tuple(found[:MAX_NOTICES]), "; ".join(notes))

@@ -21,9 +21,9 @@ import httpx
 import msgspec
 
 from aistack_top.measure.clock import Clock
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.cloud import notices
-from collectors.cloud.notices import Told
+from collectors.cloud.notices import ParsedNotices
 from collectors.procfs.cgroup import read_file
 from collectors.runtime.base import SourceError
 from collectors.runtime.http import Answer, get, token
@@ -31,7 +31,7 @@ from collectors.runtime.http import Answer, get, token
 ADDRESS = "http://169.254.169.254"
 """Where each of them answers, and nobody else: link-local, no name to look up, never through a proxy."""
 
-LARGEST = 256 * 1024
+MAX_BYTES = 256 * 1024
 TOKEN_S = 3600
 RENEW_S = 60.0
 """Before its end a token is not used any more."""
@@ -59,7 +59,7 @@ class Instance:
     name: str = ""
 
 
-Questions = Sequence[tuple[str, Callable[[], Awaitable[Told]]]]
+Questions = Sequence[tuple[str, Callable[[], Awaitable[ParsedNotices]]]]
 """What is asked for, and how. What stands under one name stands until its answer says otherwise."""
 
 
@@ -94,7 +94,7 @@ def found(sys_root: Path = Path("/sys")) -> str:
     return "azure" if says("chassis_asset_tag") == AZURE_TAG else ""
 
 
-class Service:
+class MetadataService:
     """A metadata service: bounded, unredirected GET requests below one address."""
 
     def __init__(self, client: httpx.AsyncClient, base: str, timeout_s: float) -> None:
@@ -121,7 +121,7 @@ class Service:
             params=params,
             headers=headers,
             deadline_s=deadline_s or self.timeout_s,
-            largest=LARGEST,
+            largest=MAX_BYTES,
             follow=False,
         )
         status = answer.status
@@ -136,7 +136,7 @@ class Service:
             raise SourceError("slow", "answers 429: this machine asks its metadata service too often")
         if status >= 500:
             raise SourceError("down", f"answers {status}")
-        raise SourceError("misconfigured", f"answers {status} to {plain(path, 80)}: is this the right cloud?")
+        raise SourceError("misconfigured", f"answers {status} to {sanitize(path, 80)}: is this the right cloud?")
 
 
 class Aws:
@@ -144,7 +144,7 @@ class Aws:
 
     label = "AWS"
 
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: MetadataService, clock: Clock) -> None:
         self._service, self._clock = service, clock
         self._headers: dict[str, str] = {}
         self._until = 0.0
@@ -160,10 +160,10 @@ class Aws:
     def questions(self) -> Questions:
         """See `Cloud.questions`."""
 
-        def ask(path: str, read: Callable[[bytes], Told]) -> Callable[[], Awaitable[Told]]:
-            async def told() -> Told:
+        def ask(path: str, read: Callable[[bytes], ParsedNotices]) -> Callable[[], Awaitable[ParsedNotices]]:
+            async def told() -> ParsedNotices:
                 answer = await self._get(path)
-                return Told() if answer.status == 404 else read(answer.body)
+                return ParsedNotices() if answer.status == 404 else read(answer.body)
 
             return told
 
@@ -212,7 +212,7 @@ class Gcp:
 
     label = "GCP"
 
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: MetadataService, clock: Clock) -> None:
         self._service = service
 
     async def who(self) -> Instance:
@@ -228,10 +228,10 @@ class Gcp:
     def questions(self) -> Questions:
         """See `Cloud.questions`."""
 
-        async def preempted() -> Told:
+        async def preempted() -> ParsedNotices:
             return notices.gcp_preempted(await self._get("preempted"))
 
-        async def maintenance() -> Told:
+        async def maintenance() -> ParsedNotices:
             return notices.gcp_maintenance(await self._get("maintenance-event"))
 
         return (("spot notices", preempted), ("maintenance", maintenance))
@@ -258,7 +258,7 @@ class Azure:
 
     label = "Azure"
 
-    def __init__(self, service: Service, clock: Clock) -> None:
+    def __init__(self, service: MetadataService, clock: Clock) -> None:
         self._service = service
         self._name = ""
         self._first: asyncio.Task[Answer] | None = None
@@ -271,7 +271,7 @@ class Azure:
             told = msgspec.json.decode(answer.body, type=_Compute)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             told = _Compute("")
-        kind = plain(told.vmSize, 60)
+        kind = sanitize(told.vmSize, 60)
         if not _WORD.fullmatch(kind):
             raise SourceError("misconfigured", "what answers is not Azure's metadata service: it names no machine size")
         self._name = told.name
@@ -287,7 +287,7 @@ class Azure:
         if self._first is not None:
             self._first.cancel()
 
-    async def _events(self) -> Told:
+    async def _events(self) -> ParsedNotices:
         answer = await (self._soon() if self._enabled else self._at_first())
         told = notices.azure_events(answer.body, self._name)
         self._enabled = True
@@ -311,9 +311,9 @@ class Azure:
         return await self._service.ask(path, {"Metadata": "true"}, params, deadline_s=deadline_s)
 
 
-CLOUDS: Mapping[str, Callable[[Service, Clock], Cloud]] = {"aws": Aws, "gcp": Gcp, "azure": Azure}
+CLOUDS: Mapping[str, Callable[[MetadataService, Clock], Cloud]] = {"aws": Aws, "gcp": Gcp, "azure": Azure}
 """By what the configuration calls them."""
 
 
 def _line(body: bytes) -> str:
-    return plain(body[:200].decode("utf-8", "replace").strip(), 100)
+    return sanitize(body[:200].decode("utf-8", "replace").strip(), 100)

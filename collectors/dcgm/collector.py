@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, Fact, Value
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.nvml.calls import Field, FieldKey
 from collectors.nvml.throttle import NANO, ThrottleWatch
 from collectors.nvml.xid import UNKNOWN, xids
 from collectors.openmetrics import build as page
-from collectors.openmetrics.collector import FACTS_S, Add, Added, ExpositionCollector
+from collectors.openmetrics.collector import FACTS_S, ExpositionCollector, Extracted, Extractor
 from collectors.openmetrics.engine import Assembled
-from collectors.openmetrics.parser import Page, Series
+from collectors.openmetrics.parser import MetricsPage, PageSeries
 from collectors.runtime.base import Source
 
 if TYPE_CHECKING:
     from collectors.config import DcgmSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 WINDOW_S = 60.0
 """How far shares of throttled time look back: two of the exporter's own collect intervals."""
 
-MOST_CODE = 100_000
+MAX_CODE = 100_000
 """XIDs are below 1,000; a number like this is none."""
 
 NO_POD = "none"
@@ -67,14 +67,14 @@ def fingerprint(body: bytes) -> bool:
     return _OWN.search(body) is not None
 
 
-def build(config: "DcgmSource", tools: "Tools") -> ExpositionCollector:
+def build(config: "DcgmSource", tools: "CollectorContext") -> ExpositionCollector:
     """Return the collector of a configured exporter. See `collectors.openmetrics.build.build`."""
     from collectors.registry import source_of
 
-    return page.build(config, tools, adder(source_of(config)))
+    return page.build(config, tools, extractor(source_of(config)))
 
 
-def adder(source: Source) -> Add:
+def extractor(source: Source) -> Extractor:
     """Return what reads beyond the table of one exporter."""
     return DcgmExtra(source).add
 
@@ -90,8 +90,8 @@ class DcgmExtra:
         self._said: dict[tuple[Entity, str], tuple[str, float]] = {}
         self._podded: set[Entity] = set()
 
-    def add(self, told: Page, found: Assembled, at: float) -> Added:
-        """See `collectors.openmetrics.collector.Add`."""
+    def add(self, told: MetricsPage, found: Assembled, at: float) -> Extracted:
+        """See `collectors.openmetrics.collector.Extractor`."""
         values = {
             series: value for series, value in told.values.items() if not page.table("compute", "dcgm").is_blank(value)
         }
@@ -100,10 +100,10 @@ class DcgmExtra:
         readings = [*self._throttles(values, at), *_memory(found), *_busy(told, values, found)]
         last, events = self._last_xids(values, labels, at)
         facts = self._news([*last, *self._about(labels)], at)
-        return Added(readings, tuple(events), tuple(facts))
+        return Extracted(readings, tuple(events), tuple(facts))
 
     def _last_xids(
-        self, values: Mapping[Series, float], labels: Mapping[Entity, Mapping[str, str]], at: float
+        self, values: Mapping[PageSeries, float], labels: Mapping[Entity, Mapping[str, str]], at: float
     ) -> tuple[list[Fact], list[Event]]:
         """Return the last code of each GPU, and an event for each that is another than before.
 
@@ -113,7 +113,7 @@ class DcgmExtra:
         codes: dict[Entity, int] = {}
         for series, value in values.items():
             gpu = _gpu(series)
-            if series.name in _XID and gpu is not None and 0 <= value < MOST_CODE:
+            if series.name in _XID and gpu is not None and 0 <= value < MAX_CODE:
                 gpu = gpu.without("mig")
                 codes[gpu] = max(codes.get(gpu, 0), int(value))
         for gpu, code in codes.items():
@@ -123,13 +123,13 @@ class DcgmExtra:
             facts.append(Fact(gpu, "last_xid", f"{code}: {entry.what}" if code else "none", watched=False))
             if before is not None and code not in (before, 0):
                 name = labels.get(gpu, {}).get("gpu", "")
-                whose = f"gpu {plain(name, 20)}" if name else gpu.get("gpu") or "a GPU"
+                whose = f"gpu {sanitize(name, 20)}" if name else gpu.get("gpu") or "a GPU"
                 text = f"XID {code} on {whose}: {entry.what}; {entry.action}"
                 detail = (("code", str(code)), ("group", entry.group))
                 events.append(Event(at, at, "compute", "xid", entry.severity, gpu, text, self._source.name, detail))
         return facts, events
 
-    def _throttles(self, values: Mapping[Series, float], at: float) -> Iterator[Row]:
+    def _throttles(self, values: Mapping[PageSeries, float], at: float) -> Iterator[Row]:
         masks: dict[Entity, int] = {}
         counters: dict[Entity, dict[FieldKey, float]] = {}
         for series, value in values.items():
@@ -163,9 +163,9 @@ class DcgmExtra:
             # a MIG instance is no GPU of its own
             for key, text in (("name", name), ("index", index)) if gpu.get("mig") is None else ():
                 if text:
-                    yield Fact(gpu, key, plain(text, 80), watched=False)
+                    yield Fact(gpu, key, sanitize(text, 80), watched=False)
             if pod and container:
-                yield Fact(gpu, "container", plain(container, 120), watched=False)
+                yield Fact(gpu, "container", sanitize(container, 120), watched=False)
 
     def _news(self, facts: Iterable[Fact], at: float) -> Iterator[Fact]:
         """Leave out what was said within the last minute and still holds."""
@@ -176,19 +176,19 @@ class DcgmExtra:
                 yield fact
 
 
-def _gpu(series: Series) -> Entity | None:
+def _gpu(series: PageSeries) -> Entity | None:
     uuid, instance = _first(series.labels, "UUID", "uuid", "gpu_uuid"), series.labels.get("GPU_I_ID", "")
     if not uuid:
         return None
-    gpu = Entity.of(gpu=plain(uuid, 120))
-    return gpu.with_(mig=plain(instance, 120)) if instance else gpu
+    gpu = Entity.of(gpu=sanitize(uuid, 120))
+    return gpu.with_(mig=sanitize(instance, 120)) if instance else gpu
 
 
 def _pod(labels: Mapping[str, str]) -> str:
     """Return ``namespace/name``; a Prometheus server puts the exporter's own pod in ``pod``."""
     name = _first(labels, "exported_pod", "pod", "pod_name")
     space = _first(labels, "exported_namespace", "namespace", "pod_namespace")
-    return plain(f"{space}/{name}" if space else name, 200) if name else ""
+    return sanitize(f"{space}/{name}" if space else name, 200) if name else ""
 
 
 def _first(labels: Mapping[str, str], *names: str) -> str:
@@ -203,7 +203,7 @@ def _memory(found: Assembled) -> Iterator[Row]:
             yield "gpu.memory.usage", gpu, used / total
 
 
-def _busy(page: Page, values: Mapping[Series, float], found: Assembled) -> Iterator[Row]:
+def _busy(page: MetricsPage, values: Mapping[PageSeries, float], found: Assembled) -> Iterator[Row]:
     """Read ``GPU_UTIL_RATIO``: whole percents in DCGM 4.6, where it is field 203, a share with decimals from 4.7 on."""
     ratios = [(series, value) for series, value in values.items() if series.name == _UTIL_RATIO]
     factor = 1.0 if ratios and _UTIL_AS_SHARE.search(page.body) else 0.01

@@ -21,13 +21,13 @@ from aistack_top.model.tick import Tick
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from aistack_top.session.threads import on_thread
-from aistack_top.simulator.node import EPOCH, Node
+from aistack_top.simulator.node import EPOCH, SimulatedNode
 from aistack_top.simulator.scenario import Scenario, scenarios
 from collectors.runtime.scheduler import LiveFeed
 
 TITLE = "simulated"
 STORY = "thermal_throttle"
-STAGE = "stage"
+DEMO_NODE = "stage"
 """The node of the story: small enough in calls for its past to come with the program."""
 
 HISTORY_S = 1800.0
@@ -46,19 +46,19 @@ STEP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class DemoPlan:
     """What is played: how the node is made, when it is watched from, and from when it goes by the clock.
 
     Times are seconds since the Unix epoch. ``has_past``: what came before comes with the program.
     """
 
-    make: Callable[[], Node]
+    make: Callable[[], SimulatedNode]
     watched_from: float
     live_from: float
     has_past: bool = False
 
 
-def story(seed: int | None = None, speed: float = 1.0) -> "RehearsalFeed":
+def default_scenario(seed: int | None = None, speed: float = 1.0) -> "DemoFeed":
     """Return what ``demo`` opens with: a calm half hour, then a GPU that gets too hot.
 
     The past is that of the scenario's own seed; with another one it is computed, and shorter.
@@ -67,39 +67,39 @@ def story(seed: int | None = None, speed: float = 1.0) -> "RehearsalFeed":
     if seed is not None and seed != scenario.seed:
         return rehearsal(STORY, seed, speed)
 
-    def make() -> Node:
+    def make() -> SimulatedNode:
         first = min(fault.at for fault in scenario.fault)
         begins, lived = EPOCH + HISTORY_S - WARM_S, HISTORY_S - WARM_S
-        node = moved(scenario, WARM_S + LEAD_S - first).start(node=STAGE, epoch=begins, lived_s=lived)
+        node = moved(scenario, WARM_S + LEAD_S - first).start(node=DEMO_NODE, epoch=begins, lived_s=lived)
         node.advance(WARM_S)
         node.sink.visible.clear()  # its past tells them
         return node
 
-    return RehearsalFeed(Play(make, EPOCH + HISTORY_S, EPOCH + HISTORY_S, has_past=True), speed)
+    return DemoFeed(DemoPlan(make, EPOCH + HISTORY_S, EPOCH + HISTORY_S, has_past=True), speed)
 
 
-def rehearsal(name: str, seed: int | None = None, speed: float = inf) -> "RehearsalFeed":
+def rehearsal(name: str, seed: int | None = None, speed: float = inf) -> "DemoFeed":
     """Return a scenario as a feed; an infinite speed never waits, and the same seed then gives the same ticks."""
     scenario = scenarios()[name]
     first = min((fault.at for fault in scenario.fault), default=BASELINE_S + LEAD_S)
     live_from = _begins(scenario)
     watched_from = max(min(live_from - BASELINE_S, first - BASELINE_S / 2), 0.0)
 
-    def make() -> Node:
+    def make() -> SimulatedNode:
         node = scenario.start(seed=seed, trains=True)
         node.advance(watched_from)
         node.sink.visible.clear()  # a quarter of an hour of calls to ask for at once would hold up the start
         return node
 
-    return RehearsalFeed(Play(make, EPOCH + watched_from, EPOCH + live_from), speed)
+    return DemoFeed(DemoPlan(make, EPOCH + watched_from, EPOCH + live_from), speed)
 
 
-def whole(name: str, seed: int | None = None) -> "RehearsalFeed":
+def whole_scenario(name: str, seed: int | None = None) -> "DemoFeed":
     """Return a scenario from its start, as fast as the machine can, with every source asked as often as live."""
-    return RehearsalFeed(Play(lambda: scenarios()[name].start(seed=seed, trains=True), EPOCH, EPOCH), inf)
+    return DemoFeed(DemoPlan(lambda: scenarios()[name].start(seed=seed, trains=True), EPOCH, EPOCH), inf)
 
 
-def served(name: str | None, seed: int | None, now: float) -> Node:
+def served(name: str | None, seed: int | None, now: float) -> SimulatedNode:
     """Return a scenario's node for whoever asks its servers by a wall clock: it is where ``demo`` would show it first.
 
     ``now`` is in seconds since the Unix epoch.
@@ -126,13 +126,13 @@ def moved(scenario: Scenario, by_s: float) -> Scenario:
     return msgspec.structs.replace(scenario, fault=faults)
 
 
-class RehearsalFeed:
+class DemoFeed:
     """The production collectors in front of a simulated node. See `aistack_top.model.feed.Feed`; ``clock`` is its time.
 
     The node is made when its first tick is asked for, on a thread: its past is on the screen by then.
     """
 
-    def __init__(self, play: Play, speed: float) -> None:
+    def __init__(self, play: DemoPlan, speed: float) -> None:
         self._play = play
         self.live_from = play.live_from
         self.clock = PacedClock(play.watched_from, inf if speed == inf else play.live_from, speed)
@@ -144,7 +144,7 @@ class RehearsalFeed:
         return Bounds(self._play.watched_from, self.clock.now(), live=True, title=TITLE)
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `Feed.ticks`; the first one brings what came before, where that is known already."""
+        """See `ticks`; the first one brings what came before, where that is known already."""
         if self._play.has_past:
             yield await self._past()
         folder = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="aistack-top-")))
@@ -180,5 +180,7 @@ class RehearsalFeed:
         play, node = self._play, self._play.make()
         live = simulated.feed(node, self.clock, folder)
         if play.watched_from < play.live_from:
-            live.collectors = [simulated.Hurried(one, self.clock, play.live_from, STEP_S) for one in live.collectors]
+            live.collectors = [
+                simulated.LimitedCollector(one, self.clock, play.live_from, STEP_S) for one in live.collectors
+            ]
         return live

@@ -16,7 +16,7 @@ import msgspec
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.servers.app import Servers
 from aistack_top.simulator.servers.gpus import states
 from aistack_top.simulator.servers.langfuse import PUBLIC_KEY, SECRET_KEY
@@ -35,16 +35,16 @@ from collectors.config import (
     RaySource,
     VllmSource,
 )
-from collectors.gpu_owners.links import LinkCollector
-from collectors.gpu_owners.proof import EngineAddress, Found
+from collectors.gpu_owners.links import GpuLinkCollector
+from collectors.gpu_owners.proof import EngineAddress, OwnershipResult
 from collectors.host.collector import HostCollector
-from collectors.langfuse.collector import DEADLINE_S, MOST_BUSY, LangfuseCollector
+from collectors.langfuse.collector import DEADLINE_S, MAX_BUSY, LangfuseCollector
 from collectors.langfuse.settings import LangfuseSettings
 from collectors.nvml.collector import NvmlCollector
 from collectors.prices.collector import PriceCollector
-from collectors.prices.settings import Spend
-from collectors.registry import Tools, build, source_of
-from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from collectors.prices.settings import SpendSettings
+from collectors.registry import CollectorContext, build, source_of
+from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.http import TOOK_S
 from collectors.runtime.scheduler import LiveFeed
 
@@ -54,7 +54,7 @@ SALT = bytes(32)
 ADDRESS = "http://simulated"
 NODE = "simulated"
 
-PRICES = Spend(prices="seed-2026-06", provider="a list price", time_zone="UTC")
+PRICES = SpendSettings(prices="seed-2026-06", provider="a list price", time_zone="UTC")
 """What the simulated node would cost: a dated list that is named beside every dollar."""
 
 ANSWER_S = 0.012
@@ -77,7 +77,7 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         return response
 
 
-class Silenced:
+class SilencedCollector:
     """A collector whose source answers nothing while the node says that it is down.
 
     Servers refuse by themselves; this is for what is no server.
@@ -85,7 +85,7 @@ class Silenced:
 
     def __init__(self, inner: Collector, world: World, clock: Clock) -> None:
         self._inner, self._world, self._clock = inner, world, clock
-        self._keeper = HealthKeeper(inner.source)
+        self._keeper = HealthTracker(inner.source)
 
     @property
     def source(self) -> Source:
@@ -107,7 +107,7 @@ class Silenced:
         await self._inner.aclose()
 
 
-class Hurried:
+class LimitedCollector:
     """A collector that is asked every ``step_s`` seconds at most until a moment."""
 
     def __init__(self, inner: Collector, clock: Clock, until: float, step_s: float) -> None:
@@ -128,7 +128,7 @@ class Hurried:
         await self._inner.aclose()
 
 
-class BeforeEach:
+class HookedCollector:
     """A collector before each of whose runs something is done. See `collectors.runtime.base.Collector`."""
 
     def __init__(self, inner: Collector, act: Callable[[], None]) -> None:
@@ -149,7 +149,7 @@ class BeforeEach:
         await self._inner.aclose()
 
 
-def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None) -> LiveFeed:
+def feed(node: SimulatedNode, clock: Clock, folder: Path, *, step_s: float | None = None) -> LiveFeed:
     """Return the feed of a simulated node that lives by a clock.
 
     ``folder`` is where the kernel's files of its host are written; ``step_s`` the interval of every source, where it
@@ -157,19 +157,21 @@ def feed(node: Node, clock: Clock, folder: Path, *, step_s: float | None = None)
     """
     world = World(node, clock.now)
     transport = SimulatedTransport(Servers(world), lambda: ANSWER_S * node.host.slowdown)
-    tools = Tools(clock, httpx.AsyncClient(transport=transport), SALT, NODE)
+    tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), SALT, NODE)
     served = sources(node, ADDRESS, step_s)
     files = HostFiles(folder)
     nvml = SimulatedNvml(lambda: states(world.look()), clock.now)
     gpus = gpu_collector(nvml, clock, files.proc, step_s)
-    host = BeforeEach(host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look()))
+    host = HookedCollector(
+        host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look())
+    )
     links = link_collector(gpus, served, clock, files.proc)
     servers = [langfuse_collector(ADDRESS, tools, node.seed, step_s), *(build(source, tools) for source in served)]
-    silenced = Silenced(gpus, world, clock)
+    silenced = SilencedCollector(gpus, world, clock)
     return LiveFeed([silenced, host, links, *servers, PriceCollector(PRICES, clock)], clock, title=NODE)
 
 
-def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySource]:
+def sources(node: SimulatedNode, address: str, step_s: float | None = None) -> list[AnySource]:
     """Return the servers of a simulated node but Langfuse as a configuration would have them, at ``ADDRESS/NAME``."""
     gpus: dict[str, tuple[int, ...]] = {}
     for engine in node.engines:
@@ -183,11 +185,13 @@ def sources(node: Node, address: str, step_s: float | None = None) -> list[AnySo
     return [_paced(source, step_s) for source in found]
 
 
-def langfuse_collector(address: str, tools: Tools, seed: int, step_s: float | None = None) -> LangfuseCollector:
+def langfuse_collector(
+    address: str, tools: CollectorContext, seed: int, step_s: float | None = None
+) -> LangfuseCollector:
     """Return the collector of the simulated Langfuse, whose keys are no secret."""
     url = f"{address}/langfuse"
     settings = LangfuseSettings(url, PUBLIC_KEY, SECRET_KEY, salt=tools.salt)
-    source = source_of(_paced(LangfuseSource(url=url), step_s), deadline_s=DEADLINE_S, most_busy=MOST_BUSY)
+    source = source_of(_paced(LangfuseSource(url=url), step_s), deadline_s=DEADLINE_S, most_busy=MAX_BUSY)
     return LangfuseCollector(source, tools.client, tools.clock, settings, rng=Random(seed))
 
 
@@ -205,18 +209,18 @@ def host_collector(
     return HostCollector(source, clock, NODE, proc_root=proc, sys_root=sys, gpu_pids=gpus.pids, start=_at_once)
 
 
-def link_collector(gpus: NvmlCollector, served: Sequence[AnySource], clock: Clock, proc: Path) -> LinkCollector:
+def link_collector(gpus: NvmlCollector, served: Sequence[AnySource], clock: Clock, proc: Path) -> GpuLinkCollector:
     """Return the collector of the links from engines to GPUs, which the sources name."""
     on = {source.name: source.gpus for source in served if isinstance(source, VllmSource)}
     engines = [EngineAddress(Entity.of(engine=name), "") for name in on]
 
-    async def at_once(look: Callable[[], Found]) -> Found:
+    async def at_once(look: Callable[[], OwnershipResult]) -> OwnershipResult:
         return look()
 
     def by_index() -> dict[str, Entity]:
         return {str(index): gpu for index, gpu in gpus.indices().items()}
 
-    return LinkCollector(
+    return GpuLinkCollector(
         clock,
         gpus.processes,
         lambda: engines,

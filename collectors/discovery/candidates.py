@@ -17,7 +17,7 @@ from collectors.procfs.processes import Listener, Process, ProcTree, option
 LOOKS = 4
 """How often a new process is looked at: it has its parent's command line until it executes its own program."""
 
-MOST_PORTS = 8
+MAX_PORTS = 8
 """Ports of one process that are worth asking; engines listen on many more for their workers."""
 
 WHOLE_S = 60.0
@@ -29,7 +29,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Trait:
+class ProcessPattern:
     """How a kind of server looks from outside: its command line, and the ports that it has unless told otherwise."""
 
     kind: str
@@ -38,7 +38,7 @@ class Trait:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ServerCandidate:
     """An address worth asking. ``pid`` and ``start`` name the process behind it; None where nobody can tell."""
 
     url: str
@@ -52,7 +52,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreached:
+class UnreachableServer:
     """A server's process that cannot be asked, with the reason and what to do; ``waits`` if that may pass by itself."""
 
     kind: str
@@ -62,11 +62,11 @@ class Unreached:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ScanResult:
     """What one look brought. ``processes`` is how many there are to be seen."""
 
-    candidates: tuple[Candidate, ...] = ()
-    unreached: tuple[Unreached, ...] = ()
+    candidates: tuple[ServerCandidate, ...] = ()
+    unreached: tuple[UnreachableServer, ...] = ()
     processes: int = 0
 
 
@@ -99,18 +99,18 @@ class LocalServers:
     """Looks for servers, cheaply when done again: only process numbers that are new are read. May block."""
 
     def __init__(
-        self, proc_root: Path, sys_root: Path, traits: Sequence[Trait], monotonic: Callable[[], float]
+        self, proc_root: Path, sys_root: Path, traits: Sequence[ProcessPattern], monotonic: Callable[[], float]
     ) -> None:
         self._monotonic = monotonic
-        self._last: tuple[float, set[tuple[int, int]], Sight] | None = None
+        self._last: tuple[float, set[tuple[int, int]], ScanResult] | None = None
         self._proc = proc_root
         self._sys = sys_root
         self._traits = tuple(traits)
         self._looks: dict[int, int] = {}
-        self._servers: dict[int, tuple[Process, Trait]] = {}
+        self._servers: dict[int, tuple[Process, ProcessPattern]] = {}
         self._proxies: dict[int, tuple[int, str]] = {}
 
-    def look(self) -> Sight:
+    def look(self) -> ScanResult:
         """Return the servers that can be asked now, and those that cannot."""
         tree = ProcTree(self._proc)
         pids = set(tree.pids())
@@ -130,17 +130,17 @@ class LocalServers:
         self._last = (now, keys, sight)
         return sight
 
-    def _listened(self, tree: ProcTree, processes: int) -> Sight:
+    def _listened(self, tree: ProcTree, processes: int) -> ScanResult:
         """Return where the servers listen, and what else listens on a usual port."""
         own = tree.listening("self")
-        found: dict[str, Candidate] = {}
+        found: dict[str, ServerCandidate] = {}
         unreached = []
         for process, trait in sorted(self._servers.values(), key=lambda held: held[0].start):
             urls, why = self._urls(tree, process, trait, own)
             for url in urls:
-                found[url] = Candidate(url, trait.kind, process)
+                found[url] = ServerCandidate(url, trait.kind, process)
             if why:
-                unreached.append(Unreached(trait.kind, process.pid, why, waits=why == STARTING))
+                unreached.append(UnreachableServer(trait.kind, process.pid, why, waits=why == STARTING))
         usual = {port for trait in self._traits for port in trait.ports}
         taken = {_port(url) for url in found if _is_own(url)} | {
             host for host, url in self._proxies.values() if url in found
@@ -148,10 +148,10 @@ class LocalServers:
         for one in own:
             if one.port in usual and one.port not in taken:
                 url = _url(_reachable(one), one.port)
-                found.setdefault(url, Candidate(url))
+                found.setdefault(url, ServerCandidate(url))
         ours = {one.process.pid for one in found.values() if one.process}
         unreached = [one for one in unreached if not self._is_relative(tree, one.pid, ours)]
-        return Sight(tuple(found.values()), tuple(unreached), processes)
+        return ScanResult(tuple(found.values()), tuple(unreached), processes)
 
     def _recognise(self, tree: ProcTree, pid: int) -> None:
         line = tree.cmdline(pid).decode("utf-8", "replace")
@@ -164,7 +164,9 @@ class LocalServers:
         if "docker-proxy" in line and (forward := _forward(line.split("\0"))):
             self._proxies[pid] = forward
 
-    def _urls(self, tree: ProcTree, process: Process, trait: Trait, own: Sequence[Listener]) -> tuple[list[str], str]:
+    def _urls(
+        self, tree: ProcTree, process: Process, trait: ProcessPattern, own: Sequence[Listener]
+    ) -> tuple[list[str], str]:
         """Return where a server can be asked, or why it cannot."""
         mine = _chosen(tree, process, trait)
         if not mine:
@@ -172,7 +174,7 @@ class LocalServers:
         here = {one.inode for one in own}
         urls: dict[int, str] = {}
         shut = []
-        for one in mine[:MOST_PORTS]:
+        for one in mine[:MAX_PORTS]:
             if one.inode in here:
                 urls.setdefault(one.port, _url(_reachable(one), one.port))
             elif address := self._from_here(tree, process, one):
@@ -220,7 +222,7 @@ class LocalServers:
         return bool(above & servers) or any(pid in {one.pid for one in tree.chain(server)} for server in servers)
 
 
-def _chosen(tree: ProcTree, process: Process, trait: Trait) -> list[Listener]:
+def _chosen(tree: ProcTree, process: Process, trait: ProcessPattern) -> list[Listener]:
     """Return the sockets of a server: those it holds open; where that is hidden, those that fit it."""
     there = tree.listening(process.pid)
     said = option(process.argv, "--port", "-p")

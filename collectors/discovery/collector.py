@@ -15,10 +15,10 @@ import httpx
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Severity
-from aistack_top.text.sanitize import plain
-from collectors.discovery.candidates import Candidate, Sight
-from collectors.procfs.processes import LONGEST_COMMAND, redacted
-from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from aistack_top.text.sanitize import sanitize
+from collectors.discovery.candidates import ScanResult, ServerCandidate
+from collectors.procfs.processes import MAX_COMMAND, redacted
+from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.http import get
 from collectors.runtime.threads import DaemonCaller
 
@@ -27,18 +27,18 @@ PROBE_S = 1.0
 """How long a page is waited for, as `EVERY_S` a compromise: a busy engine answers in 0.2 s (design: kind)."""
 
 AGAIN_S = 60.0
-RAREST_S = 960.0
+MAX_PAUSE_S = 960.0
 FORGET_S = 600.0
 """How long a server that has gone is still asked, in case it only restarts."""
 
-LARGEST_PAGE = 4 * 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 AT_ONCE = 8
 
-Runner = Callable[[Callable[[], Sight]], Awaitable[Sight]]
+Runner = Callable[[Callable[[], ScanResult]], Awaitable[ScanResult]]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Matcher:
     """A kind of server that can be recognised: where its page is, how it is told, and what reads it."""
 
     kind: str
@@ -48,7 +48,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Asked:
+class ProbeState:
     """What is known of an address: when it was asked, what came of it, and the collector that reads it now."""
 
     last: float
@@ -61,7 +61,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Roll:
+class FeedMembership:
     """Who takes part: called when a server joins the feed, and when it leaves it."""
 
     join: Callable[[Collector], None]
@@ -76,9 +76,9 @@ class DiscoveryCollector:
         self,
         clock: Clock,
         client: httpx.AsyncClient,
-        look: Callable[[], Sight],
-        kinds: Sequence[Known],
-        roll: Roll,
+        look: Callable[[], ScanResult],
+        kinds: Sequence[Matcher],
+        roll: FeedMembership,
         *,
         run: Runner | None = None,
     ) -> None:
@@ -90,9 +90,9 @@ class DiscoveryCollector:
         self._roll = roll
         self._caller = DaemonCaller("discovery")
         self._run = run or self._on_thread
-        self._keeper = HealthKeeper(self._source)
-        self.asked: dict[str, Asked] = {}
-        self.sight = Sight()
+        self._keeper = HealthTracker(self._source)
+        self.asked: dict[str, ProbeState] = {}
+        self.sight = ScanResult()
 
     @property
     def source(self) -> Source:
@@ -106,7 +106,7 @@ class DiscoveryCollector:
             self.sight = sight = await self._run(self._look)
         except (TimeoutError, OSError) as error:
             now = self._clock.now()
-            told = SourceError("slow", plain(f"/proc did not answer: {error}"))
+            told = SourceError("slow", sanitize(f"/proc did not answer: {error}"))
             return Batch(now, now, self._keeper.bad(now, told))
         took = self._clock.monotonic() - began
         there = {one.url: one for one in sight.candidates if place(one.url) not in self._roll.configured}
@@ -124,25 +124,25 @@ class DiscoveryCollector:
         """See `collectors.runtime.base.Collector.aclose`."""
         self._caller.close()
 
-    async def _on_thread(self, look: Callable[[], Sight]) -> Sight:
+    async def _on_thread(self, look: Callable[[], ScanResult]) -> ScanResult:
         return await self._caller.call(look, self._source.deadline_s / 2)
 
-    def _is_due(self, one: Candidate) -> bool:
+    def _is_due(self, one: ServerCandidate) -> bool:
         asked = self.asked.get(one.url)
         if asked is None:
             return True
         pause = asked.pause_s if one.key == asked.key else AGAIN_S
         return asked.collector is None and self._clock.monotonic() - asked.last >= pause
 
-    async def _ask(self, one: Candidate) -> Event | None:
+    async def _ask(self, one: ServerCandidate) -> Event | None:
         """Ask an address for its page; return the news if it is a server that can be read."""
         before = self.asked.get(one.url)
         again = before is not None and before.key == one.key
-        pause = min(before.pause_s * 2, RAREST_S) if before and again else AGAIN_S
-        asked = self.asked[one.url] = Asked(self._clock.monotonic(), pause, one.key)
+        pause = min(before.pause_s * 2, MAX_PAUSE_S) if before and again else AGAIN_S
+        asked = self.asked[one.url] = ProbeState(self._clock.monotonic(), pause, one.key)
         for path in dict.fromkeys(known.path for known in self._kinds):
             try:
-                answer = await get(self._client, one.url + path, deadline_s=PROBE_S, largest=LARGEST_PAGE)
+                answer = await get(self._client, one.url + path, deadline_s=PROBE_S, largest=MAX_PAGE_BYTES)
             except SourceError as error:
                 asked.said = error.reason
                 return None
@@ -155,14 +155,14 @@ class DiscoveryCollector:
             asked.said = f"{path} is of no server this program knows"
         return None
 
-    def _joined(self, one: Candidate, asked: Asked, known: Known) -> Event:
+    def _joined(self, one: ServerCandidate, asked: ProbeState, known: Matcher) -> Event:
         asked.kind, asked.said = known.kind, ""
         asked.collector = known.make(one.url)
         self._roll.join(asked.collector)
         behind = f", process {one.process.pid}" if one.process else ""
         return self._event("info", asked.collector, f"found {asked.collector.source.name} at {one.url}{behind}")
 
-    def _gone(self, there: dict[str, Candidate]) -> list[Event]:
+    def _gone(self, there: dict[str, ServerCandidate]) -> list[Event]:
         """Return the news of servers that have gone or are back, and let go of those gone for long."""
         now, events = self._clock.monotonic(), []
         for url, asked in list(self.asked.items()):
@@ -184,24 +184,24 @@ class DiscoveryCollector:
                 del self.asked[url]
         return events
 
-    def _facts(self, there: dict[str, Candidate]) -> tuple[Fact, ...]:
+    def _facts(self, there: dict[str, ServerCandidate]) -> tuple[Fact, ...]:
         """Return how the engines that are read were started; on a node with GPUs their links say the same."""
         found = []
         for url, one in there.items():
             asked = self.asked.get(url)
             if asked and asked.collector and asked.collector.source.layer == "serving" and one.process:
                 engine = Entity.of(engine=asked.collector.source.name)
-                found.append(Fact(engine, "command", plain(redacted(one.process.argv), LONGEST_COMMAND)))
+                found.append(Fact(engine, "command", sanitize(redacted(one.process.argv), MAX_COMMAND)))
         return tuple(found)
 
     def _event(self, severity: Severity, collector: Collector, text: str) -> Event:
         now = self._clock.now()
         about = Entity.of(source=collector.source.name)
-        return Event(now, now, collector.source.layer, "source", severity, about, plain(text), self._source.name)
+        return Event(now, now, collector.source.layer, "source", severity, about, sanitize(text), self._source.name)
 
     def _reason(self) -> str:
         shut = [f"{one.kind} (process {one.pid}): {one.why}" for one in self.sight.unreached]
-        return plain("; ".join(shut), 400)
+        return sanitize("; ".join(shut), 400)
 
 
 def place_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:

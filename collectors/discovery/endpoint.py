@@ -6,8 +6,8 @@ import httpx
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Batch
-from aistack_top.text.sanitize import plain
-from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from aistack_top.text.sanitize import sanitize
+from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.http import get
 
 Recognise = Callable[[bytes], bool]
@@ -28,7 +28,7 @@ class EndpointCollector:
         self._clock = clock
         self._kinds = kinds
         self._found: Collector | None = None
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
 
     @property
     def source(self) -> Source:
@@ -64,5 +64,5 @@ class EndpointCollector:
             if recognise(answer.body):
                 return make()
         first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
-        told = plain(first.decode("utf-8", "replace"), 60)
+        told = sanitize(first.decode("utf-8", "replace"), 60)
         raise SourceError("misconfigured", f"no server this program knows: /metrics begins with '{told}'")

@@ -16,11 +16,11 @@ from aistack_top.model.tick import Health
 from aistack_top.spend.prices import NOT_SET
 from aistack_top.store.facts import Facts
 from aistack_top.store.labels import label
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from collectors.config import AnySource, Config, ConfigError, LangfuseSource, Secret, examine
 from collectors.discovery.collector import DiscoveryCollector
-from collectors.doctor.permissions import CAPABILITIES, Place
+from collectors.doctor.permissions import CAPABILITIES, ProbeRoots
 from collectors.gpu_owners.proof import HIDDEN_PIDS, NO_PIDS
 from collectors.prices.collector import SET_IT
 from collectors.procfs.cgroup import read_file
@@ -28,7 +28,7 @@ from collectors.registry import KINDS, source_of
 from collectors.runtime.base import Source
 
 SCHEMA = "aistack-top/doctor/1"
-LONGEST = 400
+MAX_TEXT = 400
 NVIDIA = b"0x10de"
 """NVIDIA's number among the makers of PCI devices (pci.ids)."""
 
@@ -159,13 +159,13 @@ def sources(records: Sequence[Health], asked: frozenset[str], sys_root: Path = P
             said = f"{NOT_SET}: no dollars are shown for this node"
             checks.append(Check("sources", health.source, "missing", said, SET_IT))
         elif health.status == "ok" or (health.status == "slow" and health.age_s is not None):
-            checks.append(Check("sources", health.source, "ok", plain(health.reason, LONGEST) or "read"))
+            checks.append(Check("sources", health.source, "ok", sanitize(health.reason, MAX_TEXT) or "read"))
         else:
             # a machine may be kept from its cloud's metadata on purpose, as Kubernetes keeps its pods
             absent = health.kind == "cloud" or (health.kind == "nvml" and not has_gpu(sys_root))
             absent = absent and health.source not in asked
             mend = MENDS.get((health.kind, health.status)) or COMMON[health.status]
-            said = plain(f"{health.status}: {health.reason}", LONGEST)
+            said = sanitize(f"{health.status}: {health.reason}", MAX_TEXT)
             checks.append(Check("sources", health.source, "missing" if absent else "failed", said, mend))
     return checks
 
@@ -202,11 +202,11 @@ def discovered(collector: DiscoveryCollector | None) -> list[Check]:
             checks.append(Check("discovery", asked.collector.source.name, "ok", f"{asked.kind} at {url}"))
         elif asked.key:
             mend = "wait until it has loaded, or name its metrics address as [[source]]"
-            checks.append(Check("discovery", url, "missing", plain(asked.said, LONGEST), mend))
+            checks.append(Check("discovery", url, "missing", sanitize(asked.said, MAX_TEXT), mend))
     for one in collector.sight.unreached:
         said, _, mend = one.why.partition(": ")
         mend = mend or "run as that user, or name its address as [[source]]"
-        checks.append(Check("discovery", f"{one.kind}, process {one.pid}", "missing", plain(said, LONGEST), mend))
+        checks.append(Check("discovery", f"{one.kind}, process {one.pid}", "missing", sanitize(said, MAX_TEXT), mend))
     if not any(check.outcome == "ok" for check in checks):
         kinds = ", ".join(kind.name for kind in KINDS if kind.local)
         said = f"none found among {collector.sight.processes} processes; looked for: {kinds}"
@@ -223,11 +223,11 @@ def calls_to_engines(asked: Sequence[AnySource], engines: Sequence[str]) -> list
     lacking = [source.name for source in langfuse if not source.engine_key]
     if not lacking:
         keys = ", ".join(source.engine_key for source in langfuse)
-        return [Check("links", "calls to engines", "ok", f"by the metadata key {plain(keys, 80)}")]
-    names = ", ".join(f'"{plain(name, 60)}"' for name in engines) or "the name of the engine's source"
+        return [Check("links", "calls to engines", "ok", f"by the metadata key {sanitize(keys, 80)}")]
+    names = ", ".join(f'"{sanitize(name, 60)}"' for name in engines) or "the name of the engine's source"
     said = f"{', '.join(lacking)} has no engine_key: calls are shown for the whole service only"
     mend = f'set engine_key = "vllm_instance" there, and metadata.vllm_instance of each call to its engine: {names}'
-    return [Check("links", "calls to engines", "missing", said, plain(mend, LONGEST))]
+    return [Check("links", "calls to engines", "missing", said, sanitize(mend, MAX_TEXT))]
 
 
 def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[str, Source]) -> list[Check]:
@@ -238,7 +238,7 @@ def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[s
     checks = []
     for link in sorted(facts.links(), key=lambda one: (str(one.parent), label(one.child, facts))):
         said = f"{label(link.child, facts)}, by {link.proof}" + (f": {link.detail}" if link.detail else "")
-        checks.append(Check("links", f"{link.parent.get('engine')} to GPUs", "ok", plain(said, LONGEST)))
+        checks.append(Check("links", f"{link.parent.get('engine')} to GPUs", "ok", sanitize(said, MAX_TEXT)))
     for name, why in sorted(unknown.items()):
         source = engines.get(name)
         where = f'kind = "{source.kind}", url = "{source.address}"' if source else 'url = "http://HOST:PORT"'
@@ -248,11 +248,11 @@ def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[s
         elif "no address of this node" in why:
             mend = f"nothing, if it runs on another node; else {mend}"
         said = f"engine-GPU link unknown: {why}; what a GPU does is not blamed on it beyond possible"
-        checks.append(Check("links", f"{name} to GPUs", "missing", plain(said, LONGEST), plain(mend, LONGEST)))
+        checks.append(Check("links", f"{name} to GPUs", "missing", sanitize(said, MAX_TEXT), sanitize(mend, MAX_TEXT)))
     return checks
 
 
-def permissions(place: Place) -> list[Check]:
+def permissions(place: ProbeRoots) -> list[Check]:
     """Return what each capability lacks here."""
     checks = []
     for one in CAPABILITIES:
@@ -296,8 +296,8 @@ def text(checks: Sequence[Check], *, capabilities: bool) -> str:
         if one.area != area:
             area = one.area
             lines += ["", area] if lines else [area]
-        lines.append(f"  {one.outcome:8}{plain(one.name, 80)}: {plain(one.said, LONGEST)}")
-        lines += [f"          do: {plain(one.mend, LONGEST)}"] if one.mend else []
+        lines.append(f"  {one.outcome:8}{sanitize(one.name, 80)}: {sanitize(one.said, MAX_TEXT)}")
+        lines += [f"          do: {sanitize(one.mend, MAX_TEXT)}"] if one.mend else []
     if capabilities:
         lines += ["", "what each capability needs, and what it sends where; nothing else leaves this machine"]
         for capability in CAPABILITIES:

@@ -11,7 +11,7 @@ from collectors.runtime.environment import NO_STATE
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbeRoots:
     """Where a capability is tried: the roots of the kernel's files, and the user's state folder."""
 
     proc: Path = Path("/proc")
@@ -21,7 +21,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Capability:
+class Permission:
     """``needs`` and ``sends`` are for a person; ``lacks`` says in words what is missing here, or nothing.
 
     ``mend`` is what to do about that.
@@ -30,7 +30,7 @@ class Capability:
     name: str
     needs: str
     sends: str
-    lacks: Callable[[Place], str]
+    lacks: Callable[[ProbeRoots], str]
     mend: str = ""
 
 
@@ -45,14 +45,14 @@ def hides_processes(proc: Path) -> bool:
     return hidden and os.geteuid() != 0
 
 
-def _gpu(place: Place) -> str:
+def _gpu(place: ProbeRoots) -> str:
     device = place.dev / "nvidiactl"
     if not device.exists():
         return "there is no /dev/nvidiactl"
     return "" if os.access(device, os.R_OK | os.W_OK) else "/dev/nvidiactl is closed to this user"
 
 
-def _others(place: Place) -> str:
+def _others(place: ProbeRoots) -> str:
     if hides_processes(place.proc):
         return "/proc is mounted with hidepid"
     if in_host_pid_namespace(place.proc) is False:
@@ -60,40 +60,40 @@ def _others(place: Place) -> str:
     return ""
 
 
-def _state(place: Place) -> str:
+def _state(place: ProbeRoots) -> str:
     return NO_STATE if place.state is None or not os.access(place.state, os.W_OK) else ""
 
 
-def _cloud(place: Place) -> str:
+def _cloud(place: ProbeRoots) -> str:
     return "" if found(place.sys) else "this machine's firmware names no cloud; only one that is named is asked"
 
 
-def _nothing(place: Place) -> str:
+def _nothing(place: ProbeRoots) -> str:
     return ""
 
 
 USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all; else join the group of /dev/nvidia*"
 
 CAPABILITIES = (
-    Capability("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu, USE_GPUS),
-    Capability("host", "to read /proc and /sys", "nothing", _nothing),
-    Capability(
+    Permission("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu, USE_GPUS),
+    Permission("host", "to read /proc and /sys", "nothing", _nothing),
+    Permission(
         "discovery",
         "to see other users' processes in /proc; no root, no Docker socket",
         "GET /metrics to this machine and its containers, never further",
         _others,
         "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
     ),
-    Capability(
+    Permission(
         "termination notices",
         "metadata of AWS, GCP or Azure at 169.254.169.254, where the firmware or a [[source]] names the cloud",
         "GET to that address; to AWS, where it wants a session's token, a PUT without a body for one",
         _cloud,
         'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"',
     ),
-    Capability("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
-    Capability("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),
-    Capability(
+    Permission("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
+    Permission("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),
+    Permission(
         "recording",
         "the user's state folder, 300 MB unless set otherwise",
         "nothing",

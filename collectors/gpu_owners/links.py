@@ -17,19 +17,19 @@ from pathlib import Path
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Fact, Link
-from aistack_top.text.sanitize import plain
-from collectors.gpu_owners.proof import EngineAddress, Found, LinkFinder, Proof, Resolve, same_gpu
-from collectors.procfs.processes import LONGEST_COMMAND, Process, option, redacted
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from aistack_top.text.sanitize import sanitize
+from collectors.gpu_owners.proof import EngineAddress, LinkFinder, OwnershipResult, Proof, Resolve, same_gpu
+from collectors.procfs.processes import MAX_COMMAND, Process, option, redacted
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.threads import DaemonCaller
 
 SAY_AGAIN_S = 60.0
 """Between two sayings of what did not change, for whoever began to listen in between (design: what changed)."""
 
-Runner = Callable[[Callable[[], Found]], Awaitable[Found]]
+Runner = Callable[[Callable[[], OwnershipResult]], Awaitable[OwnershipResult]]
 
 
-class LinkCollector:
+class GpuLinkCollector:
     """Says every 10 s which engines work on which GPUs.
 
     ``gpu_processes`` gives the process ids on each GPU as the driver counts them. ``configured`` holds the GPUs of
@@ -58,7 +58,7 @@ class LinkCollector:
         self._caller = DaemonCaller("links")
         self._run = run or self._on_thread
         self._finder = LinkFinder(proc_root, clock.monotonic, resolve or _addresses_of)
-        self._keeper = HealthKeeper(self._source)
+        self._keeper = HealthTracker(self._source)
         self._standing: dict[tuple[Entity, Entity], Proof] = {}
         self.unknown: dict[str, str] = {}
         """Why nothing proves which GPUs an engine works on, by the engine's name, as of the last run."""
@@ -79,12 +79,14 @@ class LinkCollector:
         except TimeoutError:
             return self._failed(SourceError("slow", f"/proc did not answer within {self._source.deadline_s:g} s"))
         except OSError as error:
-            return self._failed(SourceError("down", plain(f"/proc cannot be read: {error}")))
+            return self._failed(SourceError("down", sanitize(f"/proc cannot be read: {error}")))
         now = self._clock.now()
         proofs, notes = self._with_configured(found, gpus, engines)
         links = [*self._ended(proofs, found, gpus), *(proof.link for proof in proofs)]
         spans = _spans(found.servers, self._standing.values())
-        health = self._keeper.good(now, self._clock.monotonic() - began, reason=plain("; ".join([*notes, *spans]), 400))
+        health = self._keeper.good(
+            now, self._clock.monotonic() - began, reason=sanitize("; ".join([*notes, *spans]), 400)
+        )
         facts = [fact for engine, server in found.servers.items() for fact in _facts(engine, server)]
         told = self._news([*links, *facts], now)
         return Batch(
@@ -99,7 +101,7 @@ class LinkCollector:
         """See `collectors.runtime.base.Collector.aclose`."""
         self._caller.close()
 
-    async def _on_thread(self, look: Callable[[], Found]) -> Found:
+    async def _on_thread(self, look: Callable[[], OwnershipResult]) -> OwnershipResult:
         return await self._caller.call(look, self._source.deadline_s)
 
     def _failed(self, error: SourceError) -> Batch:
@@ -107,7 +109,7 @@ class LinkCollector:
         return Batch(now, now, self._keeper.bad(now, error))
 
     def _with_configured(
-        self, found: Found, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]
+        self, found: OwnershipResult, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]
     ) -> tuple[list[Proof], list[str]]:
         """Return the proofs together with what a person said, and what is to be told about both."""
         proofs, notes = list(found.proofs), []
@@ -130,7 +132,9 @@ class LinkCollector:
                 notes.append(f"engine-GPU link unknown for {name}: {self.unknown[name]}")
         return proofs, notes
 
-    def _ended(self, proofs: Sequence[Proof], found: Found, gpus: Mapping[Entity, Sequence[int]]) -> list[Link]:
+    def _ended(
+        self, proofs: Sequence[Proof], found: OwnershipResult, gpus: Mapping[Entity, Sequence[int]]
+    ) -> list[Link]:
         """Take the proofs of now; return the links that they put an end to, as links without a proof.
 
         An engine that died keeps its GPUs until something else is known: who looks for the cause needs to know
@@ -178,12 +182,12 @@ def _facts(engine: Entity, server: Process) -> list[Fact]:
     """Return what is known of an engine's server process; another process id is a restart, which is told elsewhere."""
     facts = [
         Fact(engine, "pid", str(server.pid), watched=False),
-        Fact(engine, "command", plain(redacted(server.argv), LONGEST_COMMAND)),
+        Fact(engine, "command", sanitize(redacted(server.argv), MAX_COMMAND)),
     ]
     for key, names in LIMITS.items():
-        facts.append(Fact(engine, key, plain(option(server.argv, *names) or "default", 20)))
+        facts.append(Fact(engine, key, sanitize(option(server.argv, *names) or "default", 20)))
     if server.container:
-        facts.append(Fact(engine, "container", plain(server.container, 80), watched=False))
+        facts.append(Fact(engine, "container", sanitize(server.container, 80), watched=False))
     return facts
 
 

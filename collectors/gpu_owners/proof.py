@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Link
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.procfs.processes import Listener, Process, ProcTree, canonical, option
 from collectors.registry import VLLM
 
@@ -26,7 +26,7 @@ WALK_S = 30.0
 NAME_S = 300.0
 """How long the addresses of a host name are believed, as resolvers do."""
 
-MOST_PROCESSES = 20_000
+MAX_PROCESSES = 20_000
 """Processes looked at in one walk; a node with more is not walked to its end."""
 
 _VLLM = re.compile(VLLM.process)
@@ -60,7 +60,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OwnershipResult:
     """What one look brought: proofs, the engines' server processes, and why others have none."""
 
     proofs: tuple[Proof, ...] = ()
@@ -78,7 +78,7 @@ class Forward:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EngineSockets:
     """Where an engine is read: sockets of our own network namespace, places in others, and why nothing was found."""
 
     entity: Entity
@@ -89,7 +89,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ProcessScan:
     """A look at all processes: the ports that are forwarded, and the processes that may be servers."""
 
     occasion: object
@@ -106,10 +106,10 @@ class LinkFinder:
         self._monotonic = monotonic
         self._resolve = resolve
         self._names: dict[str, tuple[float, frozenset[str]]] = {}
-        self._walk: Walk | None = None
-        self._last: tuple[float, object, Found] | None = None
+        self._walk: ProcessScan | None = None
+        self._last: tuple[float, object, OwnershipResult] | None = None
 
-    def look(self, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]) -> Found:
+    def look(self, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]) -> OwnershipResult:
         """Return what can be proven now; the last answer, if all was proven and nobody has come or gone."""
         tree = ProcTree(self._root)
         pids = sorted({pid for on_gpu in gpus.values() for pid in on_gpu})
@@ -123,10 +123,10 @@ class LinkFinder:
         if last and fresh and all(tree.start(one.pid) == one.start for one in last[2].servers.values()):
             return last[2]
         wanted = [self._wanted(tree, one, frozenset()) for one in engines]
-        sight = Sight(tree, wanted, self._chains(tree, pids))
+        sight = OwnershipScan(tree, wanted, self._chains(tree, pids))
         if pids and any(one.entity not in sight.servers for one in wanted):
             walked = self._walked(tree, (pids, engines), now)
-            sight = Sight(tree, [self._wanted(tree, one, walked.forwards) for one in engines], sight.chains)
+            sight = OwnershipScan(tree, [self._wanted(tree, one, walked.forwards) for one in engines], sight.chains)
             sight.widen(walked.servers)
         found = sight.found(gpus)
         self._last = (now, alike, found)
@@ -138,14 +138,14 @@ class LinkFinder:
         chains = {pid: tree.chain(pid) for pid in pids if certain or tree.holds_a_gpu(pid)}
         return {pid: chain for pid, chain in chains.items() if chain}
 
-    def _wanted(self, tree: ProcTree, engine: EngineAddress, forwards: frozenset[Forward]) -> Wanted:
+    def _wanted(self, tree: ProcTree, engine: EngineAddress, forwards: frozenset[Forward]) -> EngineSockets:
         try:
             parts = urlsplit(engine.address)
             host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
         except ValueError:
             host, port = "", 0
         if not host or not port:
-            return Wanted(engine.entity, 0, why="its address is not http://HOST:PORT")
+            return EngineSockets(engine.entity, 0, why="its address is not http://HOST:PORT")
         addresses = self._addresses(host)
         own = LOOPBACK | tree.addresses("self")
         here = [one for one in tree.listening("self") if one.port == port and _reached(one, addresses & own)]
@@ -155,12 +155,12 @@ class LinkFinder:
         away |= {one.target for one in forwards if one.port == port and (one.address in addresses | ANY) and here}
         why = f"no process on a GPU belongs to the server on port {port}"
         if not addresses:
-            why = f"the host name {plain(host, 60)} cannot be resolved"
+            why = f"the host name {sanitize(host, 60)} cannot be resolved"
         elif not addresses & own:
-            why = f"{plain(host, 60)} is no address of this node, nor of a container with a process on its GPUs"
+            why = f"{sanitize(host, 60)} is no address of this node, nor of a container with a process on its GPUs"
         elif not here:
             why = f"nothing listens on port {port} of this node"
-        return Wanted(engine.entity, port, tuple(exact or here), frozenset(away), why)
+        return EngineSockets(engine.entity, port, tuple(exact or here), frozenset(away), why)
 
     def _addresses(self, host: str) -> frozenset[str]:
         literal = canonical(host)
@@ -175,16 +175,18 @@ class LinkFinder:
             self._names[host] = (now, known)
         return known
 
-    def _walked(self, tree: ProcTree, occasion: object, now: float) -> Walk:
+    def _walked(self, tree: ProcTree, occasion: object, now: float) -> ProcessScan:
         if self._walk is None or self._walk.occasion != occasion or now - self._walk.at >= WALK_S:
-            self._walk = walk(tree, occasion, now)
+            self._walk = scan_processes(tree, occasion, now)
         return self._walk
 
 
-class Sight:
+class OwnershipScan:
     """One look: which process answers for which engine, and which engine is above which process on a GPU."""
 
-    def __init__(self, tree: ProcTree, wanted: Sequence[Wanted], chains: Mapping[int, Sequence[Process]]) -> None:
+    def __init__(
+        self, tree: ProcTree, wanted: Sequence[EngineSockets], chains: Mapping[int, Sequence[Process]]
+    ) -> None:
         self.tree = tree
         self.wanted = wanted
         self.chains = chains
@@ -197,7 +199,7 @@ class Sight:
         """Look among further processes for the servers that are not found yet."""
         self._widen_by([one for one in servers if one.pid not in self._owner])
 
-    def found(self, gpus: Mapping[Entity, Sequence[int]]) -> Found:
+    def found(self, gpus: Mapping[Entity, Sequence[int]]) -> OwnershipResult:
         """Return the links from engines to GPUs with their proofs, and why engines have none."""
         proofs: dict[tuple[Entity, Entity], Proof] = {}
         for gpu, pids in gpus.items():
@@ -207,7 +209,7 @@ class Sight:
                     proofs.setdefault((proof.link.parent, proof.link.child), proof)
         linked = {engine for engine, _ in proofs}
         unknown = {one.entity: self._why(one, gpus) for one in self.wanted if one.entity not in linked}
-        return Found(tuple(proofs.values()), dict(self.servers), unknown)
+        return OwnershipResult(tuple(proofs.values()), dict(self.servers), unknown)
 
     def _widen_by(self, processes: Iterable[Process]) -> None:
         # the uppermost first: workers may have inherited the server's socket
@@ -228,13 +230,15 @@ class Sight:
         inside = [(e, p) for e, p in self.servers.items() if container is not None and p.container == container]
         if len(inside) == 1:
             engine, server = inside[0]
-            return Proof(Link(engine, gpu, "container", f"pid {pid} in container {plain(container or '', 12)}"), server)
+            return Proof(
+                Link(engine, gpu, "container", f"pid {pid} in container {sanitize(container or '', 12)}"), server
+            )
         return None
 
     def _port(self, engine: Entity) -> int:
         return next(one.port for one in self.wanted if one.entity == engine)
 
-    def _answers(self, process: Process, wanted: Wanted) -> bool:
+    def _answers(self, process: Process, wanted: EngineSockets) -> bool:
         """Whether a process is the server at an engine's address."""
         tree = self.tree
         sockets = tree.sockets(process.pid)
@@ -248,7 +252,7 @@ class Sight:
         inodes = {one.inode for one in theirs}
         return any(one.inode in inodes for one in (*wanted.here, *self._away(process, wanted)))
 
-    def _away(self, process: Process, wanted: Wanted) -> list[Listener]:
+    def _away(self, process: Process, wanted: EngineSockets) -> list[Listener]:
         """Return the sockets of another network namespace that take connections to an engine's address."""
         addresses = self.tree.addresses(process.pid) if wanted.away else set()
         ports = {port for address, port in wanted.away if address in addresses}
@@ -257,7 +261,7 @@ class Sight:
             one for one in self.tree.listening(process.pid) if one.port in ports and _reached(one, frozenset(reached))
         ]
 
-    def _why(self, wanted: Wanted, gpus: Mapping[Entity, Sequence[int]]) -> str:
+    def _why(self, wanted: EngineSockets, gpus: Mapping[Entity, Sequence[int]]) -> str:
         pids = {pid for on_gpu in gpus.values() for pid in on_gpu}
         if not pids:
             return NO_PIDS
@@ -268,11 +272,11 @@ class Sight:
         return wanted.why
 
 
-def walk(tree: ProcTree, occasion: object, now: float) -> Walk:
+def scan_processes(tree: ProcTree, occasion: object, now: float) -> ProcessScan:
     """Look at all processes for forwarded ports and for possible servers."""
     forwards, servers = set(), []
     for count, pid in enumerate(tree.pids()):
-        if count >= MOST_PROCESSES:
+        if count >= MAX_PROCESSES:
             break
         raw = tree.cmdline(pid)
         if b"docker-proxy" in raw:
@@ -283,7 +287,7 @@ def walk(tree: ProcTree, occasion: object, now: float) -> Walk:
             process = tree.process(pid)
             if process is not None:
                 servers.append(process)
-    return Walk(occasion, now, frozenset(forwards), tuple(servers))
+    return ProcessScan(occasion, now, frozenset(forwards), tuple(servers))
 
 
 def same_gpu(one: Entity, other: Entity) -> bool:

@@ -22,10 +22,10 @@ from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Health, ReadingsBuilder
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
-from collectors.host.devices import Column, DeviceRates, file_systems, outer_interfaces, whole_disks
+from aistack_top.text.sanitize import sanitize
+from collectors.host.devices import CounterColumn, DeviceRates, file_systems, outer_interfaces, whole_disks
 from collectors.procfs.cgroup import (
-    Box,
+    CgroupLocation,
     CpuLimit,
     MemoryLimit,
     cpu_limit,
@@ -45,11 +45,11 @@ from collectors.procfs.files import (
     parse_table,
 )
 from collectors.procfs.owners import owners
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 
 if TYPE_CHECKING:
     from collectors.config import HostSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 USAGE_S = 4.0
 """Between two looks at file systems: as seldom as a number may be seen before it counts as old at a 2 s pace."""
@@ -58,7 +58,7 @@ OWNERS_S = 10.0
 FACTS_S = 60.0
 """Between two sayings of facts that did not change, for whoever began to listen in between (design: what changed)."""
 
-LONGEST_GAP_S = 30.0
+MAX_GAP_S = 30.0
 """A mean over a longer time than this, or three runs, is a number about a time nobody looked at."""
 
 PAGE = 4096
@@ -66,10 +66,14 @@ PAGE = 4096
 
 PRESSURES = {"cpu": "host.cpu.pressure", "memory": "host.memory.pressure", "io": "host.io.pressure"}
 
-DISK = (Column("host.disk.read"), Column("host.disk.write"), Column("host.disk.busy", 0.001, 1.0))
-NETWORK = (Column("host.network.receive"), Column("host.network.transmit"), Column("host.network.errors"))
+DISK = (CounterColumn("host.disk.read"), CounterColumn("host.disk.write"), CounterColumn("host.disk.busy", 0.001, 1.0))
+NETWORK = (
+    CounterColumn("host.network.receive"),
+    CounterColumn("host.network.transmit"),
+    CounterColumn("host.network.errors"),
+)
 
-MOST_BUSY = 0.05
+MAX_BUSY = 0.05
 """No server is kept from its work by a read of ``/proc``; and where the CPUs are so short that a run takes long, the
 numbers are wanted most."""
 
@@ -81,7 +85,7 @@ def start_thread(work: Callable[[], None]) -> None:
     threading.Thread(target=work, name="host", daemon=True).start()
 
 
-class Aside(Generic[T]):
+class BackgroundQuestion(Generic[T]):
     """One blocking question at a time, asked aside; its answer is picked up by a later run."""
 
     def __init__(self, start: Callable[[Callable[[], None]], None], every_s: float) -> None:
@@ -101,7 +105,7 @@ class Aside(Generic[T]):
             try:
                 self._answer, self._fault = question(), ""
             except Exception as fault:  # a traceback of a thread would be painted over the screen
-                self._fault = plain(f"{type(fault).__name__}: {fault}")
+                self._fault = sanitize(f"{type(fault).__name__}: {fault}")
             finally:
                 self._busy = False
 
@@ -124,7 +128,7 @@ class CpuPart:
     """CPU time, the run queue and the load: the container's against its limit where it has one, else the node's."""
 
     def __init__(self, window_s: float) -> None:
-        self._longest_s = max(3 * window_s, LONGEST_GAP_S)
+        self._longest_s = max(3 * window_s, MAX_GAP_S)
         self._last: tuple[float, CpuTimes, int] | None = None
         self._used = RateMeter(window_s)
         self._periods = RateMeter(window_s)
@@ -132,7 +136,7 @@ class CpuPart:
         self.cpus: float | None = None
         self.scope = ""
 
-    def read(self, at: float, proc_root: Path, box: Box, node: Entity, out: ReadingsBuilder) -> str:
+    def read(self, at: float, proc_root: Path, box: CgroupLocation, node: Entity, out: ReadingsBuilder) -> str:
         """Add the readings of one run; return what is missing, in words."""
         body = read_file(proc_root / "stat") or b""
         stat = parse_stat(body)
@@ -191,7 +195,9 @@ class MemoryPart:
         self.total: int | None = None
         self.scope = ""
 
-    def read(self, at: float, proc_root: Path, box: Box, node: Entity, out: ReadingsBuilder) -> tuple[str, int]:
+    def read(
+        self, at: float, proc_root: Path, box: CgroupLocation, node: Entity, out: ReadingsBuilder
+    ) -> tuple[str, int]:
         """Add the readings of one run; return what is missing, in words, and how many processes were killed."""
         table = parse_table(read_file(proc_root / "meminfo") or b"")
         installed, available = table.get("MemTotal"), table.get("MemAvailable")
@@ -219,7 +225,7 @@ class DevicePart:
 
     def __init__(
         self,
-        columns: Sequence[Column],
+        columns: Sequence[CounterColumn],
         window_s: float,
         which: Callable[[Iterable[str], Path], frozenset[str]],
     ) -> None:
@@ -237,10 +243,10 @@ class DevicePart:
             self._names, self._chosen = names, self._which(names, sys_root)
         chosen = {name: row for name, row in counters.items() if name in self._chosen}
         for name, signal, rate in self._rates.take(at, chosen):
-            out.add(signal, node.with_(device=plain(name, 60)), rate)
+            out.add(signal, node.with_(device=sanitize(name, 60)), rate)
 
 
-class FactBook:
+class FactReporter:
     """Says a fact when it is new or differs, and all of them once a minute."""
 
     def __init__(self) -> None:
@@ -280,16 +286,16 @@ class HostCollector:
         self._sys = sys_root
         self.gpu_pids = gpu_pids
         """Returns the process ids that the driver counts on the GPUs, without blocking; asked every 10 s."""
-        self._keeper = HealthKeeper(source)
-        self._box: Box | None = None
+        self._keeper = HealthTracker(source)
+        self._box: CgroupLocation | None = None
         self._cpu = CpuPart(source.interval_s)
         self._memory = MemoryPart(source.interval_s, page)
         self._disks = DevicePart(DISK, source.interval_s, whole_disks)
         self._network = DevicePart(NETWORK, source.interval_s, outer_interfaces)
-        self._usage: Aside[list[tuple[str, float]]] = Aside(start, USAGE_S)
-        self._owners: Aside[tuple[list[Fact], int]] = Aside(start, OWNERS_S)
+        self._usage: BackgroundQuestion[list[tuple[str, float]]] = BackgroundQuestion(start, USAGE_S)
+        self._owners: BackgroundQuestion[tuple[list[Fact], int]] = BackgroundQuestion(start, OWNERS_S)
         self._owned: tuple[list[Fact], int] = ([], 0)
-        self._book = FactBook()
+        self._book = FactReporter()
 
     @property
     def source(self) -> Source:
@@ -318,7 +324,7 @@ class HostCollector:
     async def aclose(self) -> None:
         """Do nothing: files are closed as they are read, and threads are daemons."""
 
-    def _pressures(self, box: Box, out: ReadingsBuilder) -> bool:
+    def _pressures(self, box: CgroupLocation, out: ReadingsBuilder) -> bool:
         """Add the pressures; return whether they are the container's own."""
         own = False
         for resource, signal in PRESSURES.items():
@@ -343,17 +349,17 @@ class HostCollector:
     def _look_aside(self, at: float, out: ReadingsBuilder) -> None:
         proc_root = self._proc
         for point, share in self._usage.take() or ():
-            out.add("host.disk.usage", self._node.with_(device=plain(point, 60)), share)
+            out.add("host.disk.usage", self._node.with_(device=sanitize(point, 60)), share)
         self._usage.ask(at, lambda: file_systems(proc_root))
         self._owned = self._owners.take() or self._owned
         pids = tuple(self.gpu_pids())
         self._owners.ask(at, lambda: owners(pids, proc_root))
 
-    def _facts(self, box: Box, own_pressure: bool) -> list[Fact]:
+    def _facts(self, box: CgroupLocation, own_pressure: bool) -> list[Fact]:
         """Return what is so of the machine, and whose the numbers are."""
         kernel = (read_file(self._proc / "sys/kernel/osrelease") or b"").decode("utf-8", "replace")
         known = {
-            "kernel": plain(kernel, 80),
+            "kernel": sanitize(kernel, 80),
             "cores": "" if self._cpu.cpus is None else f"{self._cpu.cpus:g}",
             "memory_total": "" if self._memory.total is None else numbers.show(float(self._memory.total), "By"),
             "container": "yes" if box.container else "no",
@@ -385,10 +391,10 @@ class HostCollector:
         return self._keeper.good(at, took, reason="; ".join(note for note in notes if note))
 
 
-def build(config: "HostSource", tools: "Tools") -> HostCollector:
+def build(config: "HostSource", tools: "CollectorContext") -> HostCollector:
     """Return the collector of a configured source; `HostCollector.gpu_pids` can be set where GPUs are read too."""
     from os import sysconf
 
     from collectors.registry import source_of
 
-    return HostCollector(source_of(config, most_busy=MOST_BUSY), tools.clock, tools.node, page=sysconf("SC_PAGE_SIZE"))
+    return HostCollector(source_of(config, most_busy=MAX_BUSY), tools.clock, tools.node, page=sysconf("SC_PAGE_SIZE"))

@@ -10,7 +10,7 @@ from aistack_top.measure.counters import RateMeter
 from collectors.procfs.cgroup import read_file
 from collectors.procfs.files import parse_mounts
 
-MOST = 8
+MAX_DEVICES = 8
 """Devices shown by name; the rest is added up under `OTHER`, so that a sum over all stays right."""
 
 OTHER = "other"
@@ -21,7 +21,7 @@ FADE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CounterColumn:
     """One counter of a device: the signal of its rate, the factor to the signal's unit, and the highest there is.
 
     A column with a ``most`` is a share, so that several devices are as busy as the busiest of them.
@@ -35,7 +35,7 @@ class Column:
 class DeviceRates:
     """Rates of the counters of many devices: the busiest by name, the rest together."""
 
-    def __init__(self, columns: Sequence[Column], window_s: float, most: int = MOST) -> None:
+    def __init__(self, columns: Sequence[CounterColumn], window_s: float, most: int = MAX_DEVICES) -> None:
         self._columns = tuple(columns)
         self._window_s = window_s
         self._most = most
@@ -74,7 +74,7 @@ class DeviceRates:
         return found
 
 
-def _scaled(rate: float | None, column: Column) -> float | None:
+def _scaled(rate: float | None, column: CounterColumn) -> float | None:
     if rate is None:
         return None
     value = rate * column.factor
@@ -166,7 +166,7 @@ def file_systems(proc_root: Path, statvfs: Callable[[str], os.statvfs_result] = 
         if used + told.f_bavail > 0:
             found.append((told.f_blocks * told.f_frsize, point, used / (used + told.f_bavail)))
     found.sort(key=lambda row: (-row[0], row[1]))
-    return [(point, share) for _, point, share in found[:MOST]]
+    return [(point, share) for _, point, share in found[:MAX_DEVICES]]
 
 
 def _is_folder(point: str) -> bool:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aistack_top.measure.clock import Clock
-from aistack_top.text.sanitize import plain
-from collectors.langfuse.polling import Budgets, Offset, retry_after
+from aistack_top.text.sanitize import sanitize
+from collectors.langfuse.polling import ClockOffset, RateLimiter, retry_after
 from collectors.langfuse.settings import Bucket, LangfuseSettings, bare_address
 from collectors.runtime.base import SourceError
-from collectors.runtime.http import LARGEST, Answer, get
+from collectors.runtime.http import MAX_BYTES, Answer, get
 
 if TYPE_CHECKING:
     import httpx
@@ -45,8 +45,8 @@ class LangfuseApi:
 
     def __init__(self, client: "httpx.AsyncClient", settings: LangfuseSettings, clock: Clock) -> None:
         self.base = bare_address(settings.base_url)
-        self.budgets = Budgets(settings.pace.limits)
-        self.offset = Offset()
+        self.budgets = RateLimiter(settings.pace.limits)
+        self.offset = ClockOffset()
         self.busy_s = 0.0
         self._client = client
         self._clock = clock
@@ -63,7 +63,7 @@ class LangfuseApi:
         *,
         optional: bool = False,
         deadline_s: float = 10.0,
-        largest: int = LARGEST,
+        largest: int = MAX_BYTES,
     ) -> Answer:
         """GET a path of the server, whatever the status, 429 excepted.
 
@@ -121,7 +121,7 @@ class LangfuseApi:
         """Return a text that is safe to show: on one line, without control characters, keys or log-ins."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return plain(text)
+        return sanitize(text)
 
     def _message(self, answer: Answer) -> str:
         try:

@@ -22,17 +22,17 @@ from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, Fact, Health, History, Status
 from collectors.langfuse.api import REFUSED_S, LangfuseApi
-from collectors.langfuse.details import Drill
-from collectors.langfuse.reader import JITTER, Mode, News, Reader
+from collectors.langfuse.details import DetailReader
+from collectors.langfuse.reader import JITTER, FetchResult, LangfuseReader, Mode
 from collectors.langfuse.settings import LangfuseSettings, bare_address
 from collectors.langfuse.versions import VersionWatch
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 
 if TYPE_CHECKING:
     import httpx
 
     from collectors.config import LangfuseSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 DEADLINE_S = 10.0
 WINDOW_S = 300.0
@@ -41,7 +41,7 @@ WINDOW_S = 300.0
 STEP_S = 5.0
 """Of a past: how often a console would have asked."""
 
-MOST_BUSY = 0.05
+MAX_BUSY = 0.05
 """The hot query took 63 to 182 ms on a small server, so that one of 5 s keeps it busy for 1 to 4 % of the time."""
 
 
@@ -56,7 +56,7 @@ class LangfuseCollector:
         settings: LangfuseSettings,
         *,
         rng: Random | None = None,
-        drill: Drill | None = None,
+        drill: DetailReader | None = None,
     ) -> None:
         # without jitter the consoles of one organization would ask all at the same moment
         rng = rng or SystemRandom()
@@ -66,9 +66,9 @@ class LangfuseCollector:
         self._settings = settings
         self._rng = rng
         self._api = LangfuseApi(client, settings, clock)
-        self._reader = Reader(self._api, settings, clock, rng)
-        self._drill = drill or Drill(self._api)
-        self._keeper = HealthKeeper(self._source)
+        self._reader = LangfuseReader(self._api, settings, clock, rng)
+        self._drill = drill or DetailReader(self._api)
+        self._keeper = HealthTracker(self._source)
         self._versions = VersionWatch(source.name)
         self._mode: Mode | None = None
         self._refused: tuple[float, SourceError] | None = None
@@ -83,7 +83,7 @@ class LangfuseCollector:
         return self._source
 
     @property
-    def drill(self) -> Drill:
+    def drill(self) -> DetailReader:
         """Typed reads for a drill-down: scores of a trace, metrics."""
         return self._drill
 
@@ -99,9 +99,9 @@ class LangfuseCollector:
             mode = await self._connect(deadline)
             news = await self._read(mode, deadline)
         except SourceError as error:
-            news = News(error=error)
+            news = FetchResult(error=error)
         if news.error is not None:
-            self._stumble(news.error)
+            self._record_failure(news.error)
         notes = [*news.notes]
         facts = await self._learn(deadline, notes) if news.error is None else ()
         seen = self._clock.now()
@@ -120,7 +120,7 @@ class LangfuseCollector:
     async def history(self, start: float, end: float) -> History | None:
         """Return the server's own numbers by minute and model, for a time before the first poll.
 
-        None where they cannot be had: a v1 server, or no usable answer. See `Drill.history` for what they mean.
+        None where they cannot be had: a v1 server, or no usable answer. See `DetailReader.history` for what they mean.
         """
         if self._mode == "v1":
             return None
@@ -171,18 +171,18 @@ class LangfuseCollector:
             self._mode = await self._reader.probe(deadline)
         return self._mode
 
-    async def _read(self, mode: Mode, deadline: float) -> News:
+    async def _read(self, mode: Mode, deadline: float) -> FetchResult:
         if mode == "v2":
             return await self._reader.read(mode, deadline)
         now = self._clock.monotonic()
         if now < self._v1_due:
-            return News(notes=[f"read every {self._settings.pace.v1_s:.0f} s"])
+            return FetchResult(notes=[f"read every {self._settings.pace.v1_s:.0f} s"])
         news = await self._reader.read(mode, deadline)
         if news.error is None:
             self._v1_due = now + self._settings.pace.v1_s * 0.95
         return news
 
-    def _stumble(self, error: SourceError) -> None:
+    def _record_failure(self, error: SourceError) -> None:
         if error.status in ("down", "unauthorized", "misconfigured"):
             self._mode = None
         if error.status in ("unauthorized", "misconfigured") and self._refused is None:
@@ -218,7 +218,7 @@ class LangfuseCollector:
         known = {"version": self._version, "project": self._project, "api": self._mode or ""}
         return (Fact(entity, key, value) for key, value in known.items() if value)
 
-    def _health(self, news: News, notes: list[str], seen: float) -> Health:
+    def _health(self, news: FetchResult, notes: list[str], seen: float) -> Health:
         """Return the one health record of a run."""
         if news.error is not None and not news.calls:
             health = self._keeper.bad(seen, news.error, self._api.busy_s)
@@ -231,7 +231,7 @@ class LangfuseCollector:
         offset = self._api.offset
         return replace(health, clock_offset_s=offset.value, clock_uncertainty_s=offset.uncertainty)
 
-    def _reason(self, news: News, notes: list[str], seen: float) -> str:
+    def _reason(self, news: FetchResult, notes: list[str], seen: float) -> str:
         said = [news.error.reason] if news.error else []
         if self._mode == "v1":
             said.append("v1 API (this server has no v2 reads)")
@@ -246,7 +246,7 @@ class LangfuseCollector:
         return "; ".join(part for part in said if part)
 
 
-def build(config: "LangfuseSource", tools: "Tools") -> LangfuseCollector:
+def build(config: "LangfuseSource", tools: "CollectorContext") -> LangfuseCollector:
     """Return the collector of a configured source.
 
     Raises:
@@ -267,5 +267,5 @@ def build(config: "LangfuseSource", tools: "Tools") -> LangfuseCollector:
         salt=tools.salt,
         environments=(config.environment,) if config.environment else (),
     )
-    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MOST_BUSY)
+    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MAX_BUSY)
     return LangfuseCollector(source, tools.client, tools.clock, settings)

@@ -20,10 +20,10 @@ from functools import partial
 from math import isfinite, nan
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from aistack_top.measure.quantiles import FEWEST
+from aistack_top.measure.quantiles import MIN_COUNT
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import History, SeriesKey
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.langfuse.api import LangfuseApi
 from collectors.langfuse.polling import iso
 from collectors.runtime.base import SourceError
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MINUTE_S = 60.0
-MOST_METRIC_ROWS = 1000
-MOST_SCORES = 50
+MAX_METRIC_ROWS = 1000
+MAX_SCORES = 50
 SDK_DEADLINE_S = 10
 
 
@@ -57,7 +57,7 @@ class Score:
     comment: str = ""
 
 
-class Drill:
+class DetailReader:
     """Typed, rare reads of one Langfuse server."""
 
     def __init__(self, api: LangfuseApi) -> None:
@@ -73,7 +73,7 @@ class Drill:
 
         """
         answer = await self._ask(lambda client: client.health.health(request_options=OPTIONS))
-        return plain(str(answer.version or ""), 40)
+        return sanitize(str(answer.version or ""), 40)
 
     async def project(self) -> str:
         """Return the name of the project that the keys belong to; empty if there is none.
@@ -83,10 +83,10 @@ class Drill:
 
         """
         answer = await self._ask(lambda client: client.projects.get(request_options=OPTIONS))
-        return plain(str(answer.data[0].name), 80) if answer.data else ""
+        return sanitize(str(answer.data[0].name), 80) if answer.data else ""
 
     async def scores(self, trace: str) -> list[Score]:
-        """Return the newest scores of one trace, at most `MOST_SCORES`.
+        """Return the newest scores of one trace, at most `MAX_SCORES`.
 
         Raises:
             SourceError: no usable answer.
@@ -94,7 +94,7 @@ class Drill:
         """
         answer = await self._ask(
             lambda client: client.scores.get_many(
-                trace_id=trace, limit=MOST_SCORES, fields="details", request_options=OPTIONS
+                trace_id=trace, limit=MAX_SCORES, fields="details", request_options=OPTIONS
             )
         )
         return [_score(score) for score in answer.data]
@@ -114,7 +114,7 @@ class Drill:
         first = start // MINUTE_S * MINUTE_S
         query = json.dumps(_metrics_query(first, end))
         answer = await self._ask(lambda client: client.metrics.metrics(query=query, request_options=OPTIONS))
-        if len(answer.data) >= MOST_METRIC_ROWS:
+        if len(answer.data) >= MAX_METRIC_ROWS:
             raise SourceError("slow", "too many models for a history by minute: the server cuts its answer")
         return history_of(answer.data, first, int((end - first) // MINUTE_S))
 
@@ -168,7 +168,7 @@ def history_of(rows: Iterable[Mapping[str, object]], first: float, minutes: int)
         place = _minute(row.get("time_dimension"), first)
         if not isinstance(model, str) or not model or not count or place is None or not 0 <= place < minutes:
             continue
-        entity = Entity.of(model=plain(model))
+        entity = Entity.of(model=sanitize(model))
         for signal, key, factor in _RATES:
             value = _number(row.get(key))
             if value is not None:
@@ -177,7 +177,7 @@ def history_of(rows: Iterable[Mapping[str, object]], first: float, minutes: int)
         for signal, measure in _SPREADS:
             for stat in ("p50", "p95"):
                 value = _number(row.get(f"{stat}_{measure}"))
-                if value is not None and count >= FEWEST:
+                if value is not None and count >= MIN_COUNT:
                     columns[(signal, entity, stat)][place] = value / 1000.0
                     columns[(signal, entity, "count")][place] = count
                     columns[(signal, entity, "window_s")][place] = MINUTE_S
@@ -209,7 +209,7 @@ def _metrics_query(start: float, end: float) -> Mapping[str, object]:
         "metrics": [{"measure": measure, "aggregation": how} for measure, how in measures],
         "filters": [{"column": "type", "operator": "=", "value": "GENERATION", "type": "string"}],
         "timeDimension": {"granularity": "minute"},
-        "config": {"row_limit": MOST_METRIC_ROWS},
+        "config": {"row_limit": MAX_METRIC_ROWS},
     }
 
 
@@ -233,9 +233,9 @@ def _number(value: object) -> float | None:
 
 
 def _score(score: "ScoreV3") -> Score:
-    value = score.value if isinstance(score.value, int | float) else plain(str(score.value))
+    value = score.value if isinstance(score.value, int | float) else sanitize(str(score.value))
     comment = getattr(score, "comment", None)
-    return Score(plain(str(score.name)), value, score.timestamp.timestamp(), plain(str(comment or "")))
+    return Score(sanitize(str(score.name)), value, score.timestamp.timestamp(), sanitize(str(comment or "")))
 
 
 def _make_client(api: LangfuseApi, loop: asyncio.AbstractEventLoop) -> "LangfuseAPI":

@@ -2,11 +2,11 @@
 
 | part | what it decides |
 |---|---|
-| `Windows` | which time to ask for: hot query, late sweep, backfill; narrower after "server busy" |
-| `Budgets` | whether a request may be sent: our own count, and what a 429 said |
-| `Offset` | the server's clock against ours, from HTTP ``Date`` headers |
-| `Ahead` | whether an application's clock runs ahead of the server's |
-| `Seen` | which rows are new or changed |
+| `PollWindows` | which time to ask for: hot query, late sweep, backfill; narrower after "server busy" |
+| `RateLimiter` | whether a request may be sent: our own count, and what a 429 said |
+| `ClockOffset` | the server's clock against ours, from HTTP ``Date`` headers |
+| `ClockSkew` | whether an application's clock runs ahead of the server's |
+| `KnownRows` | which rows are new or changed |
 
 All are plain state machines that are told the time.
 """
@@ -27,7 +27,7 @@ FIELDS = "core,basic,time,model,usage,prompt,metrics,trace_context"
 TYPES = ("GENERATION", "EMBEDDING", "RETRIEVER", "TOOL", "GUARDRAIL")
 PAGE_ROWS = 1000
 PAGE_ROWS_V1 = 100
-MOST_PAGES = 5
+MAX_PAGES = 5
 
 LOOKBACK_S = 3600.0
 """How far back a call may have started; keeps the server's scan small."""
@@ -39,7 +39,7 @@ SWEEP_S = 900.0
 """Older senders take up to 10 minutes, some partner integrations about 15 (Langfuse's documentation)."""
 
 RELAX_S = 60.0
-NARROWEST = 2
+MIN_ROWS = 2
 SPARE = 0.9
 OPTIONAL_SHARE = 0.6
 """Of our budget, what requests may use up that are not the hot query."""
@@ -50,8 +50,8 @@ DRIFT = 1e-4
 AHEAD_TOLERANCE_S = 1.0
 """Some answers cut ``createdAt`` to whole seconds."""
 
-MOST_SEEN = 60_000
-LONGEST_PAUSE_S = 86_400.0
+MAX_SEEN = 60_000
+MAX_PAUSE_S = 86_400.0
 USUAL_PAUSE_S = 60.0
 
 
@@ -92,7 +92,7 @@ def observations_filter(
 
 
 @dataclass(slots=True)
-class Windows:
+class PollWindows:
     """Which time to ask for. Times are the server's."""
 
     sweep_every_s: float
@@ -131,7 +131,7 @@ class Windows:
 
     def busy(self, now: float) -> None:
         """Say that the server gave up on a query: the next one asks for a quarter of the time."""
-        self.level = min(self.level + 1, NARROWEST)
+        self.level = min(self.level + 1, MIN_ROWS)
         self._narrowed = now
 
     def needed_since(self, now: float) -> float:
@@ -147,7 +147,7 @@ class _Count:
 
 
 @dataclass(slots=True)
-class Budgets:
+class RateLimiter:
     """Counts our own requests in the server's fixed windows: a 200 of Langfuse says nothing of the limit."""
 
     limits: Mapping[Bucket, Limit]
@@ -181,7 +181,7 @@ class Budgets:
     def pause(self, bucket: Bucket, now: float, retry_after_s: float) -> None:
         """Stop a bucket, as a 429 asked for."""
         count = self._counts.setdefault(bucket, _Count(began=now))
-        count.paused_until = max(count.paused_until, now + min(retry_after_s, LONGEST_PAUSE_S))
+        count.paused_until = max(count.paused_until, now + min(retry_after_s, MAX_PAUSE_S))
 
     def paused(self, now: float) -> str:
         """Return a sentence on the buckets that are paused; empty if none is."""
@@ -202,7 +202,7 @@ def retry_after(header: str | None, body: bytes, now: float) -> float:
         told = json.loads(body)["details"]["retryAfterSeconds"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return USUAL_PAUSE_S
-    good = isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= LONGEST_PAUSE_S
+    good = isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= MAX_PAUSE_S
     return float(told) if good else USUAL_PAUSE_S
 
 
@@ -216,7 +216,7 @@ def http_date(text: str) -> float | None:
 
 
 @dataclass(slots=True)
-class Offset:
+class ClockOffset:
     """The server's clock minus ours, as an interval that every answer narrows.
 
     A ``Date`` header is cut to whole seconds: a request sent at a and answered at b with date D says that the
@@ -251,7 +251,7 @@ class Offset:
 
 
 @dataclass(slots=True)
-class Ahead:
+class ClockSkew:
     """Watches ``createdAt`` minus ``endTime``: ingest delay plus clock skew. Below zero it can only be skew."""
 
     _periods: list[float | None] = field(default_factory=lambda: [None, None])
@@ -274,10 +274,10 @@ class Ahead:
 
 
 @dataclass(slots=True)
-class Seen:
+class KnownRows:
     """The rows known so far, as far back as a query can bring them again: id to (updated, end)."""
 
-    most: int = MOST_SEEN
+    most: int = MAX_SEEN
     _rows: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def is_news(self, name: str, updated: float) -> bool:

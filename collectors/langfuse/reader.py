@@ -14,14 +14,14 @@ from collectors.langfuse import rows
 from collectors.langfuse.api import OBSERVATIONS, OBSERVATIONS_V1, TRACES_V1, LangfuseApi, is_web_page
 from collectors.langfuse.polling import (
     FIELDS,
-    MOST_PAGES,
+    MAX_PAGES,
     PAGE_ROWS,
     PAGE_ROWS_V1,
     SWEEP_S,
     TYPES,
-    Ahead,
-    Seen,
-    Windows,
+    ClockSkew,
+    KnownRows,
+    PollWindows,
     iso,
     observations_filter,
 )
@@ -34,14 +34,14 @@ Mode = Literal["v2", "v1"]
 CHUNK_ROWS = 100
 """Rows decoded before the event loop gets its turn: 1 to 2 ms."""
 
-MOST_TRACES = 5_000
-SMALLEST_PAGE_V1 = 5
+MAX_TRACES = 5_000
+MIN_PAGE_ROWS_V1 = 5
 FORGET_EVERY_S = 60.0
 JITTER = 0.2
 
 
 @dataclass(slots=True)
-class News:
+class FetchResult:
     """What one run of the reader brought. ``until`` is None unless the hot query came back.
 
     ``sampled`` names the queries that had more pages than are followed.
@@ -55,20 +55,20 @@ class News:
     error: SourceError | None = None
 
 
-class Reader:
+class LangfuseReader:
     """The hot query and the late sweep over one server, and the memory of what they brought."""
 
     def __init__(self, api: LangfuseApi, settings: LangfuseSettings, clock: Clock, rng: Random) -> None:
-        self.windows = Windows(settings.pace.sweep_s)
-        self.ahead = Ahead()
+        self.windows = PollWindows(settings.pace.sweep_s)
+        self.ahead = ClockSkew()
         self._api = api
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._seen = Seen()
+        self._seen = KnownRows()
         self._held: list[Call] = []
         self._forgot = 0.0
-        self._traces: dict[str, rows.Trace] = {}
+        self._traces: dict[str, rows.TraceRow] = {}
         self._rows_v1 = PAGE_ROWS_V1
         self._types: Sequence[str] = TYPES
 
@@ -98,12 +98,12 @@ class Reader:
             raise SourceError("misconfigured", said, refusal.retry_after_s)
         raise refusal
 
-    async def read(self, mode: Mode, deadline: float) -> News:
+    async def read(self, mode: Mode, deadline: float) -> FetchResult:
         """Return what is new. Never raises `SourceError`: what went wrong stands beside what was got.
 
         Calls are given again until `delivered` is called, so that a run cut off by its deadline loses none.
         """
-        news = News(self._held)
+        news = FetchResult(self._held)
         asked, server = self._clock.now(), self._server_now()
         window = self.windows.hot(server)
         try:
@@ -125,14 +125,14 @@ class Reader:
             self._seen.forget(self.windows.needed_since(server))
         return news
 
-    async def between(self, mode: Mode, start: float, end: float, deadline: float) -> News:
+    async def between(self, mode: Mode, start: float, end: float, deadline: float) -> FetchResult:
         """Return the calls that ended from start to end, by the server's clock, however long ago.
 
         Raises:
             SourceError: what went wrong, in words.
 
         """
-        news = News()
+        news = FetchResult()
         if not await self._query(mode, (start, start - SWEEP_S), news, deadline, until=end):
             news.sampled.append("the calls of a busy time")
         news.until = end
@@ -142,7 +142,7 @@ class Reader:
         """Say that the calls of the last `read` stand in a batch."""
         self._held = []
 
-    async def _sweep(self, mode: Mode, server: float, news: News, deadline: float) -> None:
+    async def _sweep(self, mode: Mode, server: float, news: FetchResult, deadline: float) -> None:
         try:
             whole = await self._query(mode, self.windows.sweep(server), news, deadline, optional=True)
         except SourceError as error:
@@ -155,7 +155,7 @@ class Reader:
         self,
         mode: Mode,
         window: tuple[float, float],
-        news: News,
+        news: FetchResult,
         deadline: float,
         *,
         optional: bool = False,
@@ -163,7 +163,7 @@ class Reader:
     ) -> bool:
         """Read the pages of one window; return whether that was all of them."""
         cursor, page = "", 1
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             wanted = observations_filter(*window, self._settings.environments, self._types, until)
             answer = await self._page(mode, wanted, cursor, page, optional, deadline)
             found = rows.read_page(answer.body, answer.content_type)
@@ -188,9 +188,9 @@ class Reader:
         try:
             answer = await self._api.fetch(path, params, optional=optional, deadline_s=self._left(deadline))
         except SourceError as error:
-            if mode == "v1" and error.status == "misconfigured" and self._rows_v1 > SMALLEST_PAGE_V1:
+            if mode == "v1" and error.status == "misconfigured" and self._rows_v1 > MIN_PAGE_ROWS_V1:
                 # v1 cannot leave out prompts and answers, so a page of long ones passes the limit of an answer
-                self._rows_v1 = max(self._rows_v1 // 4, SMALLEST_PAGE_V1)
+                self._rows_v1 = max(self._rows_v1 // 4, MIN_PAGE_ROWS_V1)
                 said = f"long prompts made the answer too large; asking for {self._rows_v1} calls at a time"
                 raise SourceError("slow", said, 0.0) from None
             raise
@@ -201,7 +201,7 @@ class Reader:
             raise self._api.refusal(answer)
         return answer
 
-    async def _take(self, mode: Mode, page: rows.Page, news: News, deadline: float) -> None:
+    async def _take(self, mode: Mode, page: rows.RowPage, news: FetchResult, deadline: float) -> None:
         """Turn the rows of a page that are new into calls, a chunk at a time."""
         metadata = self._settings.wants_metadata
         for begin in range(0, len(page.data), CHUNK_ROWS):
@@ -219,7 +219,9 @@ class Reader:
                 news.calls.append(rows.to_call(row, times, seen, self._settings, trace))
             await asyncio.sleep(0)
 
-    def _fresh(self, raw: list[msgspec.Raw], metadata: bool, news: News) -> list[tuple[rows.Row, rows.Times]]:
+    def _fresh(
+        self, raw: list[msgspec.Raw], metadata: bool, news: FetchResult
+    ) -> list[tuple[rows.ObservationRow, rows.Times]]:
         now = self._clock.now()
         fresh = []
         for row in rows.read_rows(raw, metadata=metadata):
@@ -233,14 +235,16 @@ class Reader:
                 fresh.append((row, times))
         return fresh
 
-    async def _join(self, fresh: Sequence[tuple[rows.Row, rows.Times]], news: News, deadline: float) -> None:
+    async def _join(
+        self, fresh: Sequence[tuple[rows.ObservationRow, rows.Times]], news: FetchResult, deadline: float
+    ) -> None:
         """Fetch the traces of v1 rows, for user, session, tags and version; rows do without if that fails."""
         wanted = {row.trace_id for row, _ in fresh if row.trace_id} - self._traces.keys()
         if not wanted:
             return
         since = iso(min(times.start for _, times in fresh) - SWEEP_S)
         try:
-            for page in range(1, MOST_PAGES + 1):
+            for page in range(1, MAX_PAGES + 1):
                 params = {"fields": "core", "limit": str(PAGE_ROWS_V1), "page": str(page), "fromTimestamp": since}
                 answer = await self._api.fetch(TRACES_V1, params, optional=True, deadline_s=self._left(deadline))
                 if answer.status != 200:
@@ -254,7 +258,7 @@ class Reader:
             note = f"users and sessions of some calls are unknown: {error.reason}"
             if note not in news.notes:
                 news.notes.append(note)
-        while len(self._traces) > MOST_TRACES:
+        while len(self._traces) > MAX_TRACES:
             del self._traces[next(iter(self._traces))]
 
     def _server_now(self) -> float:

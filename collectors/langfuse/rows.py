@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from aistack_top.model.tick import Call, CallKind
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.langfuse.settings import LangfuseSettings
 from collectors.runtime.base import SourceError
 
@@ -31,8 +31,8 @@ KINDS: Mapping[str, CallKind] = {
 }
 """Langfuse's observation types that are calls; all others are ``other``."""
 
-MOST_TOKENS = 10**9
-FARTHEST_AHEAD_S = 86_400.0
+MAX_TOKENS = 10**9
+MAX_AHEAD_S = 86_400.0
 """A call that ends more than a day after now is not late or skewed, its time is broken."""
 
 Number = int | float | None
@@ -40,7 +40,7 @@ Loose = str | int | float | None
 """v1 sends prices as numbers and v2 as strings."""
 
 
-class Row(msgspec.Struct, rename="camel"):
+class ObservationRow(msgspec.Struct, rename="camel"):
     """One observation as v2 and v1 send it; names as on the wire. A group that was not asked for is absent."""
 
     id: str
@@ -77,13 +77,13 @@ class Row(msgspec.Struct, rename="camel"):
     total_price: Loose = None
 
 
-class TaggedRow(Row):
+class TaggedRow(ObservationRow):
     """A row with its metadata, which is decoded only where a key of it was asked for."""
 
     metadata: msgspec.Raw = msgspec.Raw()
 
 
-class Trace(msgspec.Struct, rename="camel"):
+class TraceRow(msgspec.Struct, rename="camel"):
     """What a v1 trace adds to its observations."""
 
     id: str
@@ -103,22 +103,22 @@ class Meta(msgspec.Struct, rename="camel"):
     total_pages: int | None = None
 
 
-class Page(msgspec.Struct):
+class RowPage(msgspec.Struct):
     """One answer, its rows still undecoded, so that a bad one costs only itself."""
 
     data: list[msgspec.Raw]
     meta: Meta = msgspec.field(default_factory=Meta)
 
 
-_PAGE = msgspec.json.Decoder(Page)
-_ROW = msgspec.json.Decoder(Row)
+_PAGE = msgspec.json.Decoder(RowPage)
+_ROW = msgspec.json.Decoder(ObservationRow)
 _TAGGED = msgspec.json.Decoder(TaggedRow)
-_TRACE = msgspec.json.Decoder(Trace)
+_TRACE = msgspec.json.Decoder(TraceRow)
 _METADATA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SCALAR = msgspec.json.Decoder(str | int | float | bool | None)
 
 
-def read_page(body: bytes, content_type: str = "application/json") -> Page:
+def read_page(body: bytes, content_type: str = "application/json") -> RowPage:
     """Return the rows of an answer, undecoded, and where the next page is.
 
     Raises:
@@ -130,12 +130,12 @@ def read_page(body: bytes, content_type: str = "application/json") -> Page:
     try:
         return _PAGE.decode(body)
     except msgspec.ValidationError as error:
-        raise SourceError("misconfigured", f"the answer is not of Langfuse's form: {plain(str(error))}") from None
+        raise SourceError("misconfigured", f"the answer is not of Langfuse's form: {sanitize(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError("down", f"the answer is broken JSON: {plain(str(error))}") from None
+        raise SourceError("down", f"the answer is broken JSON: {sanitize(str(error))}") from None
 
 
-def read_rows(raw: Iterable[msgspec.Raw], *, metadata: bool = False) -> Iterator[Row | None]:
+def read_rows(raw: Iterable[msgspec.Raw], *, metadata: bool = False) -> Iterator[ObservationRow | None]:
     """Give each row, or None for one that cannot be read."""
     decoder = _TAGGED if metadata else _ROW
     for one in raw:
@@ -145,7 +145,7 @@ def read_rows(raw: Iterable[msgspec.Raw], *, metadata: bool = False) -> Iterator
             yield None
 
 
-def read_traces(page: Page) -> Iterator[Trace]:
+def read_traces(page: RowPage) -> Iterator[TraceRow]:
     """Give the readable traces of a v1 answer."""
     for one in page.data:
         try:
@@ -164,7 +164,7 @@ class Times:
     updated: float
 
 
-def times_of(row: Row, now: float) -> Times | Literal["running", "bad"]:
+def times_of(row: ObservationRow, now: float) -> Times | Literal["running", "bad"]:
     """Return the times of a row, ``running`` if it has not ended, ``bad`` if they cannot be.
 
     ``bad`` is an end before the start, a time before 2000, or an end more than a day after ``now``.
@@ -177,12 +177,14 @@ def times_of(row: Row, now: float) -> Times | Literal["running", "bad"]:
         updated = end if row.updated_at is None else _seconds(row.updated_at)
     except (OverflowError, ValueError):
         return "bad"
-    if end < start or start < _EARLIEST or end > now + FARTHEST_AHEAD_S:
+    if end < start or start < _MIN_TIME or end > now + MAX_AHEAD_S:
         return "bad"
     return Times(start, end, created, updated)
 
 
-def to_call(row: Row, times: Times, seen: float, settings: LangfuseSettings, trace: Trace | None = None) -> Call:
+def to_call(
+    row: ObservationRow, times: Times, seen: float, settings: LangfuseSettings, trace: TraceRow | None = None
+) -> Call:
     """Return the call that a row describes; ``trace`` fills what a v1 row lacks."""
     user, session = row.user_id, row.session_id
     tags, version, route = row.tags, row.version, row.trace_name
@@ -224,7 +226,7 @@ def to_call(row: Row, times: Times, seen: float, settings: LangfuseSettings, tra
     )
 
 
-def cost_of(row: Row) -> float | None:
+def cost_of(row: ObservationRow) -> float | None:
     """Return what a call cost in USD, or None where nobody knows.
 
     The server writes 0 for a call whose model it has no price for, which is not "free". Zero counts only if the
@@ -240,7 +242,7 @@ def cost_of(row: Row) -> float | None:
     return None if cost == 0 and unpriced and not details else cost
 
 
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+_MIN_TIME = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 
 def _seconds(moment: datetime) -> float:
@@ -249,7 +251,7 @@ def _seconds(moment: datetime) -> float:
 
 
 def _plain(text: str | None) -> str:
-    return plain(text) if text else ""
+    return sanitize(text) if text else ""
 
 
 def _kind(type_: str, name: str) -> CallKind:
@@ -266,7 +268,7 @@ def _tenant(settings: LangfuseSettings, user: str | None, tags: list[str] | None
     return next((tag.removeprefix(prefix) for tag in tags or () if tag.startswith(prefix)), "")
 
 
-def _metadata(row: Row) -> dict[str, str]:
+def _metadata(row: ObservationRow) -> dict[str, str]:
     """Return the plain values of a row's metadata; what is nested is of no use as a name."""
     if not isinstance(row, TaggedRow) or not bytes(row.metadata):
         return {}
@@ -284,15 +286,15 @@ def _metadata(row: Row) -> dict[str, str]:
     return found
 
 
-def _input_tokens(row: Row) -> int | None:
+def _input_tokens(row: ObservationRow) -> int | None:
     return _tokens(row, row.input_usage, "input")
 
 
-def _output_tokens(row: Row) -> int | None:
+def _output_tokens(row: ObservationRow) -> int | None:
     return _tokens(row, row.output_usage, "output")
 
 
-def _tokens(row: Row, usage: Number, part: str) -> int | None:
+def _tokens(row: ObservationRow, usage: Number, part: str) -> int | None:
     """Return the server's sum, or our own by its rule: all keys with the word in their name (691 + 690 cached)."""
     details = row.usage_details
     if details is not None:
@@ -305,7 +307,7 @@ def _tokens(row: Row, usage: Number, part: str) -> int | None:
     return _count(usage)
 
 
-def _cached_tokens(row: Row) -> int | None:
+def _cached_tokens(row: ObservationRow) -> int | None:
     """Return the tokens read from a cache; those written to it (``cache_creation_input_tokens``) are not among them."""
     details = {key.lower(): value for key, value in (row.usage_details or {}).items()}
     known = [v for key, v in details.items() if "cache" in key and "creation" not in key and v is not None]
@@ -313,7 +315,7 @@ def _cached_tokens(row: Row) -> int | None:
 
 
 def _count(value: Number) -> int | None:
-    return int(value) if value is not None and 0 <= value < MOST_TOKENS else None
+    return int(value) if value is not None and 0 <= value < MAX_TOKENS else None
 
 
 def _not_negative(value: Number) -> float | None:

@@ -18,7 +18,7 @@ TenantFrom = Literal["user", "metadata", "tag"]
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 DIGEST_BYTES = 4
-LONGEST_KEY = 64
+MAX_KEY = 64
 """The longest key that BLAKE2b takes, in bytes."""
 
 
@@ -31,7 +31,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollPace:
     """How often what is asked of a plan, in seconds, and the plan's limits; a bucket without one is unlimited."""
 
     hot_s: float
@@ -41,23 +41,23 @@ class Pace:
     limits: Mapping[Bucket, Limit] = field(default_factory=dict)
 
 
-PACES: Mapping[Plan, Pace] = {
-    "self-hosted": Pace(5.0, 60.0, 30.0, 10.0),
-    "pro": Pace(
+PACES: Mapping[Plan, PollPace] = {
+    "self-hosted": PollPace(5.0, 60.0, 30.0, 10.0),
+    "pro": PollPace(
         5.0,
         60.0,
         60.0,
         10.0,
         {"general": Limit(1000, MINUTE_S), "metrics": Limit(500, HOUR_S), "legacy": Limit(100, MINUTE_S)},
     ),
-    "core": Pace(
+    "core": PollPace(
         5.0,
         60.0,
         60.0,
         10.0,
         {"general": Limit(100, MINUTE_S), "metrics": Limit(100, HOUR_S), "legacy": Limit(30, MINUTE_S)},
     ),
-    "hobby": Pace(
+    "hobby": PollPace(
         10.0,
         120.0,
         60.0,
@@ -110,7 +110,7 @@ class LangfuseSettings:
         return self.engine_key is not None or self.tenant_from == "metadata"
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> PollPace:
         """The pace and limits of the plan."""
         return PACES[self.plan]
 
@@ -122,7 +122,7 @@ class LangfuseSettings:
         """
         if not name or not self.pseudonyms:
             return name
-        key = self.salt if len(self.salt) <= LONGEST_KEY else blake2b(self.salt).digest()
+        key = self.salt if len(self.salt) <= MAX_KEY else blake2b(self.salt).digest()
         digest = blake2b(name.encode("utf-8", "replace"), key=key, digest_size=DIGEST_BYTES)
         return f"{kind}-{digest.hexdigest()}"
 

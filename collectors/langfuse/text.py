@@ -20,8 +20,8 @@ from collectors.runtime.base import SourceError
 AROUND_S = 2.0
 """Times are cut to milliseconds, and a start is not always in the row it is filtered by: some seconds to be safe."""
 
-MOST_SPANS = 100
-LARGEST = 5_000_000
+MAX_SPANS = 100
+MAX_BYTES = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ async def read_text(api: LangfuseApi, call: Call) -> CallText:
         "fields": "core,io",
         "fromStartTime": iso(call.start - AROUND_S),
         "toStartTime": iso(call.end + AROUND_S),
-        "limit": str(MOST_SPANS),
+        "limit": str(MAX_SPANS),
     }
-    answer = await api.fetch(OBSERVATIONS, params, optional=True, largest=LARGEST)
+    answer = await api.fetch(OBSERVATIONS, params, optional=True, largest=MAX_BYTES)
     if answer.status == 404:
         raise SourceError("misconfigured", "this server has no v2 reads, and only they give the text of one call")
     if answer.status != 200:

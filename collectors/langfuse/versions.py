@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from aistack_top.derive.call_signals import MODEL_KINDS
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Call, Event
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
-FEWEST = {"model": 50, "version": 20, "prompt version": 20}
+MIN_CALLS = {"model": 50, "version": 20, "prompt version": 20}
 """Calls seen before something new is news: what has a tenth of the calls is then known 199 times in 200, or 8 in 9.
 A service uses several models at a time more often than several versions of one."""
 
@@ -26,7 +26,7 @@ ABSENT_S = 1800.0
 LATE_S = 60.0
 """Calls come within so many seconds of each other's order; what is older was sent late."""
 
-MOST = 1000
+MAX_NAMES = 1000
 """Names that are remembered."""
 
 
@@ -62,23 +62,23 @@ class VersionWatch:
         use = self._uses.get((what, name))
         if use is None:
             use = self._uses[what, name] = _Use()
-            if len(self._uses) > MOST:
+            if len(self._uses) > MAX_NAMES:
                 self._uses.popitem(last=False)
         self._uses.move_to_end((what, name))
         last, newest = use.last.get(value), max(use.last.values(), default=0.0)
         if last is None and call.end < newest - LATE_S:
             return  # from before what is in use now
-        if use.calls >= FEWEST[what] and (last is None or call.end - last > ABSENT_S):
+        if use.calls >= MIN_CALLS[what] and (last is None or call.end - last > ABSENT_S):
             others = sorted((one for one in use.last if one != value), key=lambda one: -use.last[one])
             if others and newest - use.last[others[0]] <= ABSENT_S:
                 yield self._event(what, name, value, others[0], about, call)
         use.calls += 1
         use.last[value] = max(last or 0.0, call.end)
-        if len(use.last) > MOST:
+        if len(use.last) > MAX_NAMES:
             del use.last[min(use.last, key=lambda one: use.last[one])]
 
     def _event(self, what: str, name: str, value: str, before: str, about: Entity, call: Call) -> Event:
-        whose = f"{plain(name, 60)}: " if what == "model" else ""
-        text = f"{whose}{what} {plain(value, 60)} in calls, until now {plain(before, 60)}"
+        whose = f"{sanitize(name, 60)}: " if what == "model" else ""
+        text = f"{whose}{what} {sanitize(value, 60)} in calls, until now {sanitize(before, 60)}"
         detail = (("key", what.replace(" ", "_")), ("before", before), ("after", value))
         return Event(call.start, call.seen, "tracing", "changed", "info", about, text, self._source, detail)

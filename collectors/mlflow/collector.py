@@ -20,32 +20,32 @@ from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder
 from collectors.mlflow import parser as api
 from collectors.mlflow.registry import Registry
-from collectors.mlflow.runs import RunBook
+from collectors.mlflow.runs import RunTracker
 from collectors.openmetrics.collector import reason
 from collectors.runtime.auth import headers
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.http import Answer, get, search
 
 if TYPE_CHECKING:
     from collectors.config import MlflowSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 DEADLINE_S = 10.0
 """The first request to a server that was just started took 7 s."""
 
-MOST_BUSY = 0.05
+MAX_BUSY = 0.05
 """Two searches took 190 ms together on a small server: one run of 10 s keeps it busy for 2 % of the time."""
 
 SLOW_S = 30.0
 RARE_S = 60.0
-MOST_EXPERIMENTS = 200
-MOST_RUNNING = 100
-MOST_ENDED = 100
-MOST_MODELS = 200
-LARGEST = 4 * 1024 * 1024
+MAX_EXPERIMENTS = 200
+MAX_RUNNING = 100
+MAX_ENDED = 100
+MAX_MODELS = 200
+MAX_BYTES = 4 * 1024 * 1024
 
 
-def build(config: "MlflowSource", tools: "Tools") -> "MlflowCollector":
+def build(config: "MlflowSource", tools: "CollectorContext") -> "MlflowCollector":
     """Return the collector of a configured MLflow server.
 
     Raises:
@@ -54,7 +54,7 @@ def build(config: "MlflowSource", tools: "Tools") -> "MlflowCollector":
     """
     from collectors.registry import source_of
 
-    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MOST_BUSY)
+    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MAX_BUSY)
     keys = headers(source.name, config.token, config.username, config.password)
     return MlflowCollector(source, tools.client, tools.clock, url=config.url, headers=keys)
 
@@ -76,9 +76,9 @@ class MlflowCollector:
         self._clock = clock
         self._base = (url or source.address).rstrip("/") + "/api/2.0/mlflow"
         self._headers = headers
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._names: dict[str, str] = {}
-        self._runs = RunBook(source)
+        self._runs = RunTracker(source)
         self._registry = Registry(source)
         self._notes: dict[str, str] = {}
         self._due: dict[str, float] = {}
@@ -93,8 +93,8 @@ class MlflowCollector:
         began = self._clock.monotonic()
         try:
             await self._experiments()
-            running = await self._search("attributes.status = 'RUNNING'", MOST_RUNNING)
-            ended = await self._search("", MOST_ENDED) if self._is_due("runs", SLOW_S) else None
+            running = await self._search("attributes.status = 'RUNNING'", MAX_RUNNING)
+            ended = await self._search("", MAX_ENDED) if self._is_due("runs", SLOW_S) else None
         except SourceError as error:
             now = self._clock.now()
             self._due.clear()
@@ -103,7 +103,7 @@ class MlflowCollector:
         readings, events = ReadingsBuilder(), list(self._runs.take(running[0], ended and ended[0], now))
         self._runs.read(readings, now)
         if ended is not None:
-            self._note("runs", not ended[1], f"of the newest {MOST_ENDED} runs only")
+            self._note("runs", not ended[1], f"of the newest {MAX_ENDED} runs only")
         found, facts = await self._models(now)
         events += found
         self._registry.read(readings, now)
@@ -117,11 +117,11 @@ class MlflowCollector:
     async def _experiments(self) -> None:
         if not self._is_due("experiments", RARE_S):
             return
-        answer = await self._search_for("experiments", {"max_results": MOST_EXPERIMENTS})
+        answer = await self._search_for("experiments", {"max_results": MAX_EXPERIMENTS})
         self._names, whole = api.experiments(answer.body)
-        self._note("experiments", not whole, f"the first {MOST_EXPERIMENTS} experiments only")
+        self._note("experiments", not whole, f"the first {MAX_EXPERIMENTS} experiments only")
 
-    async def _search(self, condition: str, most: int) -> tuple[list[api.Run], bool]:
+    async def _search(self, condition: str, most: int) -> tuple[list[api.RunRow], bool]:
         if not self._names:
             return [], True
         wanted: dict[str, object] = {
@@ -137,14 +137,14 @@ class MlflowCollector:
         """Return what changed in the registry; a registry that does not answer costs only itself."""
         if not self._is_due("models", RARE_S):
             return [], []
-        url = f"{self._base}/registered-models/search?max_results={MOST_MODELS}"
+        url = f"{self._base}/registered-models/search?max_results={MAX_MODELS}"
         try:
-            answer = await get(self._client, url, headers=self._headers, deadline_s=DEADLINE_S, largest=LARGEST)
+            answer = await get(self._client, url, headers=self._headers, deadline_s=DEADLINE_S, largest=MAX_BYTES)
             models, whole = api.models(_checked(answer).body)
         except SourceError as error:
             self._notes["models"] = f"the model registry could not be read: {error.reason}"
             return [], []
-        self._note("models", not whole, f"the first {MOST_MODELS} registered models only")
+        self._note("models", not whole, f"the first {MAX_MODELS} registered models only")
         return self._registry.take(models, now)
 
     async def _search_for(self, what: str, wanted: dict[str, object]) -> Answer:
@@ -156,7 +156,7 @@ class MlflowCollector:
                 body,
                 headers=self._headers,
                 deadline_s=DEADLINE_S,
-                largest=LARGEST,
+                largest=MAX_BYTES,
             )
         )
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 FAILED = frozenset({"FAILED", "KILLED"})
 
 
-class Told(msgspec.Struct, frozen=True):
+class MetricPoint(msgspec.Struct, frozen=True):
     """The newest value of one metric of a run. MLflow writes NaN and infinity as words."""
 
     key: str
@@ -49,7 +49,7 @@ class _Info(msgspec.Struct, frozen=True):
 
 
 class _Data(msgspec.Struct, frozen=True):
-    metrics: list[Told] = []
+    metrics: list[MetricPoint] = []
 
 
 class _Run(msgspec.Struct, frozen=True):
@@ -95,7 +95,7 @@ class _Models(msgspec.Struct, frozen=True):
     next_page_token: str = ""
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunRow(msgspec.Struct, frozen=True):
     """One run, times in seconds since the epoch; ``end`` is None while it is said to run."""
 
     id: str
@@ -104,7 +104,7 @@ class Run(msgspec.Struct, frozen=True):
     status: str
     start: float
     end: float | None
-    metrics: tuple[Told, ...]
+    metrics: tuple[MetricPoint, ...]
 
     @property
     def spoke(self) -> float:
@@ -112,7 +112,7 @@ class Run(msgspec.Struct, frozen=True):
         return max((told.timestamp / 1000.0 for told in self.metrics), default=0.0) or self.start
 
 
-class Version(msgspec.Struct, frozen=True):
+class ModelVersion(msgspec.Struct, frozen=True):
     """One version of a registered model, registered ``at`` seconds since the epoch."""
 
     number: str
@@ -120,11 +120,11 @@ class Version(msgspec.Struct, frozen=True):
     status: str
 
 
-class Model(msgspec.Struct, frozen=True):
+class ModelRow(msgspec.Struct, frozen=True):
     """A registered model: its newest version, and the versions its aliases name."""
 
     name: str
-    newest: Version | None
+    newest: ModelVersion | None
     aliases: tuple[tuple[str, str], ...]
 
 
@@ -132,28 +132,28 @@ def experiments(body: bytes) -> tuple[dict[str, str], bool]:
     """Return the names of the experiments by their ids, and whether that is all of them."""
     found = _decode(body, _Experiments)
     rows = [row for row in found.experiments if row.lifecycle_stage == "active"]
-    return {row.experiment_id: plain(row.name, NAME_LIMIT) for row in rows}, not found.next_page_token
+    return {row.experiment_id: sanitize(row.name, NAME_LIMIT) for row in rows}, not found.next_page_token
 
 
-def runs(body: bytes, names: Mapping[str, str]) -> tuple[list[Run], bool]:
+def runs(body: bytes, names: Mapping[str, str]) -> tuple[list[RunRow], bool]:
     """Return the runs of an answer, and whether there are no more; ``names`` are those of the experiments."""
     found = _decode(body, _Runs)
     return [_run(row, names) for row in found.runs], not found.next_page_token
 
 
-def models(body: bytes) -> tuple[list[Model], bool]:
+def models(body: bytes) -> tuple[list[ModelRow], bool]:
     """Return the registered models of an answer, and whether there are no more."""
     found = _decode(body, _Models)
     return [_model(row) for row in found.registered_models], not found.next_page_token
 
 
-def _run(row: _Run, names: Mapping[str, str]) -> Run:
+def _run(row: _Run, names: Mapping[str, str]) -> RunRow:
     info = row.info
     end = info.end_time / 1000.0 if info.end_time and info.status in ENDED else None
-    return Run(
+    return RunRow(
         info.run_id,
-        names.get(info.experiment_id) or plain(info.experiment_id, NAME_LIMIT),
-        plain(info.run_name, NAME_LIMIT) or plain(info.run_id, 8),
+        names.get(info.experiment_id) or sanitize(info.experiment_id, NAME_LIMIT),
+        sanitize(info.run_name, NAME_LIMIT) or sanitize(info.run_id, 8),
         info.status,
         info.start_time / 1000.0,
         end,
@@ -161,14 +161,14 @@ def _run(row: _Run, names: Mapping[str, str]) -> Run:
     )
 
 
-def _model(row: _Model) -> Model:
+def _model(row: _Model) -> ModelRow:
     versions = [
-        Version(plain(one.version, 20), one.creation_timestamp / 1000.0, plain(one.status, 40))
+        ModelVersion(sanitize(one.version, 20), one.creation_timestamp / 1000.0, sanitize(one.status, 40))
         for one in row.latest_versions
     ]
-    aliases = [(plain(one.alias, 40), plain(one.version, 20)) for one in row.aliases]
+    aliases = [(sanitize(one.alias, 40), sanitize(one.version, 20)) for one in row.aliases]
     newest = max(versions, key=lambda version: version.at, default=None)
-    return Model(plain(row.name, NAME_LIMIT), newest, tuple(sorted(aliases)))
+    return ModelRow(sanitize(row.name, NAME_LIMIT), newest, tuple(sorted(aliases)))
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
@@ -185,4 +185,6 @@ def _decode(body: bytes, kind: type[T]) -> T:
             raise SourceError(
                 "misconfigured", "answers with a web page: is this the MLflow server's address?"
             ) from None
-        raise SourceError("misconfigured", f"an answer that MLflow does not give: {plain(str(error), 120)}") from None
+        raise SourceError(
+            "misconfigured", f"an answer that MLflow does not give: {sanitize(str(error), 120)}"
+        ) from None

@@ -2,7 +2,7 @@
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, Fact, ReadingsBuilder
-from collectors.mlflow.parser import Model
+from collectors.mlflow.parser import ModelRow
 from collectors.runtime.base import Source
 
 DAY_S = 86_400.0
@@ -15,11 +15,11 @@ class Registry:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._models: list[Model] | None = None
+        self._models: list[ModelRow] | None = None
         self._told: dict[str, str] = {}
         self._aliases: dict[tuple[str, str], str] = {}
 
-    def take(self, models: list[Model], now: float) -> tuple[list[Event], list[Fact]]:
+    def take(self, models: list[ModelRow], now: float) -> tuple[list[Event], list[Fact]]:
         """Take the registry as it is now; return what changed.
 
         A version carries the time it was registered, so that those of the last day are told at first sight too. An

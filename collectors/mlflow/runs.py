@@ -11,15 +11,15 @@ from math import isnan
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, ReadingsBuilder, Severity
 from aistack_top.text import numbers
-from collectors.mlflow.parser import FAILED, Run, Told
+from collectors.mlflow.parser import FAILED, MetricPoint, RunRow
 from collectors.runtime.base import Source
 
 SILENT_S = 900.0
 DAY_S = 86_400.0
-MOST_TRAINING = 20
+MAX_TRAINING = 20
 """Runs whose own metrics are read; a sweep of hundreds must not cost the timeline its room."""
 
-MOST_KNOWN = 5_000
+MAX_KNOWN = 5_000
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "training.loss": ("train_loss", "train/loss", "loss", "training_loss", "train.loss"),
@@ -56,19 +56,19 @@ class _Pace:
             self.step, self.at = step, at
 
 
-class RunBook:
+class RunTracker:
     """Takes the runs of each answer, gives readings and events."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._running: list[Run] = []
-        self._newest: list[Run] = []
+        self._running: list[RunRow] = []
+        self._newest: list[RunRow] = []
         self._paces: dict[str, _Pace] = {}
         self._ended: dict[str, None] = {}
         self._begun: dict[str, None] = {}
         self._diverged: set[str] = set()
 
-    def take(self, running: list[Run], newest: list[Run] | None, now: float) -> Iterable[Event]:
+    def take(self, running: list[RunRow], newest: list[RunRow] | None, now: float) -> Iterable[Event]:
         """Take those said to be running and, when they were asked for, the newest of all; yield what happened."""
         self._running = running
         if newest is not None:
@@ -90,14 +90,14 @@ class RunBook:
                 text = f"{_called(run)} {run.status.lower()} after {numbers.seconds(run.end - run.start)}"
                 yield self._event(run.end, now, severity, run, text)
         for known in (self._begun, self._ended):
-            while len(known) > MOST_KNOWN:
+            while len(known) > MAX_KNOWN:
                 del known[next(iter(known))]
 
     def read(self, readings: ReadingsBuilder, now: float) -> None:
         """Add what is known of the runs at a time."""
         self._count(readings, now)
         seen: set[Entity] = set()
-        for run in [run for run in self._running if now - run.spoke < SILENT_S][:MOST_TRAINING]:
+        for run in [run for run in self._running if now - run.spoke < SILENT_S][:MAX_TRAINING]:
             entity = self._of(f"{run.experiment}/{run.name}")
             # of two runs of one name the newer is told: the answer has them newest first
             if entity not in seen:
@@ -108,7 +108,7 @@ class RunBook:
         active: dict[str, int] = {}
         silent: dict[str, int] = {}
         failed: dict[str, int] = {}
-        last: dict[str, Run] = {}
+        last: dict[str, RunRow] = {}
         for run in self._running:
             into = active if now - run.spoke < SILENT_S else silent
             into[run.experiment] = into.get(run.experiment, 0) + 1
@@ -129,7 +129,7 @@ class RunBook:
                 readings.add("pipelines.run.age", entity, max(now - end, 0.0))
                 readings.add("pipelines.run.duration", entity, max(end - last[name].start, 0.0))
 
-    def _training(self, readings: ReadingsBuilder, run: Run, entity: Entity, now: float) -> None:
+    def _training(self, readings: ReadingsBuilder, run: RunRow, entity: Entity, now: float) -> None:
         fresh = [told for told in run.metrics if now - told.timestamp / 1000.0 < SILENT_S]
         for signal, keys in KEYS.items():
             value = _first(fresh, keys)
@@ -145,7 +145,7 @@ class RunBook:
         if pace.step_time is not None and now - pace.at < max(3.0 * pace.gap_s, 60.0):
             readings.add("training.step_time", entity, pace.step_time)
 
-    def _report(self, run: Run, now: float) -> Iterable[Event]:
+    def _report(self, run: RunRow, now: float) -> Iterable[Event]:
         loss = _first(run.metrics, KEYS["training.loss"])
         newest = loss or max(run.metrics, key=lambda told: told.step, default=None)
         if newest is not None and newest.step > 0:
@@ -156,7 +156,7 @@ class RunBook:
             text = f"{_called(run)}: its loss is {loss.value} since step {loss.step}"
             yield self._event(loss.timestamp / 1000.0, now, "warning", run, text)
 
-    def _event(self, at: float, now: float, severity: Severity, run: Run, text: str) -> Event:
+    def _event(self, at: float, now: float, severity: Severity, run: RunRow, text: str) -> Event:
         source = self._source
         return Event(at, now, source.layer, "run", severity, self._of(run.experiment), text, source.name)
 
@@ -164,10 +164,10 @@ class RunBook:
         return Entity.of(source=self._source.name, job=job)
 
 
-def _called(run: Run) -> str:
+def _called(run: RunRow) -> str:
     return f"run {run.name} of {run.experiment}"
 
 
-def _first(metrics: Sequence[Told], keys: Iterable[str]) -> Told | None:
+def _first(metrics: Sequence[MetricPoint], keys: Iterable[str]) -> MetricPoint | None:
     by_key = {told.key: told for told in metrics}
     return next((by_key[key] for key in keys if key in by_key), None)

@@ -4,21 +4,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Read of one run; what was appended before the newest of it is passed over, and said."""
 
-LONGEST_LINE = 1024 * 1024
+MAX_LINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Appended:
+class NewLines:
     """Whole lines that are new, and sentences about what was not as usual."""
 
     lines: tuple[bytes, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-class Tail:
+class FileTail:
     """Reads what is appended to a file from when it is first looked at; one that appears later from its start.
 
     What a rotated file got since the last look is lost: nobody knows its new name.
@@ -33,7 +33,7 @@ class Tail:
         self._amid = False
         """Whether the next bytes belong to a line whose beginning was not read."""
 
-    def read(self) -> Appended:
+    def read(self) -> NewLines:
         """Return the new whole lines.
 
         Raises:
@@ -47,26 +47,26 @@ class Tail:
             if first:
                 self._file, self._offset = which, size
                 self._amid = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-                return Appended()
+                return NewLines()
             if which != self._file or size < self._offset:
                 if self._file is not None:
                     notes.append(
                         f"the file was {'truncated' if which == self._file else 'rotated'}; read from its start"
                     )
                 self._file, self._offset, self._rest, self._amid = which, 0, b"", False
-            if size - self._offset > MOST_BYTES:
+            if size - self._offset > MAX_BYTES:
                 notes.append(f"{(size - self._offset) // 2**20} MB were appended at once; the newest 4 are read")
-                self._offset, self._rest, self._amid = size - MOST_BYTES, b"", True
+                self._offset, self._rest, self._amid = size - MAX_BYTES, b"", True
             file.seek(self._offset)
             data = file.read(size - self._offset)
         self._offset += len(data)
-        return Appended(self._whole(data), tuple(notes))
+        return NewLines(self._whole(data), tuple(notes))
 
     def _whole(self, data: bytes) -> tuple[bytes, ...]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if self._amid and lines:
             del lines[0]
             self._amid = False
-        if len(self._rest) > LONGEST_LINE:
+        if len(self._rest) > MAX_LINE:
             self._rest, self._amid = b"", True
         return tuple(line for line in lines if line.strip())

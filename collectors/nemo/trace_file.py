@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aistack_top.measure.clock import Clock
-from aistack_top.measure.quantiles import FEWEST, WIDEST_S, WINDOW_S, sample_quantiles
+from aistack_top.measure.quantiles import MAX_WINDOW_S, MIN_COUNT, WINDOW_S, sample_quantiles
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, ReadingsBuilder
-from aistack_top.text.sanitize import plain
-from collectors.nemo.tail import Tail
+from aistack_top.text.sanitize import sanitize
+from collectors.nemo.tail import FileTail
 from collectors.openmetrics.collector import reason
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.threads import DaemonCaller
 
 if TYPE_CHECKING:
     from collectors.config import NemoTraceSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 RAIL_SPAN = "guardrails.rail"
 
 ITS_WORK = frozenset({"generation", "dialog"})
 """Types of rails that are the model's own answer, and not a check of it."""
 
-MOST_RAILS = 100
+MAX_RAILS = 100
 
 
 class Attributes(msgspec.Struct, frozen=True, rename={"type": "rail.type", "name": "rail.name", "stop": "rail.stop"}):
@@ -41,7 +41,7 @@ class Attributes(msgspec.Struct, frozen=True, rename={"type": "rail.type", "name
     stop: bool = False
 
 
-class Span(msgspec.Struct, frozen=True):
+class TraceSpan(msgspec.Struct, frozen=True):
     """One span; ``duration`` in seconds."""
 
     name: str
@@ -49,16 +49,16 @@ class Span(msgspec.Struct, frozen=True):
     attributes: Attributes = Attributes()
 
 
-class Trace(msgspec.Struct, frozen=True):
+class GuardrailTrace(msgspec.Struct, frozen=True):
     """One line: the spans of one request."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[TraceSpan, ...]
 
 
-_DECODER = msgspec.json.Decoder(Trace)
+_DECODER = msgspec.json.Decoder(GuardrailTrace)
 
 
-def build(config: "NemoTraceSource", tools: "Tools") -> "NemoTraceCollector":
+def build(config: "NemoTraceSource", tools: "CollectorContext") -> "NemoTraceCollector":
     """Return the collector of a configured trace file."""
     from collectors.registry import source_of
 
@@ -72,9 +72,9 @@ class NemoTraceCollector:
         self._source = source
         self._clock = clock
         self._path = path
-        self._tail = Tail(path)
+        self._tail = FileTail(path)
         self._caller = DaemonCaller("nemo-trace")
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._began: float | None = None
         self._checks: dict[str, deque[tuple[float, bool, float | None]]] = defaultdict(deque)
 
@@ -90,13 +90,13 @@ class NemoTraceCollector:
         except TimeoutError:  # before OSError, of which it is a kind: a file server may hang
             now = self._clock.now()
             said = f"{self._path} could not be read in time: does the file system that it lies on answer?"
-            return Batch(now, now, self._keeper.bad(now, SourceError("slow", plain(said))))
+            return Batch(now, now, self._keeper.bad(now, SourceError("slow", sanitize(said))))
         except OSError as error:
             now = self._clock.now()
             said = (
                 f"cannot read {self._path}: {error.strerror}: does tracing use the FileSystem adapter with this path?"
             )
-            return Batch(now, now, self._keeper.bad(now, SourceError("misconfigured", plain(said))))
+            return Batch(now, now, self._keeper.bad(now, SourceError("misconfigured", sanitize(said))))
         now = self._clock.now()
         bad = sum(not self._take(line, now) for line in appended.lines)
         notes = [*appended.notes, f"{bad} {'line is' if bad == 1 else 'lines are'} no trace" if bad else ""]
@@ -118,22 +118,22 @@ class NemoTraceCollector:
         for span in trace.spans:
             told = span.attributes
             if span.name == RAIL_SPAN and told.name and told.type not in ITS_WORK:
-                rail = plain(told.name, 60)
-                if rail in self._checks or len(self._checks) < MOST_RAILS:
+                rail = sanitize(told.name, 60)
+                if rail in self._checks or len(self._checks) < MAX_RAILS:
                     self._checks[rail].append((now, told.stop, span.duration))
         return True
 
     def _tell(self, readings: ReadingsBuilder, now: float) -> None:
         window_s = min(WINDOW_S, now - (self._began or now))
         for rail, checks in self._checks.items():
-            while checks and checks[0][0] <= now - WIDEST_S:
+            while checks and checks[0][0] <= now - MAX_WINDOW_S:
                 checks.popleft()
             about = Entity.of(source=self._source.name, rail=rail)
             recent = [check for check in checks if check[0] > now - WINDOW_S]
             if window_s > 0:
                 readings.add("guardrail.requests", about, len(recent) / window_s)
                 readings.add("guardrail.hits", about, sum(stop for _, stop, _ in recent) / window_s)
-            few = len(recent) < FEWEST
+            few = len(recent) < MIN_COUNT
             times = [took for _, _, took in (checks if few else recent) if took is not None and took >= 0]
             if times:
-                readings.add("guardrail.latency", about, sample_quantiles(times, WIDEST_S if few else WINDOW_S))
+                readings.add("guardrail.latency", about, sample_quantiles(times, MAX_WINDOW_S if few else WINDOW_S))

@@ -25,22 +25,22 @@ from typing import TYPE_CHECKING, Final
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact
-from collectors.host.collector import Aside, FactBook, start_thread
+from collectors.host.collector import BackgroundQuestion, FactReporter, start_thread
 from collectors.nvml.node import NodeSample, NvmlNode
 from collectors.procfs.owners import owners
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.threads import DaemonCaller, StillHangsError
 
 if TYPE_CHECKING:
     from collectors.config import NvmlSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 DEADLINE_S: Final = 2.0
-MOST_BUSY: Final = 0.1
+MAX_BUSY: Final = 0.1
 """NVML serves nobody who would wait for us, so it may be busy longer than a server: a tenth of the time."""
 
 OWNERS_S: Final = 10.0
-OLDEST_S: Final = 30.0
+MAX_PID_AGE_S: Final = 30.0
 """Process ids from longer ago may be other processes by now."""
 
 
@@ -64,9 +64,9 @@ class NvmlCollector:
             lambda: import_module("pynvml") if module is None else module, clock, node, source.name, source.interval_s
         )
         self._caller = DaemonCaller("nvml")
-        self._keeper = HealthKeeper(source)
-        self._book = FactBook()
-        self._owners: Aside[tuple[list[Fact], int]] = Aside(start, OWNERS_S)
+        self._keeper = HealthTracker(source)
+        self._book = FactReporter()
+        self._owners: BackgroundQuestion[tuple[list[Fact], int]] = BackgroundQuestion(start, OWNERS_S)
         self._owned: tuple[list[Fact], int] = ([], 0)
         self._sample: NodeSample | None = None
 
@@ -143,12 +143,12 @@ class NvmlCollector:
 
     def _fresh(self) -> NodeSample | None:
         sample = self._sample
-        return sample if sample is not None and self._clock.now() - sample.at < OLDEST_S else None
+        return sample if sample is not None and self._clock.now() - sample.at < MAX_PID_AGE_S else None
 
 
-def build(config: "NvmlSource", tools: "Tools") -> NvmlCollector:
+def build(config: "NvmlSource", tools: "CollectorContext") -> NvmlCollector:
     """Return the collector of a configured source."""
     from collectors.registry import source_of
 
-    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MOST_BUSY)
+    source = source_of(config, deadline_s=DEADLINE_S, most_busy=MAX_BUSY)
     return NvmlCollector(source, tools.clock, node=tools.node)

@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from collectors.nvml.calls import Asker
 
-SHORTEST_S: Final = 0.1
+MIN_INTERVAL_S: Final = 0.1
 """NVIDIA asks for at least 100 ms between two samples (``nvml.h``, nvmlGpmMetricsGet)."""
 
-LONGEST_S: Final = 30.0
+MAX_INTERVAL_S: Final = 30.0
 """A mean over a longer gap would be a number about a time nobody looked at."""
 
 MIB: Final = 2.0**20
 
 
-class Metric(IntEnum):
+class GpmMetric(IntEnum):
     """GPM metrics, by their names in nvidia-ml-py without ``NVML_GPM_METRIC_``: percent, or MiB/s for traffic."""
 
     SM_UTIL = 2
@@ -51,7 +51,7 @@ class GpmSampler:
             GpuLostError, DriverGoneError: see `collectors.nvml.calls`.
 
         """
-        if not self._ready() or (self._last_at is not None and at - self._last_at < SHORTEST_S):
+        if not self._ready() or (self._last_at is not None and at - self._last_at < MIN_INTERVAL_S):
             return {}
         last, spare = self._samples
         if self._instance is None:
@@ -60,12 +60,12 @@ class GpmSampler:
             taken = self._asker.ask("GPM", "nvmlGpmMigSampleGet", lambda _: True, self._instance, spare)
         before, self._last_at = self._last_at, at if taken else None
         self._samples.reverse()
-        if not taken or before is None or at - before > LONGEST_S:
+        if not taken or before is None or at - before > MAX_INTERVAL_S:
             return {}
         request = self._request
         request.sample1, request.sample2 = last, spare
         asked = self._asker.plain("GPM", "nvmlGpmMetricsGet", lambda _: True, request)
-        rows = [request.metrics[place] for place in range(len(Metric))] if asked else []
+        rows = [request.metrics[place] for place in range(len(GpmMetric))] if asked else []
         return {row.metricId: row.value for row in rows if row.nvmlReturn == 0 and math.isfinite(row.value)}
 
     def close(self) -> None:
@@ -90,8 +90,8 @@ class GpmSampler:
         if self._request is None:
             request = asker.nvml.c_nvmlGpmMetricsGet_t()
             request.version = asker.nvml.NVML_GPM_METRICS_GET_VERSION
-            request.numMetrics = len(Metric)
-            for place, metric in enumerate(Metric):
+            request.numMetrics = len(GpmMetric)
+            for place, metric in enumerate(GpmMetric):
                 request.metrics[place].metricId = int(metric)
             self._request = request
         return True

@@ -10,8 +10,8 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Fact
 from collectors.nvml import read
 from collectors.nvml.calls import ALL_LINKS, Asker, Field, FieldKey
-from collectors.nvml.gpm import MIB, GpmSampler, Metric
-from collectors.nvml.throttle import ThrottleWatch, Turn
+from collectors.nvml.gpm import MIB, GpmMetric, GpmSampler
+from collectors.nvml.throttle import ThrottleChange, ThrottleWatch
 
 SLOW_S: Final = 5.0
 """Between two looks at limits, errors, processes and modes. In between their values are said again, so that none is
@@ -20,19 +20,19 @@ older than this, nor looks old beside those read every second."""
 LINKS_S: Final = 10.0
 
 _SHARES: Final = {
-    Metric.SM_UTIL: "gpu.sm.active",
-    Metric.SM_OCCUPANCY: "gpu.sm.occupancy",
-    Metric.ANY_TENSOR_UTIL: "gpu.tensor.active",
-    Metric.DRAM_BW_UTIL: "gpu.dram.active",
+    GpmMetric.SM_UTIL: "gpu.sm.active",
+    GpmMetric.SM_OCCUPANCY: "gpu.sm.occupancy",
+    GpmMetric.ANY_TENSOR_UTIL: "gpu.tensor.active",
+    GpmMetric.DRAM_BW_UTIL: "gpu.dram.active",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class GpuPoll:
     """What one poll of one GPU brought. ``pids`` holds the process ids by whom they are on: GPU or MIG instance."""
 
     rows: Sequence[read.Row]
-    turns: Sequence[Turn]
+    turns: Sequence[ThrottleChange]
     facts: Sequence[Fact]
     pids: Mapping[Entity, tuple[int, ...]]
 
@@ -102,7 +102,7 @@ class GpuReader:
         """Calls to the driver since the start."""
         return self.asker.calls + sum(one.asker.calls for one in self._mig.values())
 
-    def poll(self, at: float) -> Poll:
+    def poll(self, at: float) -> GpuPoll:
         """Read the GPU at a time in seconds since the epoch."""
         self.asker.failed.clear()
         told = read.fast(self.asker, self.entity, self._pcie_told)
@@ -119,7 +119,7 @@ class GpuReader:
         if margin is not None:
             rows.append(("gpu.temperature.margin", self.entity, margin))
         rows += self._busy(at, told)
-        return Poll(rows, list(self._throttle.turns(at, shares)), self._held.facts, self._held.pids)
+        return GpuPoll(rows, list(self._throttle.turns(at, shares)), self._held.facts, self._held.pids)
 
     def close(self) -> None:
         """Give back what the library allocated."""
@@ -173,7 +173,7 @@ class GpuReader:
                 rows.append(("gpu.nvlink.errors", self.entity, rate))
         self._links = tuple(rows)
 
-    def _busy(self, at: float, told: read.Fast) -> list[read.Row]:
+    def _busy(self, at: float, told: read.FastReadings) -> list[read.Row]:
         """Return activity and traffic since the last poll."""
         if self._mig_on:
             return [row for one in self._mig.values() for row in one.profile(at)]
@@ -184,7 +184,7 @@ class GpuReader:
         if sent is not None and received is not None:
             nvlink = self._nvlink.observe(at, (sent + received) * read.KIB).rate
         else:
-            nvlink = _traffic(metrics, Metric.NVLINK_TOTAL_TX_PER_SEC, Metric.NVLINK_TOTAL_RX_PER_SEC)
+            nvlink = _traffic(metrics, GpmMetric.NVLINK_TOTAL_TX_PER_SEC, GpmMetric.NVLINK_TOTAL_RX_PER_SEC)
         if nvlink is not None:
             rows.append(("gpu.nvlink.bandwidth", self.entity, nvlink))
         pcie = self._pcie_rate(at, told, metrics)
@@ -192,13 +192,13 @@ class GpuReader:
             rows.append(("gpu.pcie.bandwidth", self.entity, pcie))
         return rows
 
-    def _pcie_rate(self, at: float, told: read.Fast, metrics: Mapping[int, float]) -> float | None:
+    def _pcie_rate(self, at: float, told: read.FastReadings, metrics: Mapping[int, float]) -> float | None:
         """Return bytes a second over PCIe: by GPM where there is it, else by the byte counters.
 
         The counters may wrap at 32 bits (``nvml.h``), at full speed many times a second. One that went backwards
         has, and no rate of it can be trusted.
         """
-        profiled = _traffic(metrics, Metric.PCIE_TX_PER_SEC, Metric.PCIE_RX_PER_SEC)
+        profiled = _traffic(metrics, GpmMetric.PCIE_TX_PER_SEC, GpmMetric.PCIE_RX_PER_SEC)
         if profiled is not None:
             self._pcie_told = False
             return profiled
@@ -243,7 +243,7 @@ def _profiled(entity: Entity, metrics: Mapping[int, float]) -> list[read.Row]:
     return [(_SHARES[m], entity, metrics[m] * read.PERCENT) for m in _SHARES if m in metrics]
 
 
-def _traffic(metrics: Mapping[int, float], one: Metric, other: Metric) -> float | None:
+def _traffic(metrics: Mapping[int, float], one: GpmMetric, other: GpmMetric) -> float | None:
     if one not in metrics or other not in metrics:
         return None
     return (metrics[one] + metrics[other]) * MIB

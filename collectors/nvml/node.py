@@ -12,7 +12,7 @@ from typing import Final
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, Fact, Readings, ReadingsBuilder, Severity
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.nvml.calls import (
     LOST,
     Asker,
@@ -21,7 +21,7 @@ from collectors.nvml.calls import (
     source_error,
 )
 from collectors.nvml.gpu import GpuReader
-from collectors.nvml.throttle import Turn
+from collectors.nvml.throttle import ThrottleChange
 from collectors.nvml.xid import UNKNOWN, XidWaiter, xids
 from collectors.runtime.base import SourceError
 
@@ -32,7 +32,7 @@ COUNT_S: Final = 5.0
 STOP_S: Final = 1.5
 """Longer than one wait of the XID thread, which must be out of the library before it is shut down."""
 
-MOST_EVENTS: Final = 500
+MAX_EVENTS: Final = 500
 NO_GPU: Final = "the NVIDIA driver runs, but shows no GPU here: is this a container without one?"
 
 
@@ -85,7 +85,7 @@ class NvmlNode:
         self._retry_at = float("-inf")
         self._failure: SourceError | None = None
         self.xid: XidWaiter | None = None
-        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         """What happened and was not picked up yet; outlives a poll that was given up."""
 
     def read(self) -> NodeSample:
@@ -131,7 +131,7 @@ class NvmlNode:
         try:
             nvml.nvmlInit()
         except nvml.NVMLError as error:
-            self._failure = source_error(error.value, plain(str(error)))
+            self._failure = source_error(error.value, sanitize(str(error)))
             raise self._failure from None
         self._nvml, self._asker = nvml, Asker(nvml, None)
         self._failure = None
@@ -212,10 +212,10 @@ class NvmlNode:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             uuid = str(nvml.nvmlDeviceGetUUID(handle))
         except nvml.NVMLError as error:
-            why = str(GpuLostError(error.value)) if error.value in LOST else plain(str(error)).lower()
+            why = str(GpuLostError(error.value)) if error.value in LOST else sanitize(str(error)).lower()
             self._absent[index] = _Absent(why, uuid, at + RETRY_S)
             return None
-        return GpuReader(nvml, handle, plain(uuid, 80), index, self._interval_s)
+        return GpuReader(nvml, handle, sanitize(uuid, 80), index, self._interval_s)
 
     def _look_for_absent(self, at: float) -> None:
         for index, absent in list(self._absent.items()):
@@ -248,7 +248,7 @@ class NvmlNode:
         if before is None or before == now:
             return
         parts = [f"{uuid} gone" for uuid in sorted(before - now)] + [f"{uuid} new" for uuid in sorted(now - before)]
-        text = plain(f"the set of GPUs changed: {', '.join(parts)}")
+        text = sanitize(f"the set of GPUs changed: {', '.join(parts)}")
         self.events.append(self._event(at, "changed", "warning", self._node, text, ("key", "gpus")))
 
     def _listen(self) -> None:
@@ -268,7 +268,7 @@ class NvmlNode:
             # 12040 is CUDA 12.4 (nvml.h, NVML_CUDA_DRIVER_VERSION_MAJOR)
             "cuda_version": None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
         }
-        told = [Fact(self._node, key, plain(value, 40)) for key, value in known.items() if value]
+        told = [Fact(self._node, key, sanitize(value, 40)) for key, value in known.items() if value]
         # the event of a changed set names the GPUs, which says more
         return (*told, Fact(self._node, "gpus", str(self._count), watched=False))
 
@@ -281,12 +281,12 @@ class NvmlNode:
             if reader.asker.failed:
                 what, text = next(iter(reader.asker.failed.items()))
                 more = f" and {len(reader.asker.failed) - 1} more" if len(reader.asker.failed) > 1 else ""
-                notes.append(plain(f"gpu {index}: {what}{more} failed: {text}"))
+                notes.append(sanitize(f"gpu {index}: {what}{more} failed: {text}"))
         if self.xid is not None and self.xid.fault:
-            notes.append(plain(self.xid.fault))
+            notes.append(sanitize(self.xid.fault))
         return notes
 
-    def _throttle_event(self, at: float, reader: GpuReader, turn: Turn) -> Event:
+    def _throttle_event(self, at: float, reader: GpuReader, turn: ThrottleChange) -> Event:
         reason = turn.reason
         severity: Severity = reason.severity or "info"
         text = f"gpu {reader.index}: {reason.says} holds the clocks down ({reason.name})"
@@ -301,10 +301,10 @@ class NvmlNode:
         index = next((index for index, reader in self._readers.items() if reader.uuid == uuid), None)
         if index is None:
             index = next((index for index, absent in self._absent.items() if absent.uuid == uuid), None)
-        whose = f"gpu {index}" if index is not None else plain(uuid, 80) or "an unknown GPU"
+        whose = f"gpu {index}" if index is not None else sanitize(uuid, 80) or "an unknown GPU"
         often = f" ({count} times)" if count > 1 else ""
         text = f"XID {code} on {whose}: {entry.what}{often}; {entry.action}"
-        entity = Entity.of(gpu=plain(uuid, 80)) if uuid else self._node
+        entity = Entity.of(gpu=sanitize(uuid, 80)) if uuid else self._node
         return self._event(at, "xid", entry.severity, entity, text, ("code", str(code)), ("group", entry.group))
 
     def _event(

@@ -16,7 +16,7 @@ from typing import Final
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Fact
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.nvml.calls import ALL_LINKS, NO_INSTANCE, Asker, Field, FieldKey
 from collectors.nvml.throttle import COUNTERS, THERMAL
 
@@ -27,10 +27,10 @@ MILLI: Final = 1e-3
 PERCENT: Final = 0.01
 KIB: Final = 1024.0
 
-MOST_PROCESSES: Final = 20
+MAX_PROCESSES: Final = 20
 """Processes of one GPU that are told, largest first; the count tells all."""
 
-MOST_LINKS: Final = 36
+MAX_LINKS: Final = 36
 """More NVLinks than any GPU has (18 on Hopper and Blackwell)."""
 
 MEMORY_V2: Final = 0x02000028
@@ -72,7 +72,7 @@ _PROCESS_LISTS: Final = ("Compute", "Graphics", "MPSCompute")
 
 
 @dataclass(frozen=True, slots=True)
-class Fast:
+class FastReadings:
     """One poll: finished readings, and the raw counters that others make rates of. ``mask`` is the reasons' bits."""
 
     rows: tuple[Row, ...]
@@ -91,7 +91,7 @@ class GpuProcess:
     instance: int | None
 
 
-def fast(asker: Asker, entity: Entity, pcie: bool) -> Fast:
+def fast(asker: Asker, entity: Entity, pcie: bool) -> FastReadings:
     """Read what changes from second to second; ``pcie`` also asks for the PCIe byte counters."""
     found: list[tuple[str, float | None]] = []
     busy = asker.ask("utilisation", "nvmlDeviceGetUtilizationRates", lambda told: (told.gpu, told.memory))
@@ -117,7 +117,7 @@ def fast(asker: Asker, entity: Entity, pcie: bool) -> Fast:
         ("gpu.power.draw", None if power is None else power * MILLI),
         ("gpu.energy", None if energy is None else energy * MILLI),
     ]
-    return Fast(_rows(entity, found), fields, mask, temperature, margin)
+    return FastReadings(_rows(entity, found), fields, mask, temperature, margin)
 
 
 def memory(asker: Asker) -> list[tuple[str, float | None]]:
@@ -136,7 +136,7 @@ def memory(asker: Asker) -> list[tuple[str, float | None]]:
     return [("gpu.memory.used", used), ("gpu.memory.total", total), ("gpu.memory.usage", share)]
 
 
-def degrees_left(told: Fast, slowdown: float | None) -> float | None:
+def degrees_left(told: FastReadings, slowdown: float | None) -> float | None:
     """Return the degrees Celsius until the GPU slows itself down.
 
     Some GPUs report a margin of 0 or less while nothing is hot; without a thermal reason that is not believed, and
@@ -188,7 +188,7 @@ def links(asker: Asker) -> tuple[int | None, Mapping[FieldKey, float]]:
     """Return how many NVLinks are up, None where there are none, and their error counters since the driver's start."""
     states = []
     count = asker.fields(((Field.NVLINK_LINK_COUNT, 0),)).get((Field.NVLINK_LINK_COUNT, 0))
-    for link in range(MOST_LINKS if count is None else min(int(count), MOST_LINKS)):
+    for link in range(MAX_LINKS if count is None else min(int(count), MAX_LINKS)):
         state = asker.ask("NVLink state", "nvmlDeviceGetNvLinkState", int, link)
         if state is None:
             break
@@ -236,7 +236,7 @@ def facts(asker: Asker, entity: Entity, index: int) -> list[Fact]:
     for key, kind in (("max_sm_clock", SM), ("max_memory_clock", MEMORY_CLOCK)):
         clock = asker.number(key, "nvmlDeviceGetMaxClockInfo", kind, scale=MEGA)
         known[key] = "" if clock is None else numbers.show(clock, "Hz")
-    told = [Fact(entity, key, plain(value, 80)) for key, value in known.items() if value]
+    told = [Fact(entity, key, sanitize(value, 80)) for key, value in known.items() if value]
     return [Fact(entity, "index", str(index), watched=False), *told]
 
 
@@ -261,7 +261,7 @@ def modes(asker: Asker, entity: Entity, limit_w: float | None) -> tuple[list[Fac
 
 def process_rows(entity: Entity, found: Sequence[GpuProcess]) -> tuple[Row, ...]:
     """Return the readings of a GPU's processes."""
-    told = [(one.pid, one.memory) for one in found[:MOST_PROCESSES] if one.memory is not None]
+    told = [(one.pid, one.memory) for one in found[:MAX_PROCESSES] if one.memory is not None]
     each = [("gpu.process.memory", entity.with_(process=str(pid)), size) for pid, size in told]
     return (("gpu.processes", entity, float(len(found))), *each)
 

@@ -13,7 +13,7 @@ from aistack_top.model.tick import Severity
 from collectors.nvml.calls import Field, FieldKey
 
 NANO: Final = 1e-9
-LEAST: Final = 0.01
+MIN_SHARE: Final = 0.01
 """A smaller share of an interval is not worth an event, and a counter that shows less while the snapshot shows the
 reason twice in a row is not kept by this GPU."""
 
@@ -22,7 +22,7 @@ CALM_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ThrottleReason:
     """A clock-event reason: its bit (``nvmlClocksEventReason*``), its counter in ns, and whether it is an alarm.
 
     A reason with a ``severity`` makes events; ``after`` is how many readings in a row it takes to begin one.
@@ -38,14 +38,18 @@ class Reason:
 
 
 REASONS: Final = (
-    Reason("gpu_idle", 0x001, "nothing runs"),
-    Reason("clocks_setting", 0x002, "an operator fixed the clocks"),
-    Reason("power_cap", 0x004, "the power limit", Field.PERF_POLICY_POWER, zero=True),
+    ThrottleReason("gpu_idle", 0x001, "nothing runs"),
+    ThrottleReason("clocks_setting", 0x002, "an operator fixed the clocks"),
+    ThrottleReason("power_cap", 0x004, "the power limit", Field.PERF_POLICY_POWER, zero=True),
     # also seen for a moment at changes of the performance state
-    Reason("hw_slowdown", 0x008, "the hardware, for heat or power,", None, zero=True, severity="critical", after=2),
-    Reason("sync_boost", 0x010, "the slowest GPU of its sync-boost group", Field.PERF_POLICY_SYNC_BOOST),
-    Reason("sw_thermal", 0x020, "heat", Field.CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN, zero=True, severity="warning"),
-    Reason(
+    ThrottleReason(
+        "hw_slowdown", 0x008, "the hardware, for heat or power,", None, zero=True, severity="critical", after=2
+    ),
+    ThrottleReason("sync_boost", 0x010, "the slowest GPU of its sync-boost group", Field.PERF_POLICY_SYNC_BOOST),
+    ThrottleReason(
+        "sw_thermal", 0x020, "heat", Field.CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN, zero=True, severity="warning"
+    ),
+    ThrottleReason(
         "hw_thermal",
         0x040,
         "heat at the limit of the hardware",
@@ -53,7 +57,7 @@ REASONS: Final = (
         zero=True,
         severity="critical",
     ),
-    Reason(
+    ThrottleReason(
         "hw_power_brake",
         0x080,
         "the power brake of the chassis or its power supply",
@@ -61,7 +65,7 @@ REASONS: Final = (
         zero=True,
         severity="critical",
     ),
-    Reason("display_clocks", 0x100, "the display's clocks"),
+    ThrottleReason("display_clocks", 0x100, "the display's clocks"),
 )
 """Table 2 of NVIDIA's ``nvml.h`` (clocks event reasons), in the order of the bits."""
 
@@ -72,10 +76,10 @@ _DEEPER: Final = frozenset({"hw_thermal", "hw_power_brake"})
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ThrottleChange:
     """A reason began to hold the clocks down, or ended after ``lasted_s`` seconds."""
 
-    reason: Reason
+    reason: ThrottleReason
     began: bool
     lasted_s: float = 0.0
 
@@ -120,26 +124,28 @@ class ThrottleWatch:
         self._before = mask or 0
         return shares
 
-    def turns(self, at: float, shares: Mapping[str, float]) -> Iterator[Turn]:
+    def turns(self, at: float, shares: Mapping[str, float]) -> Iterator[ThrottleChange]:
         """Yield what began and what ended with these shares."""
-        deeper = any(shares.get(name, 0.0) >= LEAST for name in _DEEPER)
+        deeper = any(shares.get(name, 0.0) >= MIN_SHARE for name in _DEEPER)
         for reason in REASONS:
             if reason.severity is None:
                 continue
             # the general bit is set along with the particular one, which says more
-            held = shares.get(reason.name, 0.0) >= LEAST and not (reason.name == "hw_slowdown" and deeper)
+            held = shares.get(reason.name, 0.0) >= MIN_SHARE and not (reason.name == "hw_slowdown" and deeper)
             turn = self._turn(reason, at, held)
             if turn is not None:
                 yield turn
 
-    def _share(self, reason: Reason, at: float, mask: int | None, counters: Mapping[FieldKey, float]) -> float | None:
+    def _share(
+        self, reason: ThrottleReason, at: float, mask: int | None, counters: Mapping[FieldKey, float]
+    ) -> float | None:
         held = None if mask is None else bool(mask & reason.bit)
         count = None if reason.counter is None else counters.get((reason.counter, 0))
         if count is not None:
             rate = self._meters[reason.name].observe(at, count).rate
             if rate is not None:
                 share = min(rate * NANO, 1.0)
-                if share >= LEAST:
+                if share >= MIN_SHARE:
                     self._unkept.discard(reason.name)
                 elif held and self._before & reason.bit:
                     self._unkept.add(reason.name)
@@ -147,7 +153,7 @@ class ThrottleWatch:
                     return share
         return None if held is None else float(held)
 
-    def _turn(self, reason: Reason, at: float, held: bool) -> Turn | None:
+    def _turn(self, reason: ThrottleReason, at: float, held: bool) -> ThrottleChange | None:
         spell = self._spells.get(reason.name)
         if held:
             if spell is None:
@@ -156,13 +162,13 @@ class ThrottleWatch:
             spell.last = at
             if not spell.told and spell.readings >= reason.after:
                 spell.told = True
-                return Turn(reason, began=True)
+                return ThrottleChange(reason, began=True)
         elif spell is not None:
             if not spell.told:
                 del self._spells[reason.name]
             elif at - spell.last >= CALM_S:
                 del self._spells[reason.name]
-                return Turn(reason, began=False, lasted_s=spell.last - spell.since)
+                return ThrottleChange(reason, began=False, lasted_s=spell.last - spell.since)
         return None
 
 

@@ -23,7 +23,7 @@ WAIT_MS: Final = 1000
 PAUSE_S: Final = 1.0
 """Rest after a failed wait: the driver answers at once while a GPU is lost, and the thread would spin."""
 
-MOST_WAITING: Final = 500
+MAX_WAITING: Final = 500
 TIMEOUT: Final = 10
 XID_EVENTS: Final = 8
 """``nvmlEventTypeXidCriticalError``."""
@@ -55,7 +55,7 @@ def xids() -> Mapping[int, Xid]:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class XidEvent:
     """An XID as it came from the driver, at a time in seconds since the epoch; ``gpu`` is a UUID, empty if unknown."""
 
     at: float
@@ -73,7 +73,7 @@ class XidWaiter:
         self._nvml = nvml
         self._handles = tuple(handles)
         self._now = now
-        self._heard: deque[Heard] = deque(maxlen=MOST_WAITING)
+        self._heard: deque[XidEvent] = deque(maxlen=MAX_WAITING)
         self._stop = threading.Event()
         self.fault = ""
         self.ready = threading.Event()
@@ -81,7 +81,7 @@ class XidWaiter:
         self._thread = threading.Thread(target=self._run, name="nvml-xid", daemon=True)
         self._thread.start()
 
-    def take(self) -> list[Heard]:
+    def take(self) -> list[XidEvent]:
         """Return what was heard since the last time, oldest first."""
         heard = []
         while self._heard:
@@ -138,7 +138,7 @@ class XidWaiter:
                 self._stop.wait(PAUSE_S)
                 return
             if data.eventType == XID_EVENTS:
-                self._heard.append(Heard(self._now(), self._uuid(data.device), int(data.eventData)))
+                self._heard.append(XidEvent(self._now(), self._uuid(data.device), int(data.eventData)))
 
     def _uuid(self, device: object) -> str:
         try:

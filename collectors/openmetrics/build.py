@@ -9,13 +9,13 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from collectors.openmetrics.collector import Add, ExpositionCollector, identified
+from collectors.openmetrics.collector import ExpositionCollector, Extractor, identified
 from collectors.openmetrics.table import Table, load
 from collectors.runtime.auth import headers
 
 if TYPE_CHECKING:
     from collectors.config import AnyPage
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 
 @cache
@@ -24,7 +24,7 @@ def table(layer: str, name: str) -> Table:
     return load(files("collectors.tables").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def build(config: "AnyPage", tools: "Tools", add: Add | None = None) -> ExpositionCollector:
+def build(config: "AnyPage", tools: "CollectorContext", add: Extractor | None = None) -> ExpositionCollector:
     """Return the collector of a configured page. Its address may be the server's or the page's own.
 
     ``add`` reads what the table cannot say.
@@ -44,6 +44,6 @@ def build(config: "AnyPage", tools: "Tools", add: Add | None = None) -> Expositi
     )
 
 
-def recogniser(layer: str, name: str) -> Callable[[bytes], bool]:
+def page_matcher(layer: str, name: str) -> Callable[[bytes], bool]:
     """Return what tells the pages of a kind from others: what its table is known by."""
     return partial(identified, table=table(layer, name))

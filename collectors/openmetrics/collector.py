@@ -8,11 +8,11 @@ import httpx
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Value
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.engine import Assembled, Exposition
-from collectors.openmetrics.parser import Memo, Page, parse_aside
+from collectors.openmetrics.parser import LineMemo, MetricsPage, parse_aside
 from collectors.openmetrics.table import Table
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.http import Answer, get
 
 FACTS_S = 60.0
@@ -27,12 +27,12 @@ _TEXT = frozenset({"", "text/plain", "application/openmetrics-text"})
 class Scrape:
     """A page that was fetched and read; ``took_s`` is the time the server needed for it."""
 
-    page: Page
+    page: MetricsPage
     took_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class Extracted:
     """What a source's own module reads from a page beyond its table; ``notes`` go into the health record."""
 
     readings: Sequence[tuple[str, Entity, Value | None]] = ()
@@ -41,7 +41,7 @@ class Added:
     notes: tuple[str, ...] = ()
 
 
-Add = Callable[[Page, Assembled, float], Added]
+Extractor = Callable[[MetricsPage, Assembled, float], Extracted]
 """Reads a page that its table has been applied to, at a time in seconds."""
 
 
@@ -62,7 +62,7 @@ class Scraper:
         self._url = url
         self._headers = headers
         self._wanted = table.wanted()
-        self._memo = Memo()
+        self._memo = LineMemo()
 
     async def scrape(self) -> Scrape:
         """Return the page as it is now.
@@ -94,14 +94,14 @@ class ExpositionCollector:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        add: Add | None = None,
+        add: Extractor | None = None,
     ) -> None:
         self._source = source
         self._clock = clock
         self._add = add
         self._scraper = Scraper(source, client, table, url, headers)
         self._exposition = Exposition(table, source)
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._facts_due = 0.0
 
     @property
@@ -119,7 +119,7 @@ class ExpositionCollector:
             return Batch(now, now, self._keeper.bad(now, error))
         now = self._clock.now()
         found = self._exposition.read(scrape.page, now, now)
-        more = self._add(scrape.page, found, now) if self._add else Added()
+        more = self._add(scrape.page, found, now) if self._add else Extracted()
         readings = ReadingsBuilder()
         for signal, entity, value in (*found.readings, *more.readings):
             readings.add(signal, entity, value)
@@ -154,7 +154,7 @@ def check(answer: Answer, table: Table) -> None:
         told = "answers with JSON, not metrics"
         raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
     if answer.content_type not in _TEXT:
-        raise SourceError("misconfigured", f"answers with {plain(answer.content_type, 60)}, not metrics in text")
+        raise SourceError("misconfigured", f"answers with {sanitize(answer.content_type, 60)}, not metrics in text")
     if not start:
         raise SourceError("misconfigured", "answers with an empty page")
     if not identified(answer.body, table):
@@ -164,7 +164,7 @@ def check(answer: Answer, table: Table) -> None:
 
 def reason(notes: Sequence[str]) -> str:
     """Return the notes of a run as one sentence for the health record; empty ones are left out."""
-    return plain("; ".join(note for note in notes if note), REASON_LIMIT)
+    return sanitize("; ".join(note for note in notes if note), REASON_LIMIT)
 
 
 def identified(body: bytes, table: Table) -> bool:

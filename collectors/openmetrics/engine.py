@@ -18,8 +18,8 @@ from aistack_top.measure.quantiles import Buckets, HistogramWindow
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signal
 from aistack_top.model.tick import Event, Fact, Readings, ReadingsBuilder
-from collectors.openmetrics.matching import Key, Place, Places
-from collectors.openmetrics.parser import MOST_SERIES, Page, Series
+from collectors.openmetrics.matching import Key, SeriesMatcher, SeriesTarget
+from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
 from collectors.openmetrics.table import Combine, Metric, Table
 from collectors.runtime.base import Source
 
@@ -59,13 +59,13 @@ class Assembled:
 class _Layout:
     """Which counted series make up which output series; worked out anew only when a series appears."""
 
-    counters: dict[Key, list[Series]] = field(default_factory=dict)
-    overs: dict[Key, list[Series]] = field(default_factory=dict)
-    buckets: dict[Key, dict[float, list[Series]]] = field(default_factory=dict)
-    counts: dict[Key, list[Series]] = field(default_factory=dict)
-    totals: dict[Key, list[Series]] = field(default_factory=dict)
+    counters: dict[Key, list[PageSeries]] = field(default_factory=dict)
+    overs: dict[Key, list[PageSeries]] = field(default_factory=dict)
+    buckets: dict[Key, dict[float, list[PageSeries]]] = field(default_factory=dict)
+    counts: dict[Key, list[PageSeries]] = field(default_factory=dict)
+    totals: dict[Key, list[PageSeries]] = field(default_factory=dict)
 
-    def add(self, series: Series, place: Place) -> None:
+    def add(self, series: PageSeries, place: SeriesTarget) -> None:
         if place.part == "bucket":
             self.buckets.setdefault(place.key, {}).setdefault(place.edge, []).append(series)
             return
@@ -87,23 +87,23 @@ class Exposition:
         self.table = table
         self._source = source
         self._zeros = [row for row in table.metric if row.zero_with]
-        self._places = Places(table, source.name)
+        self._places = SeriesMatcher(table, source.name)
         self.about = self._places.about
         self._epoch: object = None
         self._layout: _Layout | None = None
-        self._counted: dict[Series, float] = {}
-        self._base: dict[Series, float] = {}
+        self._counted: dict[PageSeries, float] = {}
+        self._base: dict[PageSeries, float] = {}
         self._was_clean = True
-        self._newborn: set[Series] = set()
+        self._newborn: set[PageSeries] = set()
         self._read_at: float | None = None
         self._began: float | None = None
         self._restarts: deque[float] = deque(maxlen=FLAPPING)
         self._meters: dict[tuple[Key, str], RateMeter] = {}
         self._windows: dict[Key, HistogramWindow] = {}
 
-    def read(self, page: Page, at: float, seen: float) -> Assembled:
+    def read(self, page: MetricsPage, at: float, seen: float) -> Assembled:
         """Return what a page says at a time in seconds; the first one gives no rates and no quantiles."""
-        values: Mapping[Series, float] = page.values
+        values: Mapping[PageSeries, float] = page.values
         if self.table.blanks:
             values = {series: value for series, value in values.items() if not self.table.is_blank(value)}
         if page.epoch is not self._epoch:
@@ -116,7 +116,7 @@ class Exposition:
         self._carry(values, page.clean)
         if self._layout is None:
             self._layout = self._lay_out()
-        taking = _Taking(at, values, page.clean, self._counted, self._layout)
+        taking = _PageRead(at, values, page.clean, self._counted, self._layout)
         for series, value in values.items():
             for place in self._places.gauges.get(series, ()):
                 taking.gauged.setdefault(place.key, []).append((value, series))
@@ -133,7 +133,7 @@ class Exposition:
             notes.append(f"restarted {FLAPPING} times within a minute: do several servers answer behind this address?")
         return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
 
-    def _add_zeros(self, taking: "_Taking") -> None:
+    def _add_zeros(self, taking: "_PageRead") -> None:
         """Add what is none so far, because its counter is not yet born."""
         for row in self._zeros:
             has = [entity for name, entity in taking.totals if name == row.signal]
@@ -141,15 +141,15 @@ class Exposition:
                 if name == row.zero_with and not any(entity.covers(one) for one in has):
                     taking.out.add(row.signal, entity, 0.0)
 
-    def facts(self, page: Page) -> tuple[Fact, ...]:
+    def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
         return self._places.facts(page)
 
-    def missing(self, page: Page, version: str = "") -> str:
+    def missing(self, page: MetricsPage, version: str = "") -> str:
         """Return a sentence about the expected metrics that the page does not have, or nothing."""
         return self._places.missing(page, version)
 
-    def _restart(self, values: Mapping[Series, float], at: float, seen: float) -> tuple[tuple[Event, ...], bool]:
+    def _restart(self, values: Mapping[PageSeries, float], at: float, seen: float) -> tuple[tuple[Event, ...], bool]:
         """Forget the past if the source began anew since the last page, and say so once."""
         began = next((value for series, value in values.items() if series.name in self.table.start_time), None)
         moved = began is not None and self._began is not None and abs(began - self._began) > 1.0
@@ -177,7 +177,7 @@ class Exposition:
     def _flapping(self, at: float) -> bool:
         return len(self._restarts) == FLAPPING and at - self._restarts[0] < 60.0
 
-    def _carry(self, values: Mapping[Series, float], clean: bool) -> None:
+    def _carry(self, values: Mapping[PageSeries, float], clean: bool) -> None:
         """Keep the newest value of every counter: one whose line was unreadable has not fallen to nothing.
 
         A counter that appears was born since the last page and counts from nothing, unless that page was not
@@ -194,7 +194,7 @@ class Exposition:
                     else:
                         self._newborn.add(series)
                 counted[series] = value
-        if len(counted) > 2 * MOST_SERIES:
+        if len(counted) > 2 * MAX_SERIES:
             self._counted = {series: value for series, value in counted.items() if series in values}
         if len(self._counted) != before:
             self._layout = None
@@ -208,7 +208,7 @@ class Exposition:
         layout.finish()
         return layout
 
-    def _take(self, taking: "_Taking", row: Metric, key: Key) -> None:
+    def _take(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         if taking.silent(key):
             return
         if row.type == "histogram":
@@ -220,7 +220,7 @@ class Exposition:
         else:
             _gauge(taking, row, key)
 
-    def _counter(self, taking: "_Taking", row: Metric, key: Key) -> None:
+    def _counter(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         members, entity = taking.layout.counters[key], key[2]
         total = _COMBINE[row.combine]([taking.counted[series] for series in members]) * row.factor
         taking.totals[row.signal, entity] = total
@@ -232,7 +232,7 @@ class Exposition:
             taking.rated.append((row.signal, entity))
             taking.out.add(row.signal, entity, rate * row.factor)
 
-    def _ratio(self, taking: "_Taking", row: Metric, key: Key) -> None:
+    def _ratio(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         """Add the share of one increase in another; nothing where the other did not increase."""
         members, whole = taking.layout.counters.get(key, []), taking.layout.overs.get(key)
         if whole is None or (not members and row.names != row.over):
@@ -242,7 +242,9 @@ class Exposition:
         if share is not None and rate:
             taking.out.add(row.signal, key[2], share / rate * row.factor)
 
-    def _rate(self, taking: "_Taking", key: Key, what: str, row: Metric, members: Sequence[Series]) -> float | None:
+    def _rate(
+        self, taking: "_PageRead", key: Key, what: str, row: Metric, members: Sequence[PageSeries]
+    ) -> float | None:
         meter = self._meters.get((key, what))
         if meter is None:
             meter = self._meters[key, what] = RateMeter(row.window_s, GAP * self._source.interval_s)
@@ -252,14 +254,14 @@ class Exposition:
         values = [taking.counted[series] - self._base.get(series, 0.0) for series in members]
         return meter.observe(taking.at, _COMBINE[row.combine](values) if values else 0.0).rate
 
-    def _born(self, members: Sequence[Series]) -> float | None:
+    def _born(self, members: Sequence[PageSeries]) -> float | None:
         """Return when counters that appear for the first time stood at nothing: at the page before; None if unknown.
 
         Without it the first block of a guardrail, which makes its counter, would never be in a rate.
         """
         return self._read_at if members and all(series in self._newborn for series in members) else None
 
-    def _histogram(self, taking: "_Taking", row: Metric, key: Key) -> None:
+    def _histogram(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         layout, counted = taking.layout, taking.counted
         buckets, sums = layout.buckets[key], layout.totals.get(key, ())
         several = len(next(iter(buckets.values())))
@@ -284,15 +286,15 @@ class Exposition:
 
 
 @dataclass(slots=True)
-class _Taking:
+class _PageRead:
     """What is being made of one page."""
 
     at: float
-    values: Mapping[Series, float]
+    values: Mapping[PageSeries, float]
     clean: bool
-    counted: Mapping[Series, float]
+    counted: Mapping[PageSeries, float]
     layout: _Layout
-    gauged: dict[Key, list[tuple[float, Series]]] = field(default_factory=dict)
+    gauged: dict[Key, list[tuple[float, PageSeries]]] = field(default_factory=dict)
     out: ReadingsBuilder = field(default_factory=ReadingsBuilder)
     gauges: dict[SignalOf, float] = field(default_factory=dict)
     totals: dict[SignalOf, float] = field(default_factory=dict)
@@ -316,7 +318,7 @@ class _Taking:
         return [(row, list(found[row][min(found[row])])) for row in sorted(found)]
 
 
-def _gauge(taking: _Taking, row: Metric, key: Key) -> None:
+def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
     found, entity = taking.gauged[key], key[2]
     if row.join == "all" and len({series.name for _, series in found}) < len(row.names):
         return
@@ -333,7 +335,7 @@ def _gauge(taking: _Taking, row: Metric, key: Key) -> None:
     taking.out.add(row.signal, entity, value)
 
 
-def _notes(page: Page, uneven: int) -> list[str]:
+def _notes(page: MetricsPage, uneven: int) -> list[str]:
     notes = []
     if page.cut:
         notes.append("the page ends in mid-line")
@@ -342,7 +344,7 @@ def _notes(page: Page, uneven: int) -> list[str]:
     if page.twice:
         notes.append(f"{page.twice} series stood there twice; the last was taken")
     if page.left_off:
-        notes.append(f"{page.left_off} series beyond the first {MOST_SERIES} were not read")
+        notes.append(f"{page.left_off} series beyond the first {MAX_SERIES} were not read")
     if uneven:
         notes.append(f"{uneven} histograms have series with different buckets and were not read")
     return notes

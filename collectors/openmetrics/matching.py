@@ -10,8 +10,8 @@ from typing import Literal
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signal
 from aistack_top.model.tick import Fact
-from aistack_top.text.sanitize import plain
-from collectors.openmetrics.parser import MOST_SERIES, Page, Series
+from aistack_top.text.sanitize import sanitize
+from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
 from collectors.openmetrics.table import FactRow, Metric, Names, Table, naming
 
 ENTITY_LIMIT = 120
@@ -26,7 +26,7 @@ _Filter = tuple[tuple[str, re.Pattern[str]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SeriesTarget:
     """Where a series goes. ``edge`` is the upper edge of a bucket."""
 
     key: Key
@@ -43,7 +43,7 @@ class _Use:
     where: _Filter
 
 
-class Places:
+class SeriesMatcher:
     """The places of all series of one source.
 
     ``about`` is the source itself as an entity: its engine where the table knows engines, else the source.
@@ -61,16 +61,16 @@ class Places:
         self._facts_of = {name: row for row in table.fact for name in row.names}
         self._ranks: set[str] = set()
         self._names_ranks = False
-        self._known: dict[Series, bool] = {}
-        self.gauges: dict[Series, tuple[Place, ...]] = {}
-        self.cumulative: dict[Series, tuple[Place, ...]] = {}
+        self._known: dict[PageSeries, bool] = {}
+        self.gauges: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
+        self.cumulative: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
 
-    def learn(self, values: Iterable[Series]) -> bool:
+    def learn(self, values: Iterable[PageSeries]) -> bool:
         """Place the series that are new; return whether there were any, so that what was built of them is old."""
         new = [series for series in values if series not in self._known]
         if not new:
             return False
-        if len(self._known) > 2 * MOST_SERIES:
+        if len(self._known) > 2 * MAX_SERIES:
             self.forget()
             new = list(values)
         ranks = {rank for series in new if (rank := _first(series, self._rank_labels))}
@@ -92,7 +92,7 @@ class Places:
         for known in (self._known, self.gauges, self.cumulative):
             known.clear()
 
-    def facts(self, page: Page) -> tuple[Fact, ...]:
+    def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
         names = {series.name for series in page.values}
         chosen = {next((name for name in row.names if name in names), "") for row in self.table.fact}
@@ -108,7 +108,7 @@ class Places:
                 found[Fact(self.about, f"alias_{row.signal}", present, watched=False)] = None
         return tuple(found)
 
-    def missing(self, page: Page, version: str = "") -> str:
+    def missing(self, page: MetricsPage, version: str = "") -> str:
         """Return a sentence about the expected metrics that the page does not have, or nothing.
 
         A metric that is declared but has no series yet (an engine before its first request) is not missing.
@@ -122,18 +122,18 @@ class Places:
         if not told:
             return ""
         what = f"this {self.table.title} ({version})" if version else f"this {self.table.title}"
-        return plain(f"{what} does not expose {', '.join(title + since for title, since in told.items())}", 300)
+        return sanitize(f"{what} does not expose {', '.join(title + since for title, since in told.items())}", 300)
 
-    def _places(self, series: Series) -> Iterable[Place]:
+    def _places(self, series: PageSeries) -> Iterable[SeriesTarget]:
         for use in self._uses.get(series.name, ()):
             if not all(pattern.fullmatch(series.labels.get(label, "")) for label, pattern in use.where):
                 continue
             entity = self._entity(use.names, series)
             edge = _edge(series.labels.get("le", "")) if use.part == "bucket" else inf
             if entity is not None and edge is not None:
-                yield Place((use.row, use.alias, entity), use.part, edge)
+                yield SeriesTarget((use.row, use.alias, entity), use.part, edge)
 
-    def _entity(self, names: Names, series: Series) -> Entity | None:
+    def _entity(self, names: Names, series: PageSeries) -> Entity | None:
         """Return whom a series is about, or None when a label that has to name it is missing."""
         keys = {}
         for key, given in names.items():
@@ -141,7 +141,7 @@ class Places:
             value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
             if way.rank:
                 value = f"{self._source}/{value}" if value and self._names_ranks else self._source
-            value = plain(value, ENTITY_LIMIT)
+            value = sanitize(value, ENTITY_LIMIT)
             if value:
                 keys[key] = value
             elif not way.optional:
@@ -172,7 +172,7 @@ def _filter(where: Mapping[str, str]) -> _Filter:
     return tuple((label, re.compile(pattern)) for label, pattern in where.items())
 
 
-def _first(series: Series, labels: Iterable[str]) -> str:
+def _first(series: PageSeries, labels: Iterable[str]) -> str:
     return next((series.labels[label] for label in labels if series.labels.get(label)), "")
 
 
@@ -188,9 +188,9 @@ def _stands(row: Metric, name: str) -> str:
     return name + "_bucket" if row.type == "histogram" else name
 
 
-def _facts(row: FactRow, entity: Entity, series: Series, value: float) -> Iterable[Fact]:
+def _facts(row: FactRow, entity: Entity, series: PageSeries, value: float) -> Iterable[Fact]:
     for key, label in row.labels.items():
-        text = plain(series.labels.get(label, ""), ENTITY_LIMIT)
+        text = sanitize(series.labels.get(label, ""), ENTITY_LIMIT)
         if text and text != "None":
             yield Fact(entity, key, text, row.watched)
     if row.time:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
-MOST_SERIES = 5_000
+MAX_SERIES = 5_000
 """Wanted series read of one page. LiteLLM's pages grow with every key and user; more than this is an accident."""
 
-MOST_PREFIXES = 15_000
+MAX_PREFIXES = 15_000
 """Entries of a memo, about 10 MB; a source whose labels churn past it is learned anew."""
 
 ASIDE = 256 * 1024
@@ -26,33 +26,33 @@ _NEW = object()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
+class PageSeries:
     """One series of a source. The same object at every scrape, so that it is compared by identity."""
 
     name: str
     labels: Mapping[str, str]
 
 
-class Memo:
+class LineMemo:
     """What is known of the lines of one source: prefix to series, or to None where nobody wants it.
 
     ``epoch`` is another object once everything was forgotten: series from before are not those from after.
     """
 
     def __init__(self) -> None:
-        self.prefixes: dict[bytes, Series | None] = {}
+        self.prefixes: dict[bytes, PageSeries | None] = {}
         self.lock = Lock()
         self.epoch = object()
-        self._series: dict[tuple[str, tuple[tuple[str, str], ...]], Series] = {}
+        self._series: dict[tuple[str, tuple[tuple[str, str], ...]], PageSeries] = {}
 
     def make_room(self) -> None:
         """Forget everything once there is too much of it."""
-        if len(self.prefixes) >= MOST_PREFIXES:
+        if len(self.prefixes) >= MAX_PREFIXES:
             self.prefixes.clear()
             self._series.clear()
             self.epoch = object()
 
-    def learn(self, prefix: bytes, wanted: frozenset[bytes], room: bool) -> Series | None:
+    def learn(self, prefix: bytes, wanted: frozenset[bytes], room: bool) -> PageSeries | None:
         """Read a prefix that was not seen before; None when nobody wants it.
 
         Raises:
@@ -72,31 +72,31 @@ class Memo:
             raise OverflowError
         name, labels = _parsed(prefix)
         identity = (name, tuple(sorted(labels.items())))
-        series = self._series.setdefault(identity, Series(name, labels))
-        if len(self.prefixes) < MOST_PREFIXES:
+        series = self._series.setdefault(identity, PageSeries(name, labels))
+        if len(self.prefixes) < MAX_PREFIXES:
             self.prefixes[prefix] = series
         return series
 
     def pass_over(self, prefix: bytes) -> None:
         """Remember that nobody wants the lines that begin like this; a prefix is what stands before a value."""
         # lines nobody wants may fill half of it at the most: they must never cost the others their place
-        if len(self.prefixes) < MOST_PREFIXES // 2:
+        if len(self.prefixes) < MAX_PREFIXES // 2:
             self.prefixes[prefix] = None
 
 
 @dataclass(slots=True)
-class Page:
+class MetricsPage:
     """What a page says of the wanted series. NaN and infinite values are not in it.
 
     ``bad``: lines that could not be read. ``twice``: series that stood there again; the last one counts.
-    ``left_off``: wanted series beyond `MOST_SERIES`. ``cut``: the page ended in mid-line, which was left off.
+    ``left_off``: wanted series beyond `MAX_SERIES`. ``cut``: the page ended in mid-line, which was left off.
     ``partial``: whoever keeps the page says that some of it may be missing.
     ``epoch``: that of the memo, whose series these are.
     """
 
     body: bytes
     epoch: object
-    values: dict[Series, float] = field(default_factory=dict)
+    values: dict[PageSeries, float] = field(default_factory=dict)
     bad: int = 0
     twice: int = 0
     left_off: int = 0
@@ -114,26 +114,26 @@ class Page:
         return any(b"# TYPE %s " % known.encode() in self.body for known in {name, short})
 
 
-def parse(body: bytes, wanted: frozenset[bytes], memo: Memo | None = None) -> Page:
+def parse(body: bytes, wanted: frozenset[bytes], memo: LineMemo | None = None) -> MetricsPage:
     """Return what a page says of the wanted series; never raises, whatever the bytes are.
 
     The result is the same with a memo and without; the memo only saves work.
     """
-    memo = memo or Memo()
+    memo = memo or LineMemo()
     with memo.lock:
         return _parse(body, wanted, memo)
 
 
-async def parse_aside(body: bytes, wanted: frozenset[bytes], memo: Memo) -> Page:
+async def parse_aside(body: bytes, wanted: frozenset[bytes], memo: LineMemo) -> MetricsPage:
     """Return `parse` of a page, on a thread when the page is large."""
     if len(body) < ASIDE:
         return parse(body, wanted, memo)
     return await asyncio.to_thread(parse, body, wanted, memo)
 
 
-def _parse(body: bytes, wanted: frozenset[bytes], memo: Memo) -> Page:
+def _parse(body: bytes, wanted: frozenset[bytes], memo: LineMemo) -> MetricsPage:
     memo.make_room()
-    page = Page(body, memo.epoch)
+    page = MetricsPage(body, memo.epoch)
     values, get = page.values, memo.prefixes.get
     lines = body.split(b"\n")
     # a line feed ends every line of the format; a number without one may have lost its last digits
@@ -144,7 +144,7 @@ def _parse(body: bytes, wanted: frozenset[bytes], memo: Memo) -> Page:
         series = get(prefix, _NEW)
         if series is None:
             continue
-        if not isinstance(series, Series):
+        if not isinstance(series, PageSeries):
             series, text = _irregular(line, wanted, memo, page)
             if series is None:
                 continue
@@ -164,7 +164,9 @@ def _parse(body: bytes, wanted: frozenset[bytes], memo: Memo) -> Page:
     return page
 
 
-def _irregular(line: bytes, wanted: frozenset[bytes], memo: Memo, page: Page) -> tuple[Series | None, bytes]:
+def _irregular(
+    line: bytes, wanted: frozenset[bytes], memo: LineMemo, page: MetricsPage
+) -> tuple[PageSeries | None, bytes]:
     """Return series and value of a line whose text up to the last space is not known.
 
     It is new, or a comment, or it has a timestamp or other spaces than usual.
@@ -180,7 +182,7 @@ def _irregular(line: bytes, wanted: frozenset[bytes], memo: Memo, page: Page) ->
         end = len(line)
     series = None
     try:
-        series = memo.learn(line[:end], wanted, len(page.values) < MOST_SERIES)
+        series = memo.learn(line[:end], wanted, len(page.values) < MAX_SERIES)
     except OverflowError:
         page.left_off += 1
     except ValueError:

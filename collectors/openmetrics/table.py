@@ -31,7 +31,7 @@ class TableError(ValueError):
     """A table cannot be used; the message says which row and why."""
 
 
-class Naming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LabelMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the value of an entity key comes from. In TOML a string is short for ``labels``, split at ``|``.
 
     ``labels``: the first of them that is there and not empty. ``rank``: likewise, but the value is the source's
@@ -46,7 +46,7 @@ class Naming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     optional: bool = False
 
 
-Names = dict[str, str | Naming]
+Names = dict[str, str | LabelMapping]
 
 
 class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,9 +149,9 @@ def load(text: str) -> Table:
     return table
 
 
-def naming(given: str | Naming) -> Naming:
+def naming(given: str | LabelMapping) -> LabelMapping:
     """Return the long form of a naming."""
-    return given if isinstance(given, Naming) else Naming(labels=tuple(given.split("|")))
+    return given if isinstance(given, LabelMapping) else LabelMapping(labels=tuple(given.split("|")))
 
 
 def _check(row: Metric) -> None:

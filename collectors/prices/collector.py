@@ -22,17 +22,17 @@ from aistack_top.spend.prices import (
     read_token_rows,
     token_rows,
 )
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.prices.genai import prices_of
-from collectors.prices.settings import Spend
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.prices.settings import SpendSettings
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.threads import DaemonCaller
 
 INTERVAL_S = 60.0
 LOOKUP_DEADLINE_S = 20.0
 """genai-prices takes half a second to import, and some more on a busy node."""
 
-LARGEST = 1_000_000
+MAX_BYTES = 1_000_000
 """Bytes of a price file; the largest useful one has some thousand rows."""
 
 SET_IT = "set gpu_hour, node_hour or prices under [spend] of the configuration"
@@ -43,10 +43,10 @@ LOCAL_TIME = Path("/etc/localtime")
 class PriceCollector:
     """Tells the configured prices. See `collectors.runtime.base.Collector`."""
 
-    def __init__(self, config: Spend, clock: Clock) -> None:
+    def __init__(self, config: SpendSettings, clock: Clock) -> None:
         self._source = Source("prices", "prices", "spend", INTERVAL_S)
         self._clock = clock
-        self._keeper = HealthKeeper(self._source)
+        self._keeper = HealthTracker(self._source)
         self._prices = settings(config, local_zone(os.environ))
         self._problems: list[str] = []
         try:
@@ -74,7 +74,7 @@ class PriceCollector:
         said += f"; {self._dated}"
         health = self._keeper.good(now, 0.0, reason=said)
         if self._problems:
-            health = self._keeper.bad(now, SourceError("misconfigured", plain("; ".join(self._problems), 300)))
+            health = self._keeper.bad(now, SourceError("misconfigured", sanitize("; ".join(self._problems), 300)))
         return Batch(now, now, health, facts=facts_of(self._prices, self._managed))
 
     async def aclose(self) -> None:
@@ -95,7 +95,7 @@ class PriceCollector:
             self._managed |= {model: found[row] for model, row in lost.items() if row in found}
 
 
-def settings(config: Spend, own_zone: str) -> Prices:
+def settings(config: SpendSettings, own_zone: str) -> Prices:
     """Return the prices and rules of a configuration; ``own_zone`` is this machine's time zone."""
     title, date = ("set in the configuration" if config.gpu_hour or config.node_hour else ""), config.date
     gpus: dict[str, dict[Basis, float]] = {}
@@ -112,7 +112,7 @@ def settings(config: Spend, own_zone: str) -> Prices:
         basis=config.basis,
         title=title,
         date=date.isoformat() if date else "",
-        provider=plain(config.provider, 60),
+        provider=sanitize(config.provider, 60),
         allocated=config.allocated,
         zone=config.time_zone or own_zone,
         engines=config.engines,
@@ -120,7 +120,7 @@ def settings(config: Spend, own_zone: str) -> Prices:
     )
 
 
-def managed_prices(config: Spend, rows: tuple[TokenRow, ...]) -> tuple[dict[str, TokenPrice], dict[str, str]]:
+def managed_prices(config: SpendSettings, rows: tuple[TokenRow, ...]) -> tuple[dict[str, TokenPrice], dict[str, str]]:
     """Return the managed price of each model that people host themselves, by the name it is served under.
 
     The configuration goes before the rows, and a later row before an earlier one. Also returns which model is told to
@@ -162,8 +162,8 @@ def own_rows(file: str) -> tuple[TokenRow, ...]:
         return ()
     path = Path(file).expanduser()
     try:
-        if path.stat().st_size > LARGEST:
-            raise PriceError([f"{path}: larger than {LARGEST // 10**6} MB; not read"])
+        if path.stat().st_size > MAX_BYTES:
+            raise PriceError([f"{path}: larger than {MAX_BYTES // 10**6} MB; not read"])
         return read_token_rows(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise PriceError([f"{path}: cannot be read: {error}"]) from None

@@ -11,7 +11,7 @@ from aistack_top.spend.prices import ANY_GPU, Basis, Dollars, PriceError, TokenP
 from collectors.prices.genai import EXTRA, installed
 
 
-class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What this node costs. Without a price no dollars are shown: a list price is used only if it is asked for."""
 
     prices: str = ""

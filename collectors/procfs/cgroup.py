@@ -19,7 +19,7 @@ from collectors.procfs.files import (
     parse_table,
 )
 
-LARGEST = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Bytes read of one file; ``/proc/stat`` of a machine with 1,024 CPUs and all its interrupts is under 1 MB."""
 
 _PART = 64 * 1024
@@ -30,7 +30,7 @@ HOST_PID_NAMESPACE = "pid:[4026531836]"
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class CgroupLocation:
     """Where this process lives: in a container or not, and the folder of that container's cgroup if it is shown."""
 
     container: bool
@@ -71,7 +71,7 @@ def read_file(path: Path) -> bytes | None:
         return None
     try:
         body = os.read(handle, _PART)
-        while len(body) < LARGEST and (part := os.read(handle, _PART)):
+        while len(body) < MAX_BYTES and (part := os.read(handle, _PART)):
             body += part
         return body
     except OSError:
@@ -88,17 +88,17 @@ def in_host_pid_namespace(proc_root: Path) -> bool | None:
         return None
 
 
-def find_box(proc_root: Path, sys_root: Path) -> Box:
+def find_box(proc_root: Path, sys_root: Path) -> CgroupLocation:
     """Return whether this process runs in a container, and the cgroup that holds the container's limits."""
     mounted = sys_root / "fs/cgroup"
     # cgroup.type is missing in the root of the machine alone: seen at the top, what is mounted is a part of it
     if (mounted / "cgroup.type").exists():
-        return Box(True, mounted)
+        return CgroupLocation(True, mounted)
     own = read_file(proc_root / "self/cgroup") or b""
     if parse_container(own) is None:
-        return Box(in_host_pid_namespace(proc_root) is False)
+        return CgroupLocation(in_host_pid_namespace(proc_root) is False)
     folder = _own_folder(mounted, parse_cgroup(own) or "/")
-    return Box(True, folder if folder is not None and folder.is_dir() else None)
+    return CgroupLocation(True, folder if folder is not None and folder.is_dir() else None)
 
 
 def _own_folder(mounted: Path, path: str) -> Path | None:
@@ -145,7 +145,7 @@ def oom_kills(folder: Path) -> int | None:
     return parse_table(read_file(folder / "memory.events") or b"").get("oom_kill")
 
 
-def pressure(proc_root: Path, box: Box, resource: str) -> tuple[float | None, bool]:
+def pressure(proc_root: Path, box: CgroupLocation, resource: str) -> tuple[float | None, bool]:
     """Return the pressure on ``cpu``, ``memory`` or ``io`` (0 to 1), and whether it is the container's own."""
     if box.folder is not None:
         own = parse_pressure(read_file(box.folder / f"{resource}.pressure") or b"")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 SECTOR = 512
 """Bytes of a sector in ``/proc/diskstats``: always this many, whatever the disk's own are (iostats.rst)."""
 
-_LONGEST = 20
+_MAX_DIGITS = 20
 """Digits of the largest 64-bit number. What is longer comes from no kernel."""
 
 
@@ -51,7 +51,7 @@ class CpuTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class CpuShares:
     """What an interval's CPU time went into, 0 to 1. They and the idle share make 1."""
 
     busy: float
@@ -100,7 +100,7 @@ def parse_stat(body: bytes) -> Stat:
     return Stat(times, cpus, single.get(b"procs_running"), single.get(b"btime"))
 
 
-def cpu_shares(before: CpuTimes, after: CpuTimes) -> Shares | None:
+def cpu_shares(before: CpuTimes, after: CpuTimes) -> CpuShares | None:
     """Return what the time between two readings went into, or None where they do not follow each other.
 
     Idle time and iowait can go back by a little (proc.rst); this counts as nothing, as in top. Any other counter
@@ -116,7 +116,7 @@ def cpu_shares(before: CpuTimes, after: CpuTimes) -> Shares | None:
     total = busy + idle + iowait + (steal or 0)
     if total <= 0:
         return None
-    return Shares(busy / total, iowait / total, None if steal is None else steal / total)
+    return CpuShares(busy / total, iowait / total, None if steal is None else steal / total)
 
 
 def parse_table(body: bytes) -> dict[str, int]:
@@ -264,12 +264,12 @@ def _times(words: list[bytes]) -> CpuTimes | None:
 
 
 def _count(word: bytes) -> int | None:
-    return int(word) if word.isdigit() and len(word) <= _LONGEST else None
+    return int(word) if word.isdigit() and len(word) <= _MAX_DIGITS else None
 
 
 def _decimal(word: bytes) -> float | None:
     whole, _, part = word.partition(b".")
-    return float(word) if word[:_LONGEST] == word and whole.isdigit() and (not part or part.isdigit()) else None
+    return float(word) if word[:_MAX_DIGITS] == word and whole.isdigit() and (not part or part.isdigit()) else None
 
 
 def _name(word: bytes) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Fact
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.procfs.cgroup import in_host_pid_namespace, read_file
 from collectors.procfs.files import parse_container, parse_owner, parse_start, parse_stat
 
-MOST = 64
+MAX_PROCESSES = 64
 """Processes looked at in one go: eight GPUs with eight each."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -39,7 +39,7 @@ def owners(pids: Iterable[int], proc_root: Path, user_of: Callable[[int], str] =
     boot = parse_stat(read_file(proc_root / "stat") or b"").boot
     facts: list[Fact] = []
     hidden = 0
-    for pid in sorted(set(pids))[:MOST]:
+    for pid in sorted(set(pids))[:MAX_PROCESSES]:
         folder = proc_root / str(pid)
         told = _facts(pid, folder, boot, user_of) if certain or _holds_a_gpu(folder) else []
         facts += told
@@ -60,7 +60,7 @@ def _facts(pid: int, folder: Path, boot: int | None, user_of: Callable[[int], st
         known["started"] = started
     entity = Entity.of(process=str(pid))
     # a process id that is used again is another process and no change of this one
-    return [Fact(entity, key, plain(value, 80), watched=False) for key, value in known.items()]
+    return [Fact(entity, key, sanitize(value, 80), watched=False) for key, value in known.items()]
 
 
 def _started(boot: int | None, ticks: int | None) -> str | None:

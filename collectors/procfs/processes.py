@@ -25,11 +25,11 @@ from pathlib import Path
 from collectors.procfs.cgroup import in_host_pid_namespace, read_file
 from collectors.procfs.files import parse_container, parse_start
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """Generations of parents that are followed: a worker is about four below its server."""
 
 _PART = 64 * 1024
-_LARGEST_TABLE = 16 * 1024 * 1024
+_MAX_TABLE_BYTES = 16 * 1024 * 1024
 _LISTENING = b"0A"
 """TCP_LISTEN of include/net/tcp_states.h, as proc_net_tcp prints it."""
 
@@ -184,7 +184,7 @@ class ProcTree:
         A parent that began after its child is somebody else who was given the number in between.
         """
         found: list[Process] = []
-        while len(found) < DEEPEST and pid > 0:
+        while len(found) < MAX_DEPTH and pid > 0:
             process = self.process(pid)
             if process is None or (found and process.start > found[-1].start):
                 break
@@ -298,7 +298,7 @@ def _table(path: Path) -> bytes:
         return b""
     body, seen = bytearray(), 0
     try:
-        while len(body) < _LARGEST_TABLE and (part := os.read(handle, _PART)):
+        while len(body) < _MAX_TABLE_BYTES and (part := os.read(handle, _PART)):
             body += part
             if len(body) - seen >= _PART:
                 if not parse_listening(bytes(body[seen:])):
@@ -345,7 +345,7 @@ _KNOWN_FORMS = re.compile(
 """Logins in addresses, and the forms that well-known issuers give their keys; hidden wherever they stand."""
 
 HIDDEN = "***"
-LONGEST_COMMAND = 1000
+MAX_COMMAND = 1000
 """Characters of a command line that are kept as a fact."""
 
 

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 from collectors.runtime.threads import DaemonCaller, StillHangsError
 
 if TYPE_CHECKING:
     import requests
 
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 """Of one answer; half an hour of 64 engines is about 20 MB."""
 
-TOO_LARGE = f"the answer is larger than {MOST_BYTES // 2**20} MB: is this a Prometheus server?"
+TOO_LARGE = f"the answer is larger than {MAX_BYTES // 2**20} MB: is this a Prometheus server?"
 
 TAIL = 4096
 """Bytes at either end of an answer in which warnings are looked for; they stand beside the data, not in it."""
@@ -39,7 +39,7 @@ _STATUS = re.compile(r"HTTP Status Code (\d+)")
 _SAID = re.compile(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)')
 
 
-class Series(msgspec.Struct, frozen=True):
+class QuerySeries(msgspec.Struct, frozen=True):
     """One series of an answer: its labels, and ``[time, "value"]`` pairs; none for a native histogram."""
 
     metric: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Prometheus:
         self._heard = b""
         self.warned: tuple[str, ...] = ()
 
-    async def samples(self, selector: str, back_s: float, at: float | None = None) -> list[Series]:
+    async def samples(self, selector: str, back_s: float, at: float | None = None) -> list[QuerySeries]:
         """Return the raw samples of the last ``back_s`` seconds before now or before ``at``, as they were scraped.
 
         Raises:
@@ -102,7 +102,7 @@ class Prometheus:
         """
         return [row.metric for row in await self._ask(lambda made: made.custom_query(query, self._params()))]
 
-    async def stepped(self, query: str, start: float, end: float, step_s: float) -> list[Series]:
+    async def stepped(self, query: str, start: float, end: float, step_s: float) -> list[QuerySeries]:
         """Return the series as they stood at every step, which an answer over hours is small enough for.
 
         Raises:
@@ -121,12 +121,12 @@ class Prometheus:
     def _params(self, **more: str) -> dict[str, str]:
         return {"timeout": f"{self.access.timeout_s:g}s", **more}
 
-    async def _ask(self, asking: Callable[[Connection], Any]) -> list[Series]:
-        def ask() -> tuple[list[Series], tuple[str, ...]]:
+    async def _ask(self, asking: Callable[[Connection], Any]) -> list[QuerySeries]:
+        def ask() -> tuple[list[QuerySeries], tuple[str, ...]]:
             self._heard = b""
             if self._connection is None:
                 self._connection = self._connect(self.access, self._listen)
-            return msgspec.convert(asking(self._connection), list[Series]), warnings(self._heard)
+            return msgspec.convert(asking(self._connection), list[QuerySeries]), warnings(self._heard)
 
         try:
             # set on the loop, so that whoever waited reads what belongs to its own answer
@@ -171,7 +171,7 @@ def connected(access: Access, listen: Callable[[bytes], None]) -> Connection:
     return made
 
 
-def bounded(answer: "requests.Response", within_s: float, most: int = MOST_BYTES) -> "requests.Response":
+def bounded(answer: "requests.Response", within_s: float, most: int = MAX_BYTES) -> "requests.Response":
     """Return an answer that has been read whole. The timeout of ``requests`` is one for each piece only.
 
     Raises:
@@ -212,7 +212,7 @@ def warnings(body: bytes) -> tuple[str, ...]:
             continue
     if _PARTIAL.search(ends):
         told.append("the result is not whole")
-    return tuple(dict.fromkeys(plain(text, 160) for text in told))
+    return tuple(dict.fromkeys(sanitize(text, 160) for text in told))
 
 
 def in_words(error: Exception, access: Access) -> SourceError:
@@ -236,24 +236,24 @@ def in_words(error: Exception, access: Access) -> SourceError:
         return SourceError("down", "connection refused: nothing listens there")
     if "ConnectionError" in kinds:
         return SourceError("down", "the connection broke before an answer came")
-    return SourceError("down", plain(f"{type(error).__name__}: {text}", 200))
+    return SourceError("down", sanitize(f"{type(error).__name__}: {text}", 200))
 
 
 def _tls(lower: str, access: Access) -> SourceError:
     if "could not find a suitable tls ca" in lower:
-        said = f"there is no file {plain(access.ca, 120)}, which ca = names"
+        said = f"there is no file {sanitize(access.ca, 120)}, which ca = names"
     elif "hostname mismatch" in lower or "doesn't match" in lower or "ip address mismatch" in lower:
         said = "TLS: the server's certificate is for another host name"
     elif "has expired" in lower:
         said = "TLS: the server's certificate has expired"
     elif "verify failed" in lower and access.ca:
-        said = f"TLS: {plain(access.ca, 120)} does not vouch for the server's certificate"
+        said = f"TLS: {sanitize(access.ca, 120)} does not vouch for the server's certificate"
     elif "verify failed" in lower:
         said = "TLS: an unknown authority made the server's certificate; set ca = to that authority's file"
     elif "wrong_version_number" in lower or "wrong version number" in lower or "record layer" in lower:
         said = "TLS: the server does not speak it on this port; write http://"
     elif "no_certificate" in lower or "no certificate or crl found" in lower:
-        said = f"{plain(access.ca, 120)} holds no certificate (PEM), and ca = names it"
+        said = f"{sanitize(access.ca, 120)} holds no certificate (PEM), and ca = names it"
     else:
         return SourceError("down", "TLS: the connection could not be secured")
     return SourceError("misconfigured", said)
@@ -262,7 +262,7 @@ def _tls(lower: str, access: Access) -> SourceError:
 def _refusal(text: str) -> SourceError:
     status = int(found[1]) if (found := _STATUS.search(text)) else 0
     match = _SAID.search(text.replace("\\\\", "\\"))
-    said = plain(match[1].replace('\\"', '"').replace("\\'", "'"), 160) if match else ""
+    said = sanitize(match[1].replace('\\"', '"').replace("\\'", "'"), 160) if match else ""
     lower = said.lower()
     if status in (401, 403):
         return SourceError("unauthorized", f"answers {status}: the token or password is not accepted, or has expired")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from collectors.openmetrics.parser import MOST_SERIES, Page, Series
+from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
 from collectors.prometheus import client
 from collectors.prometheus.queries import UP
 
@@ -22,29 +22,29 @@ class Pages:
     """
 
     def __init__(self) -> None:
-        self._series: dict[tuple[tuple[str, str], ...], Series] = {}
+        self._series: dict[tuple[tuple[str, str], ...], PageSeries] = {}
         self._epoch = object()
         self.newest = 0.0
         self.up = True
         self.every_s = 0.0
 
     def of(
-        self, rows: Iterable[client.Series], times: Mapping[float, float] | None = None, *, whole: bool = True
-    ) -> list[tuple[float, Page]]:
+        self, rows: Iterable[client.QuerySeries], times: Mapping[float, float] | None = None, *, whole: bool = True
+    ) -> list[tuple[float, MetricsPage]]:
         """Return the pages in an answer's rows that are newer than those before, oldest first, with their times.
 
         ``times`` are those of the scrapes, where the rows have the steps of a range; ``whole`` is False where the
         server warns that something may be missing.
         """
-        if len(self._series) > 2 * MOST_SERIES:
+        if len(self._series) > 2 * MAX_SERIES:
             self._series, self._epoch = {}, object()
-        at: dict[float, dict[Series, float]] = defaultdict(dict)
+        at: dict[float, dict[PageSeries, float]] = defaultdict(dict)
         ups: dict[float, float] = {}
         taken = 0
         for row in rows:
             is_up = row.metric.get("__name__") == UP
             taken += not is_up
-            if taken > MOST_SERIES and not is_up:
+            if taken > MAX_SERIES and not is_up:
                 continue
             series = self._known(row.metric)
             for step, text in row.values:
@@ -61,9 +61,10 @@ class Pages:
         if ups:
             self.up = ups[max(ups)] > 0
         self.newest = max([self.newest, *at, *ups])
-        left_off = max(taken - MOST_SERIES, 0)
+        left_off = max(taken - MAX_SERIES, 0)
         return [
-            (moment, Page(b"", self._epoch, at[moment], left_off=left_off, partial=not whole)) for moment in sorted(at)
+            (moment, MetricsPage(b"", self._epoch, at[moment], left_off=left_off, partial=not whole))
+            for moment in sorted(at)
         ]
 
     def body(self) -> bytes:
@@ -74,18 +75,18 @@ class Pages:
             lines.append(f"{known.name}{{{labels}}} 0\n")
         return "".join(lines).encode()
 
-    def _known(self, labels: Mapping[str, str]) -> Series:
+    def _known(self, labels: Mapping[str, str]) -> PageSeries:
         key = tuple(sorted(labels.items()))
         series = self._series.get(key)
         if series is None:
             rest = {name: value for name, value in labels.items() if name not in _TARGET}
-            series = self._series[key] = Series(labels.get("__name__", ""), rest)
+            series = self._series[key] = PageSeries(labels.get("__name__", ""), rest)
         return series
 
 
-def by_target(rows: Iterable[client.Series]) -> dict[Target, list[client.Series]]:
+def by_target(rows: Iterable[client.QuerySeries]) -> dict[Target, list[client.QuerySeries]]:
     """Return the rows of an answer, sorted by whom they are about."""
-    found: dict[Target, list[client.Series]] = defaultdict(list)
+    found: dict[Target, list[client.QuerySeries]] = defaultdict(list)
     for row in rows:
         found[row.metric.get("job", ""), row.metric.get("instance", "")].append(row)
     return found

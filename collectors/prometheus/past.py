@@ -11,7 +11,7 @@ from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
 from collectors.prometheus.pages import interval
 from collectors.prometheus.queries import series_of, up_of
-from collectors.prometheus.reading import Reader, Told
+from collectors.prometheus.reading import ScrapeResult, TargetReader
 from collectors.runtime.base import Source
 
 BACK_S = 7_200.0
@@ -27,7 +27,7 @@ PROBE_S = 300.0
 _MARKS = {"below": -1, "above": 1}
 
 
-class Columns:
+class DenseGrid:
     """Dense columns on one grid, filled page by page."""
 
     def __init__(self, start: float, step: float, slots: int) -> None:
@@ -35,7 +35,7 @@ class Columns:
         self._columns: dict[SeriesKey, array[float]] = {}
         self._marks: dict[SeriesKey, array[int]] = {}
 
-    def put(self, told: Told) -> None:
+    def put(self, told: ScrapeResult) -> None:
         """Lay what a page said into the slot of its time."""
         slot = int((told.at - self._start) // self._step)
         if 0 <= slot < self._slots:
@@ -57,7 +57,7 @@ class Columns:
             marks[slot] = _MARKS[part.side]
 
 
-async def past_of(server: Prometheus, reader: Reader, source: Source, start: float, end: float) -> History | None:
+async def past_of(server: Prometheus, reader: TargetReader, source: Source, start: float, end: float) -> History | None:
     """Return a target's readings from start to end in steps of at least `STEP_S`; None where there are none.
 
     ``source`` is who tells them. The reader has read those pages then, so that its first live page has rates and
@@ -78,7 +78,7 @@ async def past_of(server: Prometheus, reader: Reader, source: Source, start: flo
     last = max(scrapes) + every_s * 0.1
     at = last - (last - start) // step * step
     first = at // GRID_S * GRID_S
-    columns = Columns(first, GRID_S, int((end - first) / GRID_S) + 1)
+    columns = DenseGrid(first, GRID_S, int((end - first) / GRID_S) + 1)
     batches: list[Batch] = []
     while at <= last:
         until = min(at + CHUNK_S // step * step, last)
@@ -96,11 +96,11 @@ async def past_of(server: Prometheus, reader: Reader, source: Source, start: flo
 
 
 def _read(
-    reader: Reader,
+    reader: TargetReader,
     source: Source,
-    rows: list[client.Series],
+    rows: list[client.QuerySeries],
     times: Mapping[float, float],
-    columns: Columns,
+    columns: DenseGrid,
     *,
     whole: bool,
     pace_s: float,

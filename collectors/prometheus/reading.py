@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aistack_top.model.tick import Event, Fact, Readings, ReadingsBuilder
-from aistack_top.text.sanitize import plain
-from collectors.openmetrics.collector import FACTS_S, Add, Added
+from aistack_top.text.sanitize import sanitize
+from collectors.openmetrics.collector import FACTS_S, Extracted, Extractor
 from collectors.openmetrics.engine import Exposition
-from collectors.openmetrics.parser import Page
+from collectors.openmetrics.parser import MetricsPage
 from collectors.openmetrics.table import Table
 from collectors.prometheus import client
 from collectors.prometheus.pages import Pages, Target
-from collectors.registry import Kind, named, recogniser, source_name
+from collectors.registry import Kind, import_object, page_matcher, source_name
 from collectors.runtime.base import Source
 
-USUAL_S = 15.0
+DEFAULT_PACE_S = 15.0
 """Prometheus scrapes every minute unless told otherwise, most installations every 15 s; learned from the samples."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ScrapeResult:
     """What one scrape said; ``at`` is when the server made it."""
 
     at: float
@@ -30,39 +30,39 @@ class Told:
     notes: tuple[str, ...]
 
 
-class Reader:
+class TargetReader:
     """Reads the pages of one target, whose engine or store is called ``name``."""
 
     def __init__(self, kind: Kind, read: Table, target: Target, name: str) -> None:
         self.kind, self.table, self.target, self.name = kind, read, target, name
         self.pages = Pages()
         self._exposition: Exposition | None = None
-        self._add: Add | None = None
+        self._add: Extractor | None = None
         self._facts_due = 0.0
         self._known: bool | None = None
 
     @property
     def every_s(self) -> float:
         """How often the server reads it, in seconds."""
-        return self.pages.every_s or USUAL_S
+        return self.pages.every_s or DEFAULT_PACE_S
 
     @property
     def is_another(self) -> bool:
         """Whether it is none of its kind after all: a router, or an exporter that copies a page."""
         if self._known is None and self.pages.newest:
-            knows = recogniser(self.kind)
+            knows = page_matcher(self.kind)
             self._known = knows is None or knows(self.pages.body())
         return self._known is False
 
     def told(
         self,
-        rows: Sequence[client.Series],
+        rows: Sequence[client.QuerySeries],
         seen: float | None = None,
         times: Mapping[float, float] | None = None,
         *,
         whole: bool = True,
         pace_s: float = 0.0,
-    ) -> Iterator[Told]:
+    ) -> Iterator[ScrapeResult]:
         """Yield what each new page in an answer's rows says; it was learned at its own time, unless ``seen`` is.
 
         ``pace_s`` is the time between pages, where not every scrape is looked at.
@@ -73,12 +73,12 @@ class Reader:
                 pace = max(pace_s, self.every_s)
                 source = Source(self.name, self.kind.name, self.kind.layer, pace)
                 self._exposition = Exposition(self.table, source)
-                self._add = named(self.kind.adder)(source) if self.kind.adder else None
+                self._add = import_object(self.kind.adder)(source) if self.kind.adder else None
             yield self._one(self._exposition, page, at, at if seen is None else seen)
 
-    def _one(self, exposition: Exposition, page: Page, at: float, seen: float) -> Told:
+    def _one(self, exposition: Exposition, page: MetricsPage, at: float, seen: float) -> ScrapeResult:
         found = exposition.read(page, at, seen)
-        more = self._add(page, found, at) if self._add else Added()
+        more = self._add(page, found, at) if self._add else Extracted()
         readings = ReadingsBuilder()
         for signal, entity, value in (*found.readings, *more.readings):
             readings.add(signal, entity, value)
@@ -86,11 +86,11 @@ class Reader:
         if found.restarted or at >= self._facts_due:
             facts, self._facts_due = exposition.facts(page), at + FACTS_S
         events, notes = (*found.events, *more.events), (*found.notes, *more.notes)
-        return Told(at, readings.build(), events, (*facts, *more.facts), notes)
+        return ScrapeResult(at, readings.build(), events, (*facts, *more.facts), notes)
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TargetNames:
     """What targets are called here, so that a server that is also read directly is one and not two.
 
     ``own`` are the host names and addresses of this node; ``near`` says that the Prometheus server is on it too, so
@@ -110,11 +110,11 @@ class Names:
             host, port = "", None
         # relabelling may make an instance of any text
         if port is None or parts.netloc != instance:
-            return plain(instance, 120)
+            return sanitize(instance, 120)
         loopback = host in ("localhost", "::1") or host.startswith("127.")
         if host in self.own or (loopback and self.near):
             host = "127.0.0.1"
         elif loopback:
-            return plain(instance, 120)
+            return sanitize(instance, 120)
         known = (self.given or {}).get((host, port))
-        return known or plain(source_name(kind, f"http://{f'[{host}]' if ':' in host else host}:{port}"), 120)
+        return known or sanitize(source_name(kind, f"http://{f'[{host}]' if ':' in host else host}:{port}"), 120)

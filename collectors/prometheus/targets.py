@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Batch, Event, Fact, History
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.discovery.collector import place
 from collectors.openmetrics.collector import reason
 from collectors.prometheus import client
@@ -23,29 +23,29 @@ from collectors.prometheus.client import Access, Prometheus
 from collectors.prometheus.pages import by_target
 from collectors.prometheus.past import BACK_S, past_of
 from collectors.prometheus.queries import readable, series_of, whose
-from collectors.prometheus.reading import Names, Reader
+from collectors.prometheus.reading import TargetNames, TargetReader
 from collectors.runtime.auth import headers
-from collectors.runtime.base import Collector, HealthKeeper, Source, SourceError
+from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 
 if TYPE_CHECKING:
     from collectors.config import PrometheusSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 LOOK_S = 60.0
-MOST_BUSY = 0.05
+MAX_BUSY = 0.05
 """A query for the samples of two engines took 5 to 20 ms; Prometheus is made to be asked."""
 
-MOST_TARGETS = 64
+MAX_TARGETS = 64
 GONE_S = 600.0
 """How long a target that is no longer scraped is still asked for, in case its server only restarts."""
 
-LONGEST_S = 300.0
+MAX_LOOKBACK_S = 300.0
 """The most that one query for samples looks back."""
 
 Join = Callable[[Collector], None]
 
 
-def build(config: "PrometheusSource", tools: "Tools") -> "PrometheusCollector":
+def build(config: "PrometheusSource", tools: "CollectorContext") -> "PrometheusCollector":
     """Return the collector of a configured Prometheus server.
 
     Raises:
@@ -54,16 +54,16 @@ def build(config: "PrometheusSource", tools: "Tools") -> "PrometheusCollector":
     """
     from collectors.registry import source_of
 
-    source = source_of(config, deadline_s=config.timeout + 5.0, most_busy=MOST_BUSY)
+    source = source_of(config, deadline_s=config.timeout + 5.0, most_busy=MAX_BUSY)
     source = replace(source, interval_s=LOOK_S)
     return PrometheusCollector(
         source, Prometheus(access(config)), tools.clock, config.interval, names_for(config, tools)
     )
 
 
-def names_for(config: "PrometheusSource", tools: "Tools") -> Names:
+def names_for(config: "PrometheusSource", tools: "CollectorContext") -> TargetNames:
     """Return what the targets of a configured server are called on this node."""
-    return Names(own_hosts(tools.node), place(config.url)[0] == "127.0.0.1")
+    return TargetNames(own_hosts(tools.node), place(config.url)[0] == "127.0.0.1")
 
 
 def own_hosts(node: str) -> frozenset[str]:
@@ -87,13 +87,13 @@ def access(config: "PrometheusSource") -> Access:
 class PrometheusCollector:
     """Looks who is scraped, and lets them join. ``every_s`` is how often a target's samples are asked for."""
 
-    def __init__(self, source: Source, server: Prometheus, clock: Clock, every_s: float, names: Names) -> None:
+    def __init__(self, source: Source, server: Prometheus, clock: Clock, every_s: float, names: TargetNames) -> None:
         self._source = source
         self._server = server
         self._names = names
         self._clock = clock
-        self._keeper = HealthKeeper(source)
-        self._pool = Pool(server, clock, every_s)
+        self._keeper = HealthTracker(source)
+        self._pool = SamplePool(server, clock, every_s)
         self._every_s = every_s
         self._join: Join | None = None
         self._leave: Join | None = None
@@ -104,8 +104,8 @@ class PrometheusCollector:
         """See `collectors.runtime.base.Collector.source`."""
         return self._source
 
-    def invite(self, join: Join, leave: Join, given: Mapping[tuple[str, int], str]) -> None:
-        """See `collectors.runtime.base.Inviting.invite`."""
+    def start_discovery(self, join: Join, leave: Join, given: Mapping[tuple[str, int], str]) -> None:
+        """See `collectors.runtime.base.DiscoversCollectors.start_discovery`."""
         self._join, self._leave = join, leave
         self._names = replace(self._names, given=given)
 
@@ -124,14 +124,14 @@ class PrometheusCollector:
             kinds = ", ".join(read.title for _, read in readable())
             notes.append(f"scrapes nothing that can be read here ({kinds})")
         if left_off:
-            notes.append(f"{left_off} targets beyond the first {MOST_TARGETS} are not read")
+            notes.append(f"{left_off} targets beyond the first {MAX_TARGETS} are not read")
         return Batch(now, now, self._keeper.good(now, time.perf_counter() - began, reason=reason(notes)))
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`."""
         self._server.close()
 
-    def _take(self, found: list[Reader], now: float) -> int:
+    def _take(self, found: list[TargetReader], now: float) -> int:
         here = {(reader.kind.name, reader.target[1]): reader for reader in found}
         for key, (collector, _) in list(self._targets.items()):
             if key in here:
@@ -142,7 +142,7 @@ class PrometheusCollector:
                 if self._leave is not None:
                     self._leave(collector)
         fresh = [key for key in here if key not in self._targets]
-        room = MOST_TARGETS - len(self._targets)
+        room = MAX_TARGETS - len(self._targets)
         for key in fresh[:room]:
             collector = TargetCollector(self._source, here[key], self._pool, self._clock, self._every_s)
             self._targets[key] = (collector, now)
@@ -152,7 +152,9 @@ class PrometheusCollector:
         return max(len(fresh) - room, 0)
 
 
-async def scraped(server: Prometheus, names: Names, window: tuple[float, float] | None = None) -> list[Reader]:
+async def scraped(
+    server: Prometheus, names: TargetNames, window: tuple[float, float] | None = None
+) -> list[TargetReader]:
     """Return a reader for every target that this program can read, each instance once for each kind.
 
     With a ``window`` those that were scraped between its start and end, in seconds since the epoch.
@@ -161,47 +163,47 @@ async def scraped(server: Prometheus, names: Names, window: tuple[float, float] 
         SourceError: what went wrong, in words.
 
     """
-    found: list[Reader] = []
+    found: list[TargetReader] = []
     for kind, read in readable():
         seen: set[str] = set()
         if window is None:
             labels = await server.instant(whose(read))
         else:
             start, end = window
-            steps = min(LONGEST_S, max(end - start, 1.0)) * 0.8
+            steps = min(MAX_LOOKBACK_S, max(end - start, 1.0)) * 0.8
             # from the end, so that a window shorter than a step is asked about at all
             first = end - (end - start) // steps * steps
             labels = [row.metric for row in await server.stepped(whose(read), first, end, steps)]
         for target in sorted((row.get("job", ""), row.get("instance", "")) for row in labels):
             if target[1] and target[1] not in seen:
                 seen.add(target[1])
-                found.append(Reader(kind, read, target, names.of(kind.name, target[1])))
+                found.append(TargetReader(kind, read, target, names.of(kind.name, target[1])))
     return found
 
 
-class Pool:
+class SamplePool:
     """The newest samples of all targets, asked for once for each kind and not once for each target."""
 
     def __init__(self, server: Prometheus, clock: Clock, every_s: float) -> None:
         self.server = server
         self._clock = clock
         self._every_s = every_s
-        self._readers: dict[str, list[Reader]] = defaultdict(list)
-        self._rows: dict[int, list[client.Series]] = {}
+        self._readers: dict[str, list[TargetReader]] = defaultdict(list)
+        self._rows: dict[int, list[client.QuerySeries]] = {}
         self._warned: dict[str, tuple[str, ...]] = {}
         self._asked: dict[str, float] = {}
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def add(self, reader: Reader) -> None:
+    def add(self, reader: TargetReader) -> None:
         """Ask for a target's samples too."""
         self._readers[reader.kind.name].append(reader)
 
-    def drop(self, reader: Reader) -> None:
+    def drop(self, reader: TargetReader) -> None:
         """Ask no more for a target's samples."""
         self._readers[reader.kind.name].remove(reader)
         self._rows.pop(id(reader), None)
 
-    async def rows(self, reader: Reader) -> tuple[list[client.Series], tuple[str, ...]]:
+    async def rows(self, reader: TargetReader) -> tuple[list[client.QuerySeries], tuple[str, ...]]:
         """Return the samples of a target that have come since it was last asked for and some before, and warnings.
 
         Raises:
@@ -213,7 +215,7 @@ class Pool:
             now = self._clock.monotonic()
             asked = self._asked.get(name)
             if id(reader) not in self._rows or asked is None or now - asked >= self._every_s * 0.5:
-                await self._fetch(name, LONGEST_S if asked is None else now - asked)
+                await self._fetch(name, MAX_LOOKBACK_S if asked is None else now - asked)
         return self._rows.pop(id(reader), []), self._warned.get(name, ())
 
     async def _fetch(self, name: str, since_s: float) -> None:
@@ -222,26 +224,26 @@ class Pool:
         slowest = max(reader.every_s for reader in readers)
         selector = series_of(readers[0].table, [reader.target for reader in readers])
         began = self._clock.monotonic()
-        answer = await self.server.samples(selector, min(since_s + 2 * slowest, LONGEST_S))
+        answer = await self.server.samples(selector, min(since_s + 2 * slowest, MAX_LOOKBACK_S))
         self._asked[name], self._warned[name] = began, self.server.warned
         rows = by_target(answer)
         for reader in readers:
-            mine: list[client.Series] = rows.get(reader.target, [])
+            mine: list[client.QuerySeries] = rows.get(reader.target, [])
             self._rows[id(reader)] = mine
 
 
 class TargetCollector:
     """Reads one target of a Prometheus server as if its page were read directly, as often as the server reads it."""
 
-    def __init__(self, server: Source, reader: Reader, pool: Pool, clock: Clock, every_s: float) -> None:
+    def __init__(self, server: Source, reader: TargetReader, pool: SamplePool, clock: Clock, every_s: float) -> None:
         kind = reader.kind
         # a name of its own beside that of the engine, which another source may read directly
         name = f"{server.name}/{reader.name}"
         self.reader = reader
-        self._source = Source(name, "prometheus", kind.layer, every_s, server.deadline_s, server.address, MOST_BUSY)
+        self._source = Source(name, "prometheus", kind.layer, every_s, server.deadline_s, server.address, MAX_BUSY)
         self._pool = pool
         self._clock = clock
-        self._keeper = HealthKeeper(self._source)
+        self._keeper = HealthTracker(self._source)
 
     @property
     def source(self) -> Source:
@@ -249,7 +251,7 @@ class TargetCollector:
         return self._source
 
     async def past(self) -> History | None:
-        """Return the last two hours as the server has them; see `collectors.runtime.base.Remembering`."""
+        """Return the last two hours as the server has them; see `collectors.runtime.base.HasHistory`."""
         now = self._clock.now()
         try:
             return await past_of(self._pool.server, self.reader, self._source, now - BACK_S, now)
@@ -285,7 +287,7 @@ class TargetCollector:
     def _trouble(self, now: float, every_s: float) -> SourceError | None:
         pages = self.reader.pages
         if not pages.up:
-            return SourceError("down", f"Prometheus cannot read it ({plain(self.reader.target[1], 80)})")
+            return SourceError("down", f"Prometheus cannot read it ({sanitize(self.reader.target[1], 80)})")
         if pages.newest and now - pages.newest > max(3 * every_s, 30.0):
             return SourceError("stale", f"Prometheus has had no new sample for {now - pages.newest:.0f} s")
         if self.reader.is_another:

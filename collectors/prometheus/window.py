@@ -15,15 +15,15 @@ from typing import Protocol
 from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Batch, Tick
 from aistack_top.session.threads import on_thread
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.collector import reason
 from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
 from collectors.prometheus.pages import by_target, number
 from collectors.prometheus.queries import UP, series_of
-from collectors.prometheus.reading import Names, Reader, Told
-from collectors.prometheus.targets import LOOK_S, MOST_TARGETS, scraped
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.prometheus.reading import ScrapeResult, TargetNames, TargetReader
+from collectors.prometheus.targets import LOOK_S, MAX_TARGETS, scraped
+from collectors.runtime.base import HealthTracker, Source, SourceError
 
 CHUNK_S = 600.0
 """Of one query: eight engines scraped every 5 s are 120 pages each, some 20 MB of answer."""
@@ -35,7 +35,7 @@ FAILURES = 2
 """Queries in a row that fail before the rest of the window is given up."""
 
 
-class Calls(Protocol):
+class HasPastCalls(Protocol):
     """A source of calls that also knows those of a time gone by."""
 
     async def between(self, start: float, end: float) -> list[Batch]:
@@ -47,13 +47,19 @@ class WindowFeed:
     """The window from ``start`` to ``end``, in seconds since the epoch. See `aistack_top.model.feed.Feed`."""
 
     def __init__(
-        self, source: Source, server: Prometheus, names: Names, start: float, end: float, calls: Sequence[Calls] = ()
+        self,
+        source: Source,
+        server: Prometheus,
+        names: TargetNames,
+        start: float,
+        end: float,
+        calls: Sequence[HasPastCalls] = (),
     ) -> None:
         self._server, self._names = server, names
         self._start, self._end = start, end
         self._calls = calls
         self._source = source
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._targets: list[_Target] = []
 
     def bounds(self) -> Bounds:
@@ -68,7 +74,7 @@ class WindowFeed:
 
         """
         found = await scraped(self._server, self._names, (self._start, self._end))
-        self._targets = [_Target(self._source, reader) for reader in found[:MOST_TARGETS]]
+        self._targets = [_Target(self._source, reader) for reader in found[:MAX_TARGETS]]
         return len(found)
 
     async def ticks(self) -> AsyncIterator[Tick]:
@@ -126,7 +132,7 @@ class WindowFeed:
             here = self._server.warned
             warned.update(dict.fromkeys(here))
             for one in targets:
-                mine: list[client.Series] = rows.get(one.reader.target, [])
+                mine: list[client.QuerySeries] = rows.get(one.reader.target, [])
                 batches += await on_thread(partial(one.batches, mine, not here))
         notes = reason([f"warns: {text}" for text in warned])
         looks = [at + LOOK_S * count for count in range(ceil((until - at) / LOOK_S))]
@@ -136,13 +142,13 @@ class WindowFeed:
 class _Target:
     """One target's pages as the batches that its collector would have brought."""
 
-    def __init__(self, server: Source, reader: Reader) -> None:
+    def __init__(self, server: Source, reader: TargetReader) -> None:
         self.reader = reader
         name = f"{server.name}/{reader.name}"
         self._source = Source(name, "prometheus", reader.kind.layer, reader.every_s, server.deadline_s, server.address)
-        self._keeper = HealthKeeper(self._source)
+        self._keeper = HealthTracker(self._source)
 
-    def batches(self, rows: list[client.Series], whole: bool) -> list[Batch]:
+    def batches(self, rows: list[client.QuerySeries], whole: bool) -> list[Batch]:
         """Return a batch for each scrape in an answer's rows, also for those that brought no page."""
         newest = self.reader.pages.newest
         away = {
@@ -152,16 +158,16 @@ class _Target:
             for at, value in row.values
             if number(value) == 0.0 and at > newest
         }
-        told: list[tuple[float, Told | None]] = [(one.at, one) for one in self.reader.told(rows, whole=whole)]
+        told: list[tuple[float, ScrapeResult | None]] = [(one.at, one) for one in self.reader.told(rows, whole=whole)]
         if self.reader.is_another:
             return []
         self._keeper.source = replace(self._source, interval_s=self.reader.every_s)
         told += [(at, None) for at in away]
         return [self._batch(at, one) for at, one in sorted(told, key=lambda pair: pair[0])]
 
-    def _batch(self, at: float, told: Told | None) -> Batch:
+    def _batch(self, at: float, told: ScrapeResult | None) -> Batch:
         if told is None:
-            where = plain(self.reader.target[1], 80)
+            where = sanitize(self.reader.target[1], 80)
             return Batch(at, at, self._keeper.bad(at, SourceError("down", f"Prometheus could not read it ({where})")))
         health = self._keeper.good(at, 0.0, reason=reason(told.notes))
         return Batch(at, at, health, told.readings, told.events, facts=told.facts)

@@ -48,7 +48,7 @@ class Collector(Protocol):
 
 
 @runtime_checkable
-class Remembering(Protocol):
+class HasHistory(Protocol):
     """A collector whose source also knows what was before we came."""
 
     async def past(self) -> History | None:
@@ -57,10 +57,10 @@ class Remembering(Protocol):
 
 
 @runtime_checkable
-class Inviting(Protocol):
+class DiscoversCollectors(Protocol):
     """A collector that finds others, which then take part in the same feed."""
 
-    def invite(
+    def start_discovery(
         self,
         join: Callable[[Collector], None],
         leave: Callable[[Collector], None],
@@ -86,7 +86,7 @@ class SourceError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class HealthKeeper:
+class HealthTracker:
     """Writes a collector's health records, and remembers when the last good data came."""
 
     def __init__(self, source: Source) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.config import Config
 
 SALT_BYTES = 32
@@ -27,12 +27,12 @@ def is_address(url: str) -> bool:
 def wrong_addresses(endpoints: Sequence[str], prometheus: str = "") -> list[str]:
     """Return a sentence for each address of the command line that is none."""
     asked = [("--endpoint", url) for url in endpoints] + ([("--prometheus", prometheus)] if prometheus else [])
-    return [f"{option} {plain(url)}: write it as http://HOST:PORT" for option, url in asked if not is_address(url)]
+    return [f"{option} {sanitize(url)}: write it as http://HOST:PORT" for option, url in asked if not is_address(url)]
 
 
 def node_name(config: Config) -> str:
     """Return what this node is called: as configured, else its host name."""
-    return plain(config.console.node or socket.gethostname() or "this node", 60)
+    return sanitize(config.console.node or socket.gethostname() or "this node", 60)
 
 
 NO_STATE = "no state folder: set HOME or XDG_STATE_HOME to a folder that this user can write"

@@ -15,7 +15,7 @@ import httpx
 
 from collectors.runtime.base import SourceError
 
-LARGEST = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 """Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
 
 
@@ -53,7 +53,7 @@ async def get(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     deadline_s: float = 5.0,
-    largest: int = LARGEST,
+    largest: int = MAX_BYTES,
     follow: bool = True,
 ) -> Answer:
     """GET an address whole, whatever its status; without ``follow`` a redirect is an answer as any other.
@@ -74,7 +74,7 @@ async def search(
     *,
     headers: Mapping[str, str] | None = None,
     deadline_s: float = 5.0,
-    largest: int = LARGEST,
+    largest: int = MAX_BYTES,
 ) -> Answer:
     """POST a JSON query that only reads; see `get`.
 

@@ -15,14 +15,14 @@ from aistack_top.measure.clock import Clock, VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Batch, Event, Health, History, Tick
-from aistack_top.text.sanitize import plain
-from collectors.runtime.base import Collector, HealthKeeper, Remembering, SourceError
+from aistack_top.text.sanitize import sanitize
+from collectors.runtime.base import Collector, HasHistory, HealthTracker, SourceError
 
 TICK_S = 1.0
 EARLY_S = (0.1, 0.2, 0.4, 0.7)
 """Moments after the start at which a tick is made if there is news, so that the first numbers come at once."""
 
-SLOWEST_S = 60.0
+MAX_PACE_S = 60.0
 """However slow a source is, it is asked once a minute: less often would be no monitoring."""
 
 GRACE_S = 0.5
@@ -129,7 +129,7 @@ class LiveFeed:
     async def _pace(self, collector: Collector) -> None:
         """Run one collector over and over, at its pace or slower."""
         source, clock = collector.source, self._clock
-        keeper = HealthKeeper(source)
+        keeper = HealthTracker(source)
         took: deque[float] = deque(maxlen=9)
         with _taking_part(clock):
             await self._remember(collector)
@@ -138,13 +138,13 @@ class LiveFeed:
                 batch = await self._run(collector, keeper)
                 took.append(batch.health.took_s)
                 source = collector.source
-                pace = max(source.interval_s, min(median(took) / source.most_busy, SLOWEST_S))
+                pace = max(source.interval_s, min(median(took) / source.most_busy, MAX_PACE_S))
                 self._batches.append(_paced(batch, pace, source.interval_s))
                 due = max(due + pace, clock.monotonic())
                 await clock.sleep_until(due)
 
     async def _remember(self, collector: Collector) -> None:
-        if isinstance(collector, Remembering):
+        if isinstance(collector, HasHistory):
             # whatever fails here, the present is still to be had
             with suppress(TimeoutError, Exception):
                 async with asyncio.timeout(PAST_S):
@@ -152,7 +152,7 @@ class LiveFeed:
                     if past is not None:
                         self._pasts.append(past)
 
-    async def _run(self, collector: Collector, keeper: HealthKeeper) -> Batch:
+    async def _run(self, collector: Collector, keeper: HealthTracker) -> Batch:
         source, clock = collector.source, self._clock
         began = clock.monotonic()
         try:
@@ -164,7 +164,7 @@ class LiveFeed:
         except TimeoutError:
             error = SourceError("slow", f"no answer within {source.deadline_s:g} s")
         except Exception as fault:  # a bug in one collector must not cost the others their screen
-            error = SourceError("down", plain(f"this collector failed: {type(fault).__name__}: {fault}"))
+            error = SourceError("down", sanitize(f"this collector failed: {type(fault).__name__}: {fault}"))
         now = clock.now()
         return Batch(now, now, keeper.bad(now, error, clock.monotonic() - began))
 

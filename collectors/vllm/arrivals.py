@@ -2,9 +2,9 @@
 
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
-from collectors.openmetrics.collector import Add, Added
+from collectors.openmetrics.collector import Extracted, Extractor
 from collectors.openmetrics.engine import GAP, Assembled
-from collectors.openmetrics.parser import Page
+from collectors.openmetrics.parser import MetricsPage
 from collectors.runtime.base import Source
 
 RUNNING, WAITING = "serving.requests.running", "serving.requests.waiting"
@@ -51,13 +51,13 @@ class Arrivals:
         self._meters.clear()
 
 
-def adder(source: Source) -> Add:
+def extractor(source: Source) -> Extractor:
     """Return what adds the arrivals to what a page says by its table."""
     arrivals = Arrivals(source)
 
-    def add(_: Page, found: Assembled, at: float) -> Added:
+    def add(_: MetricsPage, found: Assembled, at: float) -> Extracted:
         if found.restarted:
             arrivals.reset()
-        return Added([(ARRIVED, entity, rate) for entity, rate in arrivals.rates(found, at).items()])
+        return Extracted([(ARRIVED, entity, rate) for entity, rate in arrivals.rates(found, at).items()])
 
     return add

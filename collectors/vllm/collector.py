@@ -23,26 +23,26 @@ from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Severity
 from aistack_top.text.numbers import short
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.collector import FACTS_S, Scrape, Scraper, reason
 from collectors.openmetrics.engine import Assembled, Exposition, SignalOf
 from collectors.openmetrics.table import Table, load
-from collectors.runtime.base import HealthKeeper, Source, SourceError
+from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.http import get
 from collectors.vllm.arrivals import ARRIVED, RUNNING, WAITING, Arrivals
-from collectors.vllm.frozen import FrozenWatch, Look
+from collectors.vllm.frozen import EngineLook, FreezeDetector
 
 if TYPE_CHECKING:
     from collectors.config import VllmSource
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
 T = TypeVar("T")
 
 OPTIONAL_S = 2.0
 """Deadline of the extras: they must not hold back the metrics."""
 
-LARGEST_EXTRA = 1024 * 1024
-MOST_ALIASES = 20
+MAX_EXTRA = 1024 * 1024
+MAX_ALIASES = 20
 
 _LORAS = "loras"
 _WORK = frozenset(
@@ -83,7 +83,7 @@ def fingerprint(body: bytes) -> bool:
     return _OWN.search(body) is not None and _ROUTER.search(body) is None
 
 
-def build(config: "VllmSource", tools: "Tools") -> "VllmCollector":
+def build(config: "VllmSource", tools: "CollectorContext") -> "VllmCollector":
     """Return the collector of a configured vLLM server."""
     from collectors.registry import source_of
 
@@ -100,11 +100,11 @@ class VllmCollector:
         self._base = (url or source.address).rstrip("/").removesuffix("/metrics")
         self._scraper = Scraper(source, client, table(), self._base + "/metrics")
         self._exposition = Exposition(table(), source)
-        self._keeper = HealthKeeper(source)
+        self._keeper = HealthTracker(source)
         self._engine = Entity.of(engine=source.name)
         self._arrivals = Arrivals(source)
         self._held = _Held()
-        self._frozen = FrozenWatch()
+        self._frozen = FreezeDetector()
         self._version = ""
         self._facts_due = 0.0
         self._had_loras = False
@@ -165,7 +165,7 @@ class VllmCollector:
         version, models = await asyncio.gather(self._extra("/version", _Version), self._extra("/v1/models", _Models))
         facts = []
         if version is not None:
-            self._version = plain(version.version, 40)
+            self._version = sanitize(version.version, 40)
             facts.append(Fact(self._engine, "version", self._version))
         told = _model_facts(self._engine, models.data) if models else []
         if any(fact.key == _LORAS for fact in told):
@@ -176,7 +176,7 @@ class VllmCollector:
 
     async def _extra(self, path: str, kind: type[T]) -> T | None:
         try:
-            answer = await get(self._client, self._base + path, deadline_s=OPTIONAL_S, largest=LARGEST_EXTRA)
+            answer = await get(self._client, self._base + path, deadline_s=OPTIONAL_S, largest=MAX_EXTRA)
             return msgspec.json.decode(answer.body, type=kind) if answer.status == 200 else None
         except (SourceError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
@@ -204,7 +204,7 @@ class VllmCollector:
             return ""
         work = tuple(value for (signal, _), value in found.totals.items() if signal in _WORK)
         running = _sum(found.gauges, RUNNING)
-        frozen = self._frozen.observe(Look(now, held, running + _sum(found.gauges, WAITING), running, work))
+        frozen = self._frozen.observe(EngineLook(now, held, running + _sum(found.gauges, WAITING), running, work))
         readings.add("serving.engine.frozen", self._engine, float(frozen))
         text = f"frozen: the API server holds {short(held)} requests and the engine works on none of them"
         if frozen and since is None:
@@ -245,15 +245,15 @@ def _sum(gauges: Mapping[SignalOf, float], signal: str) -> float:
 
 def _model_facts(engine: Entity, models: list[_Model]) -> list[Fact]:
     """Return the served names, the limits and the adapters; the first name is the model's, the others its aliases."""
-    bases = [model for model in models if not model.parent][:MOST_ALIASES]
-    facts = [Fact(engine, f"model_alias_{number}", plain(model.id)) for number, model in enumerate(bases[1:], 1)]
+    bases = [model for model in models if not model.parent][:MAX_ALIASES]
+    facts = [Fact(engine, f"model_alias_{number}", sanitize(model.id)) for number, model in enumerate(bases[1:], 1)]
     if bases:
-        facts.append(Fact(engine, "model", plain(bases[0].id)))
+        facts.append(Fact(engine, "model", sanitize(bases[0].id)))
         if bases[0].root:
-            facts.append(Fact(engine, "model_root", plain(bases[0].root)))
+            facts.append(Fact(engine, "model_root", sanitize(bases[0].root)))
         if bases[0].max_model_len is not None:
             facts.append(Fact(engine, "max_model_len", str(bases[0].max_model_len)))
-    adapters = sorted(plain(model.id, 60) for model in models if model.parent)
+    adapters = sorted(sanitize(model.id, 60) for model in models if model.parent)
     if adapters:
-        facts.append(Fact(engine, _LORAS, plain(", ".join(adapters))))
+        facts.append(Fact(engine, _LORAS, sanitize(", ".join(adapters))))
     return facts

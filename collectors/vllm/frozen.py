@@ -17,12 +17,12 @@ STEADY_S = 10.0
 STALLED_S = 10.0
 """How long an engine with requests in its batch may go without one step while the load rises."""
 
-LONGEST_GAP_S = 10.0
+MAX_GAP_S = 10.0
 """Between two looks further apart, quiet is no proof: the engine may have worked and gone idle."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class EngineLook:
     """One look at a server.
 
     ``held`` is what the API server says it holds, ``inside`` what is running or waiting in the engine, ``running``
@@ -36,18 +36,18 @@ class Look:
     work: Hashable
 
 
-class FrozenWatch:
+class FreezeDetector:
     """Looks at a server again and again; ``since`` is when the engine stopped, or None while it works."""
 
     def __init__(self) -> None:
         self.since: float | None = None
-        self._last: Look | None = None
-        self._start: Look | None = None
+        self._last: EngineLook | None = None
+        self._start: EngineLook | None = None
 
-    def observe(self, look: Look) -> bool:
+    def observe(self, look: EngineLook) -> bool:
         """Take a look and return whether the engine is frozen."""
         last, self._last = self._last, look
-        if last is None or look.at - last.at > LONGEST_GAP_S or not _idle(last, look, self.since is not None):
+        if last is None or look.at - last.at > MAX_GAP_S or not _idle(last, look, self.since is not None):
             self._start = self.since = None
         elif self._start is None or (look.inside > 0) != (self._start.inside > 0):
             quiet_before = last.held > 0 and (last.inside > 0) == (look.inside > 0)
@@ -61,14 +61,14 @@ class FrozenWatch:
         self.since = self._last = self._start = None
 
     @staticmethod
-    def _long_enough(start: Look, look: Look) -> bool:
+    def _long_enough(start: EngineLook, look: EngineLook) -> bool:
         lasted, rose = look.at - start.at, look.held > start.held
         if look.inside > 0:
             return rose and lasted >= STALLED_S
         return lasted >= (RISING_S if rose else STEADY_S)
 
 
-def _idle(last: Look, look: Look, frozen: bool) -> bool:
+def _idle(last: EngineLook, look: EngineLook, frozen: bool) -> bool:
     """Whether the engine owed work and did none between two looks.
 
     A load that falls may be an answer under way, unless the engine is known to be frozen: then clients give up.

@@ -11,7 +11,7 @@ from aistack_top.store.facts import Facts, change
 from aistack_top.store.labels import label
 from aistack_top.store.links import engine_of, gpus_of
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 GPU = Entity.of(gpu="GPU-0a1b2c3d-0000")
 
@@ -59,16 +59,16 @@ def test_every_signal_is_whole():
     ],
 )
 def test_text_from_outside_is_made_harmless(hostile, harmless):
-    assert plain(hostile) == harmless
+    assert sanitize(hostile) == harmless
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.text(max_size=300))
 def test_plain_text_never_holds_a_control_character_or_exceeds_its_limit(text):
-    out = plain(text, 50)
+    out = sanitize(text, 50)
     assert len(out) <= 50
     assert all(char.isprintable() for char in out)
-    assert plain(out, 50) == out
+    assert sanitize(out, 50) == out
 
 
 @pytest.mark.parametrize(

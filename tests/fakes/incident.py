@@ -8,7 +8,7 @@ from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.incident import (
     CallsEvidence,
     Candidate,
-    Contrast,
+    Difference,
     Incident,
     Moment,
     RuledOut,
@@ -51,7 +51,7 @@ def incident(onset: float = START - 60, **changes) -> Incident:
         ruled_out=(RuledOut(Cause.LONG_PROMPTS, "prompt length did not change"),),
         blind_spots=("no guardrail is seen",),
         events=(Moment(onset - 14, "compute", "throttle", gpu(1), "throttling by hw_thermal began"),),
-        calls=CallsEvidence(40, 12, ("only calls of vllm-0 are slow",), (Contrast("ttft", "", 0.4, 3.9, "s"),)),
+        calls=CallsEvidence(40, 12, ("only calls of vllm-0 are slow",), (Difference("ttft", "", 0.4, 3.9, "s"),)),
         baseline_s=600.0,
     )
     return replace(made, **changes)

@@ -8,7 +8,7 @@ import httpx
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch
-from collectors.registry import KINDS, Tools, build
+from collectors.registry import KINDS, CollectorContext, build
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"
 START = 1_000_000.0
@@ -30,7 +30,7 @@ async def collected(kind: str, pages: list[bytes], step: float = 5.0, **config: 
     made = next(known for known in KINDS if known.name == kind).config
     clock, batches = VirtualClock(START), []
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        tools = Tools(clock, client, b"salt", "node")
+        tools = CollectorContext(clock, client, b"salt", "node")
         collector = build(made(url="http://server:1", name="s", **config), tools)
         with clock.participant():
             for number in range(len(pages)):

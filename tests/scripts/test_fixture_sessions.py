@@ -15,7 +15,7 @@ from aistack_top.simulator.scenario import scenarios
 
 ROOT = Path(__file__).parents[2]
 KEPT = sorted((ROOT / "fixtures/sessions").glob("*.aistack"))
-MOST_BYTES = 25e6
+MAX_BYTES = 25e6
 
 
 @pytest.fixture(scope="module")
@@ -69,4 +69,4 @@ def test_a_kept_drill_opens_and_has_the_answer_of_its_scenario(script, folder):
 def test_the_kept_drills_have_every_cause_and_stay_small():
     names = {folder.stem for folder in KEPT}
     assert {scenarios()[name].cause for name in names} == {scenario.cause for scenario in scenarios().values()}
-    assert sum(file.stat().st_size for folder in KEPT for file in folder.rglob("*")) < MOST_BYTES
+    assert sum(file.stat().st_size for folder in KEPT for file in folder.rglob("*")) < MAX_BYTES

@@ -17,7 +17,7 @@ from tests.tui.screen_text import SIZES, lines, press, settle, shown, text
 from tui.glyphs import Glyphs
 from tui.model.console import make
 from tui.model.targets import NumberTarget
-from tui.palette import Places
+from tui.palette import GoToCommands
 from tui.screens.call import CallScreen
 from tui.screens.calls import CallsScreen
 from tui.screens.changes import ChangesScreen
@@ -26,10 +26,10 @@ from tui.screens.incident import IncidentScreen
 from tui.screens.incidents import IncidentsScreen
 from tui.screens.layer import LayerScreen
 from tui.screens.number import NumberScreen
-from tui.sections.context import Scene
+from tui.sections.context import RenderContext
 from tui.widgets.cells import CellView
 from tui.widgets.panel_lines import Drawing
-from tui.widgets.row_list import Board
+from tui.widgets.row_list import RowList
 
 WORLD = World(gpus=3, engines=2)
 NASTY = "[red]evil[/red]\x1b[31m\x1b]0;title\x07\u202eabc\ttail" + "x" * 300
@@ -78,7 +78,7 @@ async def test_columns_that_a_narrow_table_has_no_room_for_stand_below():
             ("2", "engines, more", ("preempt", "e2e p95", "arrivals")),
         ):
             await press(app, pilot, layer)
-            board = app.screen.query_one(Board)
+            board = app.screen.query_one(RowList)
             everything = ["".join(one.text for one in row.line) for row in board._rows]
             place = next(index for index, line in enumerate(everything) if line.startswith(title))
             assert all(name in everything[place + 1] for name in names)
@@ -111,7 +111,7 @@ async def test_a_layer_without_numbers_says_what_would_fill_it():
 async def test_every_number_of_a_layer_is_on_its_screen_once():
     async with shown(normal(), (200, 50)) as (app, pilot):
         await press(app, pilot, "7")
-        board = app.screen.query_one(Board)
+        board = app.screen.query_one(RowList)
         everything = "\n".join("".join(one.text for one in row.line) for row in board._rows)
         for title in ("added p95", "checks", "last record", "chain valid"):
             assert everything.count(title) >= 1
@@ -257,7 +257,7 @@ async def test_the_focus_is_not_taken_from_somebody_at_the_keys():
 async def test_an_incident_shows_verdict_charts_evidence_and_the_calls_that_paid():
     async with shown(normal(), (120, 40), runbooks={"thermal_throttle": "https://wiki/thermal"}) as (app, pilot):
         await press(app, pilot, "i")
-        board = app.screen.query_one(Board)
+        board = app.screen.query_one(RowList)
         everything = "\n".join("".join(one.text for one in row.line) for row in board._rows)
         for words in (
             "incident: compute, thermal throttle, shown",
@@ -446,7 +446,7 @@ async def test_every_row_of_every_screen_fits_seen_or_not(world, size):
         ChangesScreen(console),
     ]
     for screen in screens:
-        rows = screen.rows(Scene(view, size[0], drawing, screen.about_layer()))
+        rows = screen.rows(RenderContext(view, size[0], drawing, screen.about_layer()))
         for row in [rows[place] for place in range(min(len(rows), 1500))]:
             said = "".join(one.text for one in row.line)
             assert sum(one.width for one in row.line) <= size[0], (screen, said)
@@ -505,7 +505,7 @@ async def test_a_text_that_cannot_be_had_is_one_sentence_and_can_be_asked_for_ag
 
 async def test_the_palette_finds_times_and_names():
     async with shown(normal()) as (app, _):
-        provider = Places(app.screen)
+        provider = GoToCommands(app.screen)
         times = [hit async for hit in provider.search("-2m")]
         assert [str(hit.match_display) for hit in times] == ["Go to -2m"]
         times[0].command()
@@ -517,7 +517,7 @@ async def test_the_palette_finds_times_and_names():
 async def test_the_palette_sorts_by_any_column():
     async with shown(normal(), (120, 40)) as (app, pilot):
         await press(app, pilot, "T")
-        (hit,) = [hit async for hit in Places(app.screen).search("sort by latency")]
+        (hit,) = [hit async for hit in GoToCommands(app.screen).search("sort by latency")]
         hit.command()
         latencies = [float(one) for one in re.findall(r"^ +\d\d:\d\d:\d\d +([\d.]+) s ", text(app), re.MULTILINE)]
         assert latencies == sorted(latencies, reverse=True)

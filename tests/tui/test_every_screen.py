@@ -14,7 +14,7 @@ from tests.fakes.incident import incident, traces_batch, troubled
 from tests.tui.screen_text import SIZES, press, shown, text, turns
 from tui.screens.base import ConsoleScreen
 from tui.widgets.cells import CellView
-from tui.widgets.prompt import Ask
+from tui.widgets.prompt import Prompt
 
 EVIL = "\x1b[31m\x1b]0;pwned\x07 [bold]m[/] \u202egnp.exe \u4e16\u754c\u4e16\u754c " + "x" * 300 + "\n\t\x00"
 WALK = (
@@ -98,7 +98,7 @@ def whole(app, painted: str) -> None:
         if isinstance(one, CellView):
             wide = [line for line in one.lines if sum(part.width for part in line) > one.size.width]
             assert not wide, (one, one.size, wide[:2])
-    apart = [one for one in leaves if not any(isinstance(parent, Ask) for parent in one.ancestors_with_self)]
+    apart = [one for one in leaves if not any(isinstance(parent, Prompt) for parent in one.ancestors_with_self)]
     for one, other in combinations(apart, 2):
         assert not one.region.overlaps(other.region) or {one.id, other.id} & {"said"}, (one, other)
 

@@ -11,7 +11,7 @@ from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Batch, Bound, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
-from layouts.load import Row, load
+from layouts.load import PanelRow, load
 from tests.fakes.feed import START, World, seconds
 from tui.glyphs import Glyphs
 from tui.model.view import SPANS_S, TimeCursor, View, merge
@@ -47,9 +47,9 @@ def test_the_worst_is_the_highest_or_the_lowest_by_what_hurts():
     kv = [("serving.kv_cache.usage", engine(name), value) for name, value in (("a", 0.2), ("b", 0.9))]
     hits = [("serving.prefix_cache.hit_ratio", engine(name), value) for name, value in (("a", 0.2), ("b", 0.9))]
     view = view_of(*kv, *hits)
-    (worst,) = figures(Row("serving.kv_cache.usage"), view)
+    (worst,) = figures(PanelRow("serving.kv_cache.usage"), view)
     assert (worst.text, worst.notes) == ("90 %", ("b",))
-    (worst,) = figures(Row("serving.prefix_cache.hit_ratio"), view)
+    (worst,) = figures(PanelRow("serving.prefix_cache.hit_ratio"), view)
     assert (worst.text, worst.notes) == ("20 %", ("a",))
 
 
@@ -65,18 +65,18 @@ def test_the_clock_of_an_idle_gpu_is_not_the_worst():
     gpus = [Entity.of(gpu=name) for name in ("a", "b", "c")]
     clocks = [("gpu.clock.sm", gpus[n], hertz) for n, hertz in enumerate((0.9e9, 1.98e9, 0.345e9))]
     busy = [("gpu.utilization", gpus[n], share) for n, share in enumerate((1.0, 0.9, 0.0))]
-    (worst,) = figures(Row("gpu.clock.sm"), view_of(*clocks, *busy))
+    (worst,) = figures(PanelRow("gpu.clock.sm"), view_of(*clocks, *busy))
     assert worst.text == "900 MHz"
     assert worst.about == (gpus[0], gpus[1])
-    (alone,) = figures(Row("gpu.clock.sm"), view_of(clocks[2], busy[2]))
+    (alone,) = figures(PanelRow("gpu.clock.sm"), view_of(clocks[2], busy[2]))
     assert alone.text == "345 MHz"
 
 
 def test_sums_and_means_say_of_how_many():
     view = view_of(*[("serving.requests.waiting", engine(name), value) for name, value in (("a", 3.0), ("b", 5.0))])
-    (total,) = figures(Row("serving.requests.waiting", over="sum"), view)
+    (total,) = figures(PanelRow("serving.requests.waiting", over="sum"), view)
     assert (total.text, total.notes) == ("8", ("sum of 2",))
-    (mean,) = figures(Row("serving.requests.waiting", over="mean"), view)
+    (mean,) = figures(PanelRow("serving.requests.waiting", over="mean"), view)
     assert (mean.text, mean.notes) == ("4", ("mean of 2",))
 
 
@@ -86,13 +86,13 @@ def test_a_sum_without_a_member_says_so_and_leaves_its_last_number_out():
     builder = ReadingsBuilder()
     builder.add("serving.requests.waiting", engine("a"), 4.0)
     state.take(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
-    (total,) = figures(Row("serving.requests.waiting", over="sum"), TimeCursor().view(state))
+    (total,) = figures(PanelRow("serving.requests.waiting", over="sum"), TimeCursor().view(state))
     assert (total.text, total.notes, total.tone) == ("4", ("1 of 2",), "value")
 
 
 def test_each_gives_everybody_a_row():
     view = view_of(*[("serving.requests.waiting", engine(name), 3.0) for name in ("a", "b")])
-    assert [figure.label for figure in figures(Row("serving.requests.waiting", over="each"), view)] == ["a", "b"]
+    assert [figure.label for figure in figures(PanelRow("serving.requests.waiting", over="each"), view)] == ["a", "b"]
 
 
 def test_an_older_quantile_does_not_stand_in_for_too_few():
@@ -101,19 +101,19 @@ def test_an_older_quantile_does_not_stand_in_for_too_few():
     builder = ReadingsBuilder()
     builder.add("serving.ttft", engine("a"), Quantiles(None, None, None, 0.1, 3.0, 300.0))
     state.take(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
-    (figure,) = figures(Row("serving.ttft"), TimeCursor().view(state))
+    (figure,) = figures(PanelRow("serving.ttft"), TimeCursor().view(state))
     assert (figure.text, figure.notes) == ("too few", ("a", "n 3"))
 
 
 def test_edges_flags_and_unknowns():
     below = Quantiles(Bound("below", 0.3), Bound("below", 0.3), Bound("above", 80.0), 0.1, 50.0, 60.0)
     view = view_of(("serving.ttft", engine("a"), below), ("serving.engine.frozen", engine("a"), 1.0))
-    assert figures(Row("serving.ttft"), view)[0].text.startswith("< ")
-    assert figures(Row("serving.ttft", stat="p99"), view)[0].text.startswith("> ")
-    (frozen,) = figures(Row("serving.engine.frozen"), view)
+    assert figures(PanelRow("serving.ttft"), view)[0].text.startswith("< ")
+    assert figures(PanelRow("serving.ttft", stat="p99"), view)[0].text.startswith("> ")
+    (frozen,) = figures(PanelRow("serving.engine.frozen"), view)
     assert (frozen.text, frozen.tone) == ("yes", "alarm")
-    assert figures(Row("spend.rate", empty="not set"), view)[0].text == "not set"
-    assert figures(Row("gpu.clock.sm"), view)[0].text == "–"
+    assert figures(PanelRow("spend.rate", empty="not set"), view)[0].text == "not set"
+    assert figures(PanelRow("gpu.clock.sm"), view)[0].text == "–"
 
 
 def test_what_is_left_out_is_left_out():
@@ -121,13 +121,13 @@ def test_what_is_left_out_is_left_out():
     view = view_of(
         ("gpu.throttle", gpu.with_(reason="idle"), 1.0), ("gpu.throttle", gpu.with_(reason="hw_thermal"), 0.2)
     )
-    (figure,) = figures(Row("gpu.throttle", without={"reason": ("idle",)}), view)
+    (figure,) = figures(PanelRow("gpu.throttle", without={"reason": ("idle",)}), view)
     assert (figure.text, figure.notes[1], figure.tone) == ("20 %", "hw_thermal", "alarm")
 
 
 def test_numbers_of_the_service_are_not_mixed_with_those_of_models():
     view = view_of(("calls.rate", SERVICE, 2.0), ("calls.rate", Entity.of(model="m"), 9.0))
-    assert figures(Row("calls.rate", over="service"), view)[0].text == "2/s"
+    assert figures(PanelRow("calls.rate", over="service"), view)[0].text == "2/s"
 
 
 def test_bars_keep_gaps_and_zero_apart():

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.model.tick import Batch, Call, Event, Health
 from tests.aistack_top.diagnosis.fake_node import START, Plant, bent, both, engine
 from tests.fakes.feed import FakeFeed
@@ -81,7 +81,7 @@ async def test_a_cause_is_at_most_five_keys_away(trouble):
     keys, cause, evidence = PATHS[trouble]
     assert len(keys) <= 5
     ticks = list(PLANTS[trouble].ticks(LASTS, BEGINS - 400))
-    async with shown(WatchingFeed(FakeFeed(ticks)), until=ticks[-1].at) as (app, pilot):
+    async with shown(DiagnosedFeed(FakeFeed(ticks)), until=ticks[-1].at) as (app, pilot):
         first = text(app)
         assert re.search(r"^! ", first, re.MULTILINE), first
         incident = await press(app, pilot, keys[0])

@@ -12,29 +12,32 @@ from aistack_top.model.signals import signals
 from aistack_top.model.tick import Batch, Call, Fact, Health, Link, ReadingsBuilder, Tick
 from aistack_top.state import State
 from layouts.layers import Section, layer_screen
-from layouts.load import Column
+from layouts.load import PanelColumn
 from tests.fakes.feed import START, World, gpu, seconds
 from tests.fakes.incident import incident, trace
 from tui.glyphs import Glyphs
 from tui.model.view import TimeCursor
 from tui.sections import calls, layer, table, versions, waterfall
 from tui.sections import latency_breakdown as split
-from tui.sections.context import Order, Scene
+from tui.sections.context import RenderContext, SortOrder
 from tui.sections.section_rows import share_rows
 from tui.widgets.chart import bounds, chart
 from tui.widgets.panel_lines import Drawing
 
 CLOCK = signals()["gpu.clock.sm"]
 GPUS = Section(
-    "table", "GPUs", per="gpu", columns=(Column("gpu.clock.sm", "SM clock"), Column("gpu.power.draw", "power"))
+    "table",
+    "GPUs",
+    per="gpu",
+    columns=(PanelColumn("gpu.clock.sm", "SM clock"), PanelColumn("gpu.power.draw", "power")),
 )
 
 
-def scene(*ticks: Tick, width: int = 120, **changes) -> Scene:
+def scene(*ticks: Tick, width: int = 120, **changes) -> RenderContext:
     state = State()
     for one in ticks:
         state.take(one)
-    made = Scene(TimeCursor().view(state), width, Drawing(Glyphs(), histories=True, tables=True), "compute")
+    made = RenderContext(TimeCursor().view(state), width, Drawing(Glyphs(), histories=True, tables=True), "compute")
     return replace(made, **changes)
 
 
@@ -84,7 +87,7 @@ def test_equal_members_are_not_marked_and_have_no_median():
 
 def test_a_member_without_a_number_is_unknown_and_sorted_last():
     ticks = (clocks(1500, 1200), told([("gpu.power.draw", gpu(2), 300.0)]))
-    rows = text(table.rows(GPUS, scene(*ticks, order=Order("SM clock", smallest_first=True)))).splitlines()[2:5]
+    rows = text(table.rows(GPUS, scene(*ticks, order=SortOrder("SM clock", smallest_first=True)))).splitlines()[2:5]
     assert [re.findall(r"\d+ MHz|–", row)[0] for row in rows] == ["1200 MHz", "1500 MHz", "–"]
 
 

@@ -132,7 +132,7 @@ async def test_a_cursor_that_leaves_what_is_held_takes_the_feed_along():
 
 async def test_the_next_incident_of_a_session_is_where_it_was_told():
     feed = session()
-    feed.told_times = lambda: asyncio.sleep(0, [START - 1800, START + 600])
+    feed.incident_times = lambda: asyncio.sleep(0, [START - 1800, START + 600])
     async with shown(feed) as (app, pilot):
         painted = await press(app, pilot, "right_curly_bracket")
         assert feed.seeks == [START + 600]

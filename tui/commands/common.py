@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 USAGE = 2
 UNREACHABLE = 3
@@ -27,7 +27,7 @@ class Options:
 def fail(message: str, code: int = USAGE) -> NoReturn:
     """Say one sentence on stderr and leave."""
     for line in message.splitlines():
-        print(f"aistack-top: {plain(line, 400)}", file=sys.stderr)
+        print(f"aistack-top: {sanitize(line, 400)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -9,14 +9,14 @@ import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from aistack_top.feeds.diagnosed import WatchingFeed
-from aistack_top.model.feed import Bounds, Feed, LateFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
+from aistack_top.model.feed import Bounds, Feed, LazyFeed
 from aistack_top.model.tick import Tick
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
 
 if TYPE_CHECKING:
-    from collectors.demo.feed import RehearsalFeed
+    from collectors.demo.feed import DemoFeed
 
 NODE = "simulated"
 COMPUTING = "the simulated node works unseen until shortly before its trouble; that is computed first"
@@ -29,7 +29,7 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
     if not interactive():
         from tui.commands import snapshot
 
-        state = asyncio.run(snapshot.collect(WatchingFeed(play(name, seed, speed)), 3.0))
+        state = asyncio.run(snapshot.collect(DiagnosedFeed(play(name, seed, speed)), 3.0))
         snapshot.show(state, NODE, as_json=False)
         return 0
     from tui.commands.show import show
@@ -37,12 +37,12 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
     notes = [COMPUTING] if name is not None else []
 
     async def make() -> Feed:
-        return WatchingFeed(Telling(await asyncio.to_thread(play, name, seed, speed), notes))
+        return DiagnosedFeed(AnnouncedFeed(await asyncio.to_thread(play, name, seed, speed), notes))
 
-    return show(LateFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)", notes)
+    return show(LazyFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)", notes)
 
 
-class Telling:
+class AnnouncedFeed:
     """A feed of which is said that it takes a while to begin, until it has. See `aistack_top.model.feed.Feed`."""
 
     def __init__(self, feed: Feed, notes: list[str]) -> None:
@@ -56,11 +56,11 @@ class Telling:
             yield tick
 
 
-def play(name: str | None, seed: int | None, speed: float) -> "RehearsalFeed":
+def play(name: str | None, seed: int | None, speed: float) -> "DemoFeed":
     """Return a scenario as a feed, or the story that is told without a name."""
-    from collectors.demo.feed import rehearsal, story
+    from collectors.demo.feed import default_scenario, rehearsal
 
-    return story(seed, speed) if name is None else rehearsal(name, seed, speed)
+    return default_scenario(seed, speed) if name is None else rehearsal(name, seed, speed)
 
 
 def serve(name: str | None, seed: int | None, port: int) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aistack_top.diagnosis import report
-from aistack_top.diagnosis.report import Report, Told
-from aistack_top.feeds.rediagnose import anew, differences
+from aistack_top.diagnosis.report import Report, ReportedIncident
+from aistack_top.feeds.rediagnose import differences, rediagnose
 from aistack_top.measure.clock import WallClock
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
@@ -18,18 +18,18 @@ from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
 from aistack_top.store.frame import Frame
 from aistack_top.text.incident_json import document
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.commands.common import UNREACHABLE, Options, fail
 from tui.commands.live import configuration
-from tui.commands.window import Window
+from tui.commands.window import WindowOptions
 from tui.model.time_input import moment
 
-MOST_SPAN_S = 3500.0
+MAX_SPAN_S = 3500.0
 """Of the evidence that is drawn; a timeline holds an hour."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ReportFormat:
     """How the verdicts are written: text where nothing else is asked for."""
 
     as_json: bool = False
@@ -37,12 +37,12 @@ class Form:
     html: Path | None = None
 
 
-def run(path: Path, at: str | None, form: Form) -> int:
+def run(path: Path, at: str | None, form: ReportFormat) -> int:
     """Write the verdicts on a session and return the exit code: 1 while an incident is open, else 0."""
     try:
         session = Session.open(path)
         if not session.blocks:
-            fail(f"{plain(str(path))}: nothing in this session can be read", UNREACHABLE)
+            fail(f"{sanitize(str(path))}: nothing in this session can be read", UNREACHABLE)
         until = session.end if at is None else moment(at, session.start, session.end)
         told = asyncio.run(_report(session, until))
     except SessionError as error:
@@ -50,12 +50,12 @@ def run(path: Path, at: str | None, form: Form) -> int:
     except ValueError as error:
         fail(f"--at: {error}")
     for problem in session.problems:
-        print(f"aistack-top: {plain(problem, 400)}", file=sys.stderr)
+        print(f"aistack-top: {sanitize(problem, 400)}", file=sys.stderr)
     _write(told, form)
     return 1 if any(one.incident.open for one in told.incidents) else 0
 
 
-def run_window(options: Options, window: Window, at: str | None, form: Form) -> int:
+def run_window(options: Options, window: WindowOptions, at: str | None, form: ReportFormat) -> int:
     """Write the verdicts on a window that nobody recorded, as `run` does on a session."""
     with window.recorded(configuration(options)) as path:
         return run(path, at, form)
@@ -63,13 +63,13 @@ def run_window(options: Options, window: Window, at: str | None, form: Form) -> 
 
 async def _report(session: Session, until: float) -> Report:
     recorded = (await _frame(session, until, 1.0)).incidents
-    computed = await anew(session, until)
+    computed = await rediagnose(session, until)
     session.problems.extend(differences(recorded, computed))
     found = []
     for incident in report.ordered(computed or recorded):
         start, end = report.window(incident, session.start, until)
-        frame = await _frame(session, end, min(end - start + 60.0, MOST_SPAN_S))
-        found.append(Told(incident, report.charts(incident, frame, session.start)))
+        frame = await _frame(session, end, min(end - start + 60.0, MAX_SPAN_S))
+        found.append(ReportedIncident(incident, report.charts(incident, frame, session.start)))
     title = f"Incidents in {session.path.name}"
     return Report(title, session.node, session.start, until, tuple(found), tuple(session.problems))
 
@@ -84,15 +84,15 @@ async def _frame(session: Session, at: float, span_s: float) -> Frame:
     return state.frame()
 
 
-def _write(told: Report, form: Form) -> None:
+def _write(told: Report, form: ReportFormat) -> None:
     if form.html is not None:
         from aistack_top.diagnosis.report_html import page
 
         try:
             form.html.write_text(page(told), encoding="utf-8")
         except OSError as error:
-            fail(f"cannot write {plain(str(form.html))}: {error.strerror or error}")
-        print(f"{len(told.incidents)} incidents in {plain(str(form.html))}", file=sys.stderr)
+            fail(f"cannot write {sanitize(str(form.html))}: {error.strerror or error}")
+        print(f"{len(told.incidents)} incidents in {sanitize(str(form.html))}", file=sys.stderr)
         return
     if form.as_json:
         text = json.dumps(document(one.incident for one in told.incidents), allow_nan=False, ensure_ascii=False) + "\n"

@@ -17,8 +17,8 @@ from collectors.cloud.providers import found as found_cloud
 from collectors.config import ConfigError, default_path
 from collectors.discovery.collector import DiscoveryCollector
 from collectors.doctor import checks as doctor
-from collectors.doctor.permissions import Place
-from collectors.gpu_owners.links import LinkCollector
+from collectors.doctor.permissions import ProbeRoots
+from collectors.gpu_owners.links import GpuLinkCollector
 from collectors.registry import source_of
 from collectors.runtime.environment import node_name, state_folder
 from collectors.runtime.scheduler import LiveFeed
@@ -40,7 +40,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     checks += layouts(config.console.layout, layout_folder(options)) + keys(config.console.keys)
     checks += colours(config.console.theme)
     clock, node = WallClock(), node_name(config)
-    place = Place(state=state_folder())
+    place = ProbeRoots(state=state_folder())
     try:
         wanted = assemble.sources(usable, options.endpoints, os.environ, options.prometheus)
         feed = assemble.feed(usable, options.endpoints, clock, place.state, node, options.prometheus)
@@ -130,9 +130,9 @@ def links(feed: LiveFeed, state: State) -> list[doctor.Check]:
     return doctor.engines_to_gpus(state.facts, linking.unknown, by_name)
 
 
-def link_collector(feed: LiveFeed) -> LinkCollector | None:
+def link_collector(feed: LiveFeed) -> GpuLinkCollector | None:
     """Return what links engines and GPUs, if there is one."""
-    return next((one for one in feed.collectors if isinstance(one, LinkCollector)), None)
+    return next((one for one in feed.collectors if isinstance(one, GpuLinkCollector)), None)
 
 
 def engines(state: State) -> list[str]:

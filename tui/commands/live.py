@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.measure.clock import Clock, WallClock
-from aistack_top.model.feed import Bounds, Feed, LateFeed
+from aistack_top.model.feed import Bounds, Feed, LazyFeed
 from aistack_top.model.tick import Mark, Tick
 from collectors.config import Config, ConfigError, default_path, load
 from collectors.runtime.environment import NO_STATE, node_name, state_folder, wrong_addresses
@@ -46,12 +46,12 @@ def run(options: Options) -> int:
         if state is None:
             notes.append(f"not recorded: {NO_STATE}")
         if state is None or not (options.ring and config.recording.ring):
-            return WatchingFeed(await asyncio.to_thread(live))
+            return DiagnosedFeed(await asyncio.to_thread(live))
         ring = state / ring_name(options)
         return await asyncio.to_thread(ringed, live, ring, config, clock, node, notes)
 
     now = clock.now()
-    return show(LateFeed(make, Bounds(now, now, live=True, title=node), again=True), options, config, node, notes)
+    return show(LazyFeed(make, Bounds(now, now, live=True, title=node), again=True), options, config, node, notes)
 
 
 def configuration(options: Options) -> Config:
@@ -93,20 +93,20 @@ def ringed(live: Callable[[], Feed], path: Path, config: Config, clock: Clock, n
         ring = open_ring(path, node=node, clock=clock, keep_s=keep_s, most_bytes=most)
     except SessionError as error:
         notes.append(f"not recorded: {error.msg}")
-        return WatchingFeed(live())
+        return DiagnosedFeed(live())
     if isinstance(ring, Recorder):
-        watching = WatchingFeed(live())
-        return RememberingFeed(RecordingFeed(watching, ring), clock, notes, watching)
+        watching = DiagnosedFeed(live())
+        return ResumedFeed(RecordingFeed(watching, ring), clock, notes, watching)
     return SessionFeed(ring, clock, at=ring.end, follow=True, span_s=REMEMBERED_S)
 
 
-class RememberingFeed:
+class ResumedFeed:
     """A recorded live feed that begins with what its recording holds of the last hour.
 
     What is wrong with the recording stands in ``notes`` for as long as it is so.
     """
 
-    def __init__(self, feed: "RecordingFeed", clock: Clock, notes: list[str], watching: WatchingFeed) -> None:
+    def __init__(self, feed: "RecordingFeed", clock: Clock, notes: list[str], watching: DiagnosedFeed) -> None:
         self._feed, self._clock, self._watching = feed, clock, watching
         self._notes = notes
         self._told: str | None = None
@@ -133,13 +133,13 @@ class RememberingFeed:
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.Keeper`."""
+        """See `aistack_top.model.feed.KeepsMarks`."""
         if mark.kind == "dismissed":
             self._watching.keep(mark)
         return self._feed.keep(mark)
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.Recorded`."""
+        """See `aistack_top.model.feed.HasRecording`."""
         return await self._feed.recording()
 
     async def aclose(self) -> None:

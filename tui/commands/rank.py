@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from aistack_top.rank.rank import Ranking, Scored, rank
-from aistack_top.rank.table import TableError, moment_of, read_table
-from aistack_top.text.sanitize import plain
+from aistack_top.rank.table import MetricsTableError, moment_of, read_table
+from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from tui.commands.common import fail
 
@@ -22,10 +22,10 @@ def run(path: Path, incident_time: str, sli: str | None) -> int:
         table = read_table(path)
         given = None if incident_time.strip().lower() == "none" else moment_of(incident_time, table.times)
         ranking = rank(table, given, None if sli is None else table.named(sli))
-    except TableError as error:
+    except MetricsTableError as error:
         fail(str(error))
     if table.left_out:
-        names = ", ".join(plain(name, 40) for name in table.left_out[:SHOWN])
+        names = ", ".join(sanitize(name, 40) for name in table.left_out[:SHOWN])
         print(f"aistack-top: left out, since they hold no numbers: {names}", file=sys.stderr)
     for line in _lines(ranking):
         print(line)
@@ -40,8 +40,8 @@ def _lines(ranking: Ranking) -> list[str]:
     elif ranking.onset < ranking.given:
         onset += f", {ranking.given - ranking.onset:g} s before the time given"
     best = ranking.columns[:SHOWN]
-    width = max(len(plain(column.name, 60)) for column in best)
-    return [onset, *(f"{n:3}  {plain(column.name, 60):{width}}  {_why(column)}" for n, column in enumerate(best, 1))]
+    width = max(len(sanitize(column.name, 60)) for column in best)
+    return [onset, *(f"{n:3}  {sanitize(column.name, 60):{width}}  {_why(column)}" for n, column in enumerate(best, 1))]
 
 
 def _why(column: Scored) -> str:

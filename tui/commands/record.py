@@ -7,12 +7,12 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.measure.clock import Clock, WallClock
 from aistack_top.model.feed import Feed
 from aistack_top.session.errors import SessionError
 from aistack_top.session.recorder import Recorder, RecordingFeed
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
@@ -53,7 +53,7 @@ def run(
     except SessionError as error:
         fail(str(error))
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
-    readings = asyncio.run(_record(RecordingFeed(WatchingFeed(feed), recorder), recorder, seconds, end))
+    readings = asyncio.run(_record(RecordingFeed(DiagnosedFeed(feed), recorder), recorder, seconds, end))
     print(f"{readings} readings in {path}", file=sys.stderr)
     return 0
 
@@ -62,9 +62,9 @@ def _simulated(name: str, seconds: float | None) -> tuple[Feed, Clock, float]:
     """Return a scenario from its start, its clock, and the time of that clock at which it ends."""
     demo.known(name)
     from aistack_top.simulator.scenario import scenarios
-    from collectors.demo.feed import whole
+    from collectors.demo.feed import whole_scenario
 
-    feed = whole(name)
+    feed = whole_scenario(name)
     lasts = scenarios()[name].minutes * 60.0 if seconds is None else seconds
     return feed, feed.clock, feed.clock.now() + lasts
 
@@ -103,4 +103,4 @@ async def _record(feed: Feed, recorder: Recorder, seconds: float | None, end: fl
 
 
 def _as_file(node: str) -> str:
-    return "".join(char if char.isalnum() or char in "-_." else "-" for char in plain(node, 40)) or "node"
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in sanitize(node, 40)) or "node"

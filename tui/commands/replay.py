@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from aistack_top.feeds.rediagnosed import ToldFeed, lacks_verdicts
+from aistack_top.feeds.rediagnosed import RediagnosedFeed, lacks_verdicts
 from aistack_top.measure.clock import WallClock
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
@@ -11,7 +11,7 @@ from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
-from tui.commands.window import Window
+from tui.commands.window import WindowOptions
 from tui.model.time_input import moment
 
 
@@ -20,7 +20,7 @@ def run(options: Options, path: Path, at: str | None, speed: float) -> int:
     return play(options, configuration(options), path, at, speed)
 
 
-def run_window(options: Options, window: Window, at: str | None, speed: float) -> int:
+def run_window(options: Options, window: WindowOptions, at: str | None, speed: float) -> int:
     """Play a window that nobody recorded, as `run` plays a session."""
     config = configuration(options)
     with window.recorded(config) as path:
@@ -54,4 +54,4 @@ def play(options: Options, config: Config, path: Path, at: str | None, speed: fl
     def found(count: int) -> None:
         session.problems.append(f"no verdict was recorded: {count} computed anew from what was, }} goes to the next")
 
-    return show(ToldFeed(feed, found), options, config, session.node, session.problems)
+    return show(RediagnosedFeed(feed, found), options, config, session.node, session.problems)

@@ -6,7 +6,7 @@ import os
 import sys
 
 from aistack_top import snapshot
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.measure.clock import WallClock
 from aistack_top.model.feed import Feed
 from aistack_top.state import State
@@ -27,7 +27,7 @@ def run(options: Options, as_json: bool, settle: float, scenario: str | None = N
         feed = assemble.feed(config, options.endpoints, WallClock(), state_folder(), node, options.prometheus)
     except ConfigError as error:
         fail("\n".join(error.problems))
-    return show(asyncio.run(collect(WatchingFeed(feed), settle)), node, as_json)
+    return show(asyncio.run(collect(DiagnosedFeed(feed), settle)), node, as_json)
 
 
 def _of_scenario(name: str, settle: float, as_json: bool) -> int:
@@ -37,7 +37,7 @@ def _of_scenario(name: str, settle: float, as_json: bool) -> int:
     from collectors.demo.feed import rehearsal
 
     feed = rehearsal(name)
-    state = asyncio.run(collect(WatchingFeed(feed), settle, feed.live_from))
+    state = asyncio.run(collect(DiagnosedFeed(feed), settle, feed.live_from))
     return show(state, demo.NODE, as_json)
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from aistack_top.model.signals import LAYERS
-from collectors.prices.settings import Spend
+from collectors.prices.settings import SpendSettings
 from collectors.registry import KINDS
 
 
@@ -17,7 +17,7 @@ def run() -> int:
             print(f"  {'':10} keys: {', '.join(_keys(kind.config))}")
         if layer == "spend":
             print(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
-            print(f"  {'':10} keys: {', '.join(_keys(Spend))}")
+            print(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
     return 0
 
 

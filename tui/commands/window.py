@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.measure.clock import VirtualClock, WallClock
 from aistack_top.session.recorder import Recorder, RecordingFeed
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from collectors.config import Config, ConfigError
 from collectors.runtime.base import SourceError
 from tui.commands.common import UNREACHABLE, fail
@@ -23,9 +23,9 @@ from tui.model.time_input import moment
 
 if TYPE_CHECKING:
     from collectors.prometheus.window import WindowFeed
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
-LONGEST_S = 86_400.0
+MAX_WINDOW_S = 86_400.0
 BACK_S = 30 * 86_400.0
 """A time of day or a date may be this long ago."""
 
@@ -34,7 +34,7 @@ WRITTEN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WindowOptions:
     """What was asked for: a server, and two times as a person types them."""
 
     url: str
@@ -47,14 +47,14 @@ class Window:
         start, end = self._times()
         with tempfile.TemporaryDirectory(prefix="aistack-top-") as folder:
             name = (urlsplit(self.url).netloc.rpartition("@")[2] or "prometheus").replace(":", "-")
-            path = Path(folder) / f"{plain(name, 80)}.aistack"
+            path = Path(folder) / f"{sanitize(name, 80)}.aistack"
             began = time.monotonic()
             try:
                 readings = asyncio.run(self._fetch(config, start, end, path))
             except ConfigError as error:
                 fail("\n".join(error.problems))
             except SourceError as error:
-                fail(f"{plain(self.url)}: {error.reason}", UNREACHABLE)
+                fail(f"{sanitize(self.url)}: {error.reason}", UNREACHABLE)
             took = time.monotonic() - began
             print(f"{readings} readings of {(end - start) / 60:.0f} min fetched in {took:.1f} s", file=sys.stderr)
             yield path
@@ -70,8 +70,8 @@ class Window:
             fail(f"{option}: {error}")
         if end - start < 1.0:
             fail("--from: the window begins after it ends")
-        if end - start > LONGEST_S:
-            fail(f"--from: a window is at most {LONGEST_S / 3600:.0f} h long")
+        if end - start > MAX_WINDOW_S:
+            fail(f"--from: a window is at most {MAX_WINDOW_S / 3600:.0f} h long")
         return start, end
 
     async def _fetch(self, config: Config, start: float, end: float, path: Path) -> int:
@@ -84,16 +84,16 @@ class Window:
         """
         import httpx
 
-        from collectors.registry import Tools
+        from collectors.registry import CollectorContext
         from collectors.runtime.environment import node_name, salt, state_folder
 
         async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as http:
-            tools = Tools(WallClock(), http, salt(state_folder()), node_name(config))
+            tools = CollectorContext(WallClock(), http, salt(state_folder()), node_name(config))
             feed = self._feed(config, tools, start, end)
             if not await feed.look():
                 raise SourceError("ok", "in this window it scraped nothing that can be read here")
             recorder = Recorder(path, node=tools.node, clock=VirtualClock(start))
-            recording, readings = RecordingFeed(WatchingFeed(feed), recorder), 0
+            recording, readings = RecordingFeed(DiagnosedFeed(feed), recorder), 0
             try:
                 async for tick in recording.ticks():
                     readings += sum(len(batch.readings) for batch in tick.batches)
@@ -102,7 +102,7 @@ class Window:
                 await recording.aclose()
             return readings
 
-    def _feed(self, config: Config, tools: "Tools", start: float, end: float) -> "WindowFeed":
+    def _feed(self, config: Config, tools: "CollectorContext", start: float, end: float) -> "WindowFeed":
         from collectors.assemble import prometheus_of, sources
         from collectors.config import LangfuseSource
         from collectors.langfuse.collector import build

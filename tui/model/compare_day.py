@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aistack_top.model.tick import Tick
 from aistack_top.session.errors import SessionError
-from aistack_top.session.history import Past
+from aistack_top.session.history import SessionHistory
 from aistack_top.session.reader import Session
 from aistack_top.session.threads import on_thread
 from aistack_top.state import State
@@ -15,7 +15,7 @@ HALF_S = 1800.0
 """Half an hour before the moment and half an hour after it are the same hour."""
 
 
-class UnknownError(Exception):
+class NoDataError(Exception):
     """Nothing is known of that hour; the text is a sentence for a person."""
 
 
@@ -27,7 +27,7 @@ async def same_hour(recording: Path | None, at: float) -> State:
 
     """
     if recording is None:
-        raise UnknownError("nothing is recorded that could tell of yesterday")
+        raise NoDataError("nothing is recorded that could tell of yesterday")
     return await on_thread(lambda: _read(recording, at - DAY_S))
 
 
@@ -37,11 +37,11 @@ def _read(path: Path, middle: float) -> State:
         first = session.start
         if first > middle + HALF_S or not session.blocks:
             begins = datetime.fromtimestamp(first).astimezone()
-            raise UnknownError(f"nothing is known of yesterday: the recording begins at {begins:%H:%M on %Y-%m-%d}")
-        past = Past(session, span_s=2 * HALF_S)
+            raise NoDataError(f"nothing is known of yesterday: the recording begins at {begins:%H:%M on %Y-%m-%d}")
+        past = SessionHistory(session, span_s=2 * HALF_S)
         history = past.before(*past.find(middle + HALF_S))
     except (SessionError, OSError) as error:
-        raise UnknownError(f"yesterday cannot be read: {error}") from error
+        raise NoDataError(f"yesterday cannot be read: {error}") from error
     state = State(spend=False, tenants=False)
     state.take(Tick(middle + HALF_S, middle + HALF_S, (), history))
     return state

@@ -8,13 +8,13 @@ from aistack_top.model.feed import Feed
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Call, Mark
 from aistack_top.state import State
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
 from tui.glyphs import Glyphs
 from tui.model.own_cost import OwnCost
-from tui.model.pump import Pump
+from tui.model.pump import TickLoop
 from tui.model.view import TimeCursor, View
-from tui.widgets.transport import Deck
+from tui.widgets.transport import Playback
 
 SAME_S = 0.05
 """Times closer than this are the same moment: sums of steps are not exact."""
@@ -34,8 +34,8 @@ class Console:
     layout: Layout
     glyphs: Glyphs
     state: State
-    pump: Pump
-    deck: Deck
+    pump: TickLoop
+    deck: Playback
     low_bandwidth: bool = False
     node: str = ""
     cursor: TimeCursor = field(default_factory=TimeCursor)
@@ -52,7 +52,7 @@ class Console:
     @property
     def notices(self) -> list[str]:
         """What a person must know: the notes of whoever made the console, which may grow, then what came up here."""
-        return [plain(text, 300) for text in (*self.notes, *self.told)]
+        return [sanitize(text, 300) for text in (*self.notes, *self.told)]
 
     @property
     def name(self) -> str:
@@ -129,7 +129,7 @@ def user() -> str:
     import getpass
 
     try:
-        return plain(getpass.getuser(), 40)
+        return sanitize(getpass.getuser(), 40)
     except (OSError, KeyError):
         return ""
 
@@ -148,15 +148,15 @@ def make(
     text_of: TextOf | None = None,
     evidence: Path | None = None,
 ) -> Console:
-    """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.model.pump.Pump`."""
+    """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.model.pump.TickLoop`."""
     state = State()
-    pump = Pump(feed, state, on_news, on_fault)
+    pump = TickLoop(feed, state, on_news, on_fault)
     return Console(
         layout,
         glyphs,
         state,
         pump,
-        Deck(feed),
+        Playback(feed),
         low_bandwidth,
         node,
         notes=notes,

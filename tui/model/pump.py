@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from aistack_top.model.feed import Feed
 from aistack_top.model.tick import Tick
 from aistack_top.state import State
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 
 SETTLED_S = 4.0
 CLOSE_S = 0.25
 """How long the feed may take to let go at the end: the console must be gone within half a second."""
 
 
-class Pump:
+class TickLoop:
     """Runs the feed. ``on_news`` is called after every tick, ``on_fault`` with one sentence when the feed failed.
 
     ``taking`` says that a tick is being taken and not seen yet.
@@ -56,7 +56,7 @@ class Pump:
             except asyncio.CancelledError:
                 raise
             except Exception as fault:  # whatever a feed does, the screen stays and says so
-                self._on_fault(f"no more data: {plain(str(fault) or type(fault).__name__, 300)}")
+                self._on_fault(f"no more data: {sanitize(str(fault) or type(fault).__name__, 300)}")
             finally:
                 await _end(ticks)
             await self._again.wait()
@@ -67,7 +67,7 @@ class Pump:
             async with asyncio.timeout(CLOSE_S):
                 await self._feed.aclose()
         except Exception as fault:  # at the end there is nobody left to help
-            self._on_fault(f"the feed did not close: {plain(str(fault), 200)}")
+            self._on_fault(f"the feed did not close: {sanitize(str(fault), 200)}")
 
     async def _drain(self, ticks: AsyncIterator[Tick]) -> None:
         async for tick in ticks:

@@ -15,9 +15,9 @@ from aistack_top.model.signals import LAYERS
 from tui import navigation as doors
 from tui.model.console import Console
 from tui.model.view import View
-from tui.screens.time_navigation import TravelScreen
+from tui.screens.time_navigation import TimeNavigationScreen
 from tui.widgets.axis import TimeAxis
-from tui.widgets.bars import HealthBar, KeyBar, NoticeBar, SayBar, TitleBar
+from tui.widgets.bars import HealthBar, KeyBar, MessageBar, NoticeBar, TitleBar
 from tui.widgets.cells import STYLES, CellView, Line
 from tui.widgets.pager import Pager
 from tui.widgets.transport import TransportBar
@@ -36,10 +36,10 @@ TIME_HINTS: Hints = (
 )
 
 
-class ConsoleScreen(TravelScreen):
+class ConsoleScreen(TimeNavigationScreen):
     """A screen that is handed one view a tick, with the head and foot that all have.
 
-    ``crumb`` is its place in the path that the title shows. ``HEALTH`` asks for the line of sources.
+    ``breadcrumb`` is its place in the path that the title shows. ``HEALTH`` asks for the line of sources.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"c-{name}" for name in STYLES}
@@ -68,7 +68,7 @@ class ConsoleScreen(TravelScreen):
         self._composed = self._look_due = False
 
     @property
-    def crumb(self) -> str:
+    def breadcrumb(self) -> str:
         """The screen's name in the path; nothing for the one it all begins with."""
         return ""
 
@@ -106,7 +106,7 @@ class ConsoleScreen(TravelScreen):
                 yield bar
         yield from self.body()
         with Container(id="foot"):
-            said = SayBar(glyphs, id="said")
+            said = MessageBar(glyphs, id="said")
             said.display = False
             yield said
             yield TimeAxis(glyphs, id="axis")
@@ -136,14 +136,14 @@ class ConsoleScreen(TravelScreen):
         stack = self.app.screen_stack
         here = stack.index(self) if self in stack else len(stack)
         screens = [*stack[:here], self]
-        return tuple(screen.crumb for screen in screens if isinstance(screen, ConsoleScreen) and screen.crumb)
+        return tuple(screen.breadcrumb for screen in screens if isinstance(screen, ConsoleScreen) and screen.breadcrumb)
 
-    def look_again(self) -> None:
+    def refresh_view(self) -> None:
         """Show the moment that the console stands at now: after a key, or after another screen."""
         if self._composed and self.is_current:
-            self.look_now()
+            self.refresh_now()
 
-    def look_now(self) -> None:
+    def refresh_now(self) -> None:
         """Show the moment that the console stands at now, whether this screen is seen already or about to be."""
         if self._composed:
             with self.app.batch_update():
@@ -169,7 +169,7 @@ class ConsoleScreen(TravelScreen):
 
     def _look_once(self) -> None:
         self._look_due = False
-        self.look_again()
+        self.refresh_view()
 
     def action_back(self) -> None:
         """Go one step back."""
@@ -206,7 +206,7 @@ class ConsoleScreen(TravelScreen):
 
     def action_help(self) -> None:
         """Explain keys and numbers."""
-        doors.explain(self)
+        doors.open_help(self)
 
     def action_keep_evidence(self) -> None:
         """Write what is seen into a folder."""
@@ -232,13 +232,13 @@ class ConsoleScreen(TravelScreen):
     def action_cost(self) -> None:
         """Show what the console costs, or stop showing it."""
         self.console.shows_cost = not self.console.shows_cost
-        self.look_again()
+        self.refresh_view()
 
     def _mark(self, text: str) -> None:
         if text:
             kept = self.console.mark(text)
             self.say("noted" if kept else "noted here; nothing is recorded that could keep it")
-            self.look_again()
+            self.refresh_view()
 
     def _restyle(self, _: Theme) -> None:
         for view in self.query(CellView):

@@ -8,16 +8,16 @@ from textual.binding import Binding, BindingType
 
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.model.console import Console
 from tui.screens.base import BACK, TIME_HINTS, Hints
-from tui.screens.row_list import BoardScreen
+from tui.screens.row_list import RowListScreen
 from tui.sections import text, waterfall
-from tui.sections.context import BLANK, Scene, note
-from tui.widgets.row_list import Board, Row
+from tui.sections.context import BLANK, RenderContext, note_line
+from tui.widgets.row_list import Row, RowList
 
 
-class CallScreen(BoardScreen):
+class CallScreen(RowListScreen):
     """A call as it was known at the moment shown."""
 
     def __init__(self, console: Console, name: str) -> None:
@@ -27,10 +27,10 @@ class CallScreen(BoardScreen):
         self._text: tuple[str, str] | None = None
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         call = self.console.state.calls.get(self.call_id)
-        return f"call {plain(call.name or call.kind, 20)}" if call else "call"
+        return f"call {sanitize(call.name or call.kind, 20)}" if call else "call"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "read", "Fetch the text of this call and show it, recorded nowhere", id="call.text"),
@@ -55,37 +55,37 @@ class CallScreen(BoardScreen):
             try:
                 self._text = await self.console.text_of(call)
             except Exception as error:  # whatever it was, it is told, and the next try begins anew
-                self.say(f"no text: {plain(str(error) or type(error).__name__, 300)}")
+                self.say(f"no text: {sanitize(str(error) or type(error).__name__, 300)}")
                 self._text = None
         self._show_text()
 
     def _show_text(self) -> None:
         """Go to the text: it stands below all that is known of the call."""
-        self.look_again()
+        self.refresh_view()
         if self._text is not None:
-            self.query_one(Board).action_edge(last=True)
+            self.query_one(RowList).action_edge(last=True)
 
     @contextmanager
     def discreet(self) -> Iterator[None]:
         """See `ConsoleScreen.discreet`: the text of a call is shown and never kept."""
         text, self._text = self._text, None
-        self.look_again()
+        self.refresh_view()
         try:
             yield
         finally:
             self._text = text
-            self.look_again()
+            self.refresh_view()
 
     def numbers(self) -> Sequence[str]:
         """See `ConsoleScreen.numbers`: the sums over calls and those of its engine meanwhile."""
         meanwhile = {"gpu.clock.sm", *(name for name, _ in waterfall.MEANWHILE)}
         return [name for name in signals() if name.startswith("calls.") or name in meanwhile]
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         call = scene.view.frame.book.get(self.call_id)
         if call is None:
-            return [note("this call is no longer held in memory")]
+            return [note_line("this call is no longer held in memory")]
         spans = self.spans(call, scene)
         return [
             *waterfall.span_rows(call, spans, scene),
@@ -96,7 +96,7 @@ class CallScreen(BoardScreen):
             *(text.rows(*self._text, scene) if self._text else ()),
         ]
 
-    def spans(self, call: Call, scene: Scene) -> list[Call]:
+    def spans(self, call: Call, scene: RenderContext) -> list[Call]:
         """Return the spans of the call's trace that are known; found anew only when calls were added."""
         book = scene.view.frame.book
         if self._spans[0] != (book.changes, call.id):

@@ -6,13 +6,13 @@ from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call
 from tui.model import filtering
 from tui.model.console import Console
-from tui.screens.row_list import BoardScreen
+from tui.screens.row_list import RowListScreen
 from tui.sections import calls as table
-from tui.sections.context import Scene, note
+from tui.sections.context import RenderContext, note_line
 from tui.widgets.row_list import Row
 
 
-class CallsScreen(BoardScreen):
+class CallsScreen(RowListScreen):
     """Every call that is known; the newest first."""
 
     def __init__(self, console: Console, wanted: str = "") -> None:
@@ -23,39 +23,39 @@ class CallsScreen(BoardScreen):
         self._known = 0
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return "calls"
 
-    def columns(self, scene: Scene) -> list[str]:
-        """See `BoardScreen.columns`."""
+    def columns(self, scene: RenderContext) -> list[str]:
+        """See `RowListScreen.columns`."""
         return [column.title for column in table.COLUMNS]
 
     def fields(self) -> list[str]:
-        """See `BoardScreen.fields`."""
+        """See `RowListScreen.fields`."""
         return list(table.fields(Call("", "", "", "other", "", 0, 0, 0, 0)))
 
     def numbers(self) -> Sequence[str]:
         """See `ConsoleScreen.numbers`: the sums over calls."""
         return [name for name in signals() if name.startswith("calls.")]
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         self._choose(scene)
         if not self._known:
             sources = any(health.layer == "tracing" for _, health in scene.view.frame.health)
             why = "Langfuse tells of calls when they have ended" if sources else "no source of calls, such as Langfuse"
-            return [note(f"no call is known at this moment: {why}")]
+            return [note_line(f"no call is known at this moment: {why}")]
         if not self._found:
-            return [note(f"none of {self._known} calls passes the filter; esc drops it")]
+            return [note_line(f"none of {self._known} calls passes the filter; esc drops it")]
         return table.CallRows(self._found, scene)
 
     def place(self) -> Sequence[str]:
-        """See `BoardScreen.place`."""
+        """See `RowListScreen.place`."""
         left = f"{len(self._found)} of {self._known} calls" if len(self._found) < self._known else ""
         return [one for one in (left, *super().place()) if one]
 
-    def _choose(self, scene: Scene) -> None:
+    def _choose(self, scene: RenderContext) -> None:
         """Filter and sort only when there is something else to see: with 10,000 calls it takes 20 ms."""
         frame = scene.view.frame
         now = frame.book.changes, None if frame.follows else frame.at, scene.wanted.text, scene.order

@@ -7,24 +7,24 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.signals import LAYERS, signals
 from aistack_top.store.facts import Facts, title
 from aistack_top.store.labels import label
-from aistack_top.text.sanitize import plain
-from layouts.load import Row as Number
+from aistack_top.text.sanitize import sanitize
+from layouts.load import PanelRow as Number
 from tui.model.console import Console
 from tui.model.targets import CallsTarget, EntityTarget, MomentTarget
-from tui.screens.row_list import BoardScreen
-from tui.sections.context import BLANK, Scene, heading, note
+from tui.screens.row_list import RowListScreen
+from tui.sections.context import BLANK, RenderContext, heading, note_line
 from tui.sections.events import event_lines
 from tui.sections.section_rows import LABEL, figure_row
 from tui.widgets.cells import cell
-from tui.widgets.row_list import Row, still
-from tui.widgets.values import Figure, figures
+from tui.widgets.row_list import Row, static_row
+from tui.widgets.values import PanelValue, figures
 
 REACH_S = 24 * 3600.0
-MOST_EVENTS = 50
+MAX_EVENTS = 50
 PARTS = ("p50", "p95", "p99")
 
 
-class EntityScreen(BoardScreen):
+class EntityScreen(RowListScreen):
     """Numbers with their histories, facts, who belongs to it, and what happened to it."""
 
     def __init__(self, console: Console, entity: Entity) -> None:
@@ -32,12 +32,12 @@ class EntityScreen(BoardScreen):
         self.entity = entity
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return label(self.entity, self.console.state.facts, 24)
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         parts = [
             *(numbers_of(self.entity, layer, scene) for layer in LAYERS),
             belongings(self.entity, scene),
@@ -45,7 +45,7 @@ class EntityScreen(BoardScreen):
             events_of(self.entity, scene),
         ]
         found = [row for part in parts if part for row in (*part, BLANK)]
-        return found[:-1] or [note("nothing is known of it at this moment")]
+        return found[:-1] or [note_line("nothing is known of it at this moment")]
 
     def numbers(self) -> Sequence[str]:
         """See `ConsoleScreen.numbers`."""
@@ -53,7 +53,7 @@ class EntityScreen(BoardScreen):
         return [name for name in signals() if frame.entities(name, self.entity)]
 
 
-def numbers_of(entity: Entity, layer: str, scene: Scene) -> list[Row]:
+def numbers_of(entity: Entity, layer: str, scene: RenderContext) -> list[Row]:
     """Return every number of one layer about an entity or a part of it."""
     frame = scene.view.frame
     found: list[Row] = []
@@ -70,7 +70,7 @@ def numbers_of(entity: Entity, layer: str, scene: Scene) -> list[Row]:
     return [heading(layer, scene), *found] if found else []
 
 
-def belongings(entity: Entity, scene: Scene) -> list[Row]:
+def belongings(entity: Entity, scene: RenderContext) -> list[Row]:
     """Return the GPUs of an engine, the engines on a GPU, and the way to the calls of a model."""
     facts = scene.view.frame.facts
     found = [
@@ -79,36 +79,36 @@ def belongings(entity: Entity, scene: Scene) -> list[Row]:
     ]
     model = entity.get("model") or (facts.get(entity, "model") if entity.get("engine") else None)
     if model:
-        said = f"  calls of {plain(model.rsplit('/', 1)[-1], 40)}"
-        found.append(still((cell(scene.glyphs.text(said), "label"),), CallsTarget(f"model:{plain(model)}")))
+        said = f"  calls of {sanitize(model.rsplit('/', 1)[-1], 40)}"
+        found.append(static_row((cell(scene.glyphs.text(said), "label"),), CallsTarget(f"model:{sanitize(model)}")))
     return [heading("belongs to it", scene), *found] if found else []
 
 
-def facts_of(entity: Entity, scene: Scene) -> list[Row]:
+def facts_of(entity: Entity, scene: RenderContext) -> list[Row]:
     """Return what is so."""
     facts = scene.view.frame.facts.of(entity)
     known = [*((key, value) for key, value in entity.pairs), *sorted(facts.items())]
     width = max(scene.width - LABEL - 4, 8)
     lines = [
         (
-            cell("  " + scene.glyphs.text(plain(title(key), LABEL - 1)), "dim", LABEL + 2),
-            cell(scene.glyphs.text(plain(value)), "text", width),
+            cell("  " + scene.glyphs.text(sanitize(title(key), LABEL - 1)), "dim", LABEL + 2),
+            cell(scene.glyphs.text(sanitize(value)), "text", width),
         )
         for key, value in dict(known).items()
     ]
-    return [heading("known of it", scene), *map(still, lines)] if lines else []
+    return [heading("known of it", scene), *map(static_row, lines)] if lines else []
 
 
-def events_of(entity: Entity, scene: Scene) -> list[Row]:
+def events_of(entity: Entity, scene: RenderContext) -> list[Row]:
     """Return what happened to it, newest first."""
     frame = scene.view.frame
     events = [event for event in frame.events(frame.at - REACH_S) if _about(entity, event.entity)]
     if not events:
         return []
     found = [heading("what happened to it", scene)]
-    for event in sorted(events, key=lambda event: event.at, reverse=True)[:MOST_EVENTS]:
+    for event in sorted(events, key=lambda event: event.at, reverse=True)[:MAX_EVENTS]:
         first, *more = event_lines(event, scene.view, scene.width, scene.glyphs)
-        found += [still(first, MomentTarget(event.at, event.text)), *map(still, more)]
+        found += [static_row(first, MomentTarget(event.at, event.text)), *map(static_row, more)]
     return found
 
 
@@ -116,13 +116,13 @@ def _about(entity: Entity, other: Entity) -> bool:
     return bool(entity.pairs) and entity.covers(other)
 
 
-def _link(how: str, other: Entity, proof: str, scene: Scene) -> Row:
-    said = f"{label(other, scene.view.frame.facts)}  ({plain(proof, 80).strip()})"
+def _link(how: str, other: Entity, proof: str, scene: RenderContext) -> Row:
+    said = f"{label(other, scene.view.frame.facts)}  ({sanitize(proof, 80).strip()})"
     line = (cell(f"  {how}", "dim", 12), cell(scene.glyphs.text(said), "label", max(scene.width - 12, 8)))
-    return still(line, EntityTarget(other))
+    return static_row(line, EntityTarget(other))
 
 
-def _titled(figure: Figure, entity: Entity, part: str, facts: Facts) -> Figure:
+def _titled(figure: PanelValue, entity: Entity, part: str, facts: Facts) -> PanelValue:
     """Return a figure named by its signal; which part of the entity it is about stands beside it."""
     title = figure.signal.title + (f" {part}" if part != "value" else "")
     rest = figure.about[0].without(*(key for key, _ in entity.pairs))

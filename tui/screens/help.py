@@ -7,7 +7,7 @@ from textual.keys import format_key
 
 from aistack_top.model.signals import LAYERS, Signal, signals
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
 from tui.glyphs import Glyphs
 from tui.model.console import Console
@@ -16,7 +16,7 @@ from tui.screens.base import ListScreen
 from tui.widgets.cells import Line, cell, wrapped
 
 KEYS = 18
-MOST_SOURCES = 3
+MAX_SOURCES = 3
 MOUSE = (
     "The mouse: a click chooses a panel or a time on the axis, the wheel carries through time, shift-drag still "
     "selects text. Nothing here changes what is watched: the console only reads."
@@ -35,8 +35,8 @@ class HelpScreen(ListScreen):
     """The keys of the screen it was opened from, then every number on it."""
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return "help"
 
     def __init__(self, console: Console, bindings: Mapping[str, ActiveBinding], names: Sequence[str]) -> None:
@@ -103,8 +103,8 @@ def layout_names(layout: Layout, layers: Sequence[str] = LAYERS) -> list[str]:
 
 def _tellers(signal: Signal, view: View) -> str:
     told = sorted({view.frame.source_of(signal.name, entity) for entity in view.frame.entities(signal.name)})
-    whom = ", ".join(plain(one, 30) for one in told[:MOST_SOURCES]) or "nobody yet"
-    return whom + (f" and {len(told) - MOST_SOURCES} more" if len(told) > MOST_SOURCES else "")
+    whom = ", ".join(sanitize(one, 30) for one in told[:MAX_SOURCES]) or "nobody yet"
+    return whom + (f" and {len(told) - MAX_SOURCES} more" if len(told) > MAX_SOURCES else "")
 
 
 def _indented(text: str, width: int, by: int = 2) -> list[str]:

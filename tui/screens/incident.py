@@ -11,9 +11,9 @@ from aistack_top.state import State
 from tui.model.console import Console
 from tui.model.view import SPANS_S
 from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
-from tui.screens.row_list import BoardScreen
+from tui.screens.row_list import RowListScreen
 from tui.sections import incident as parts
-from tui.sections.context import BLANK, Scene, note
+from tui.sections.context import BLANK, RenderContext, note_line
 from tui.widgets.row_list import Row
 
 HOUR_S = 3600.0
@@ -29,14 +29,14 @@ def ask_to_dismiss(screen: ConsoleScreen, incident: Incident | None) -> None:
             screen.say("not dismissed: a reason is needed")
             return
         kept = screen.console.dismiss(incident, reason)
-        screen.look_again()
+        screen.refresh_view()
         screen.say("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
 
     if incident is not None:
         screen.ask("dismiss, because", dismiss, hint="the load test of this morning")
 
 
-class IncidentScreen(BoardScreen):
+class IncidentScreen(RowListScreen):
     """What was known of an incident at the moment shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,8 +50,8 @@ class IncidentScreen(BoardScreen):
         self._yesterday: State | None = None
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         found = self._incident()
         return f"incident {found.cause.value.replace('_', ' ')}" if found else "incident"
 
@@ -60,11 +60,11 @@ class IncidentScreen(BoardScreen):
         super().on_mount()
         self._bring()
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         found = next((one for one in scene.view.frame.incidents if one.id == self.incident_id), None)
         if found is None:
-            return [note("this incident was not noticed yet at the moment shown; n goes back to now")]
+            return [note_line("this incident was not noticed yet at the moment shown; n goes back to now")]
         height = 3 if scene.height < 32 else 4 if scene.height < 42 else 5
         return [
             *parts.verdict_rows(found, scene, self.console.runbooks),
@@ -114,13 +114,13 @@ class IncidentScreen(BoardScreen):
             return
         self.incident_id = known[place + direction].id
         self._bring()
-        self.look_again()
+        self.refresh_view()
 
     def action_compare(self) -> None:
         """Compare with the same hour of yesterday; again, with the time before the onset."""
         if self._yesterday is not None:
             self._yesterday = None
-            self.look_again()
+            self.refresh_view()
             return
         self.say("reading yesterday out of the recording")
         self.run_worker(self._read_yesterday(), exclusive=True, exit_on_error=False)
@@ -131,18 +131,18 @@ class IncidentScreen(BoardScreen):
         try:
             recording = await self.console.deck.recording()
             self._yesterday = await yesterday.same_hour(recording, self.console.view().frame.at)
-        except yesterday.UnknownError as error:
+        except yesterday.NoDataError as error:
             self.say(str(error))
             return
         self.say("beside now stands the same hour of yesterday")
-        self.look_again()
+        self.refresh_view()
 
-    def _against(self, incident: Incident, scene: Scene) -> parts.Against:
+    def _against(self, incident: Incident, scene: RenderContext) -> parts.Comparison:
         """Return what now is compared with."""
         if self._yesterday is None:
             return parts.before_onset(incident, scene.view.frame)
         end = self._yesterday.now
-        return parts.Against("yesterday", self._yesterday.frame(), end - HOUR_S, end)
+        return parts.Comparison("yesterday", self._yesterday.frame(), end - HOUR_S, end)
 
     def action_dismiss_it(self) -> None:
         """Ask why the incident is none."""

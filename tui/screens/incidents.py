@@ -10,11 +10,11 @@ from aistack_top.model.incident import Incident
 from aistack_top.text import numbers
 from tui.model.targets import IncidentTarget
 from tui.screens.incident import ask_to_dismiss
-from tui.screens.row_list import BoardScreen
-from tui.sections.context import Scene, heading, note
+from tui.screens.row_list import RowListScreen
+from tui.sections.context import RenderContext, heading, note_line
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell, first_that_fits
-from tui.widgets.row_list import Board, Row
+from tui.widgets.row_list import Row, RowList
 from tui.widgets.verdict import what_words, why_words
 
 WHEN = 10
@@ -22,7 +22,7 @@ LASTS = 10
 STATE = 11
 
 
-class IncidentsScreen(BoardScreen):
+class IncidentsScreen(RowListScreen):
     """Every incident known at the moment shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -31,31 +31,31 @@ class IncidentsScreen(BoardScreen):
 
     def action_dismiss_it(self) -> None:
         """Ask why the chosen incident is none."""
-        target = self.query_one(Board).chosen
+        target = self.query_one(RowList).chosen
         if isinstance(target, IncidentTarget):
             ask_to_dismiss(self, self.console.state.incidents.get(target.name))
 
     def about_incident(self) -> Incident | None:
         """See `ConsoleScreen.about_incident`; the chosen one."""
-        target = self.query_one(Board).chosen
+        target = self.query_one(RowList).chosen
         known = self.console.view().frame.incidents
         found = (one for one in known if isinstance(target, IncidentTarget) and one.id == target.name)
         return next(found, None) or super().about_incident()
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return "incidents"
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         known = scene.view.frame.incidents
         shown = [one for one in reversed(known) if not scene.wanted or scene.wanted.passes(_fields(one, scene))]
         shown.sort(key=lambda one: not one.open)
         left = f"{len(shown)} of {len(known)}" if len(shown) < len(known) else ""
         top = heading("incidents known at this moment", scene, left)
         if not known:
-            return [top, note("none: nothing was out of the usual, as far as could be seen")]
+            return [top, note_line("none: nothing was out of the usual, as far as could be seen")]
         titles = (
             cell("  began", "dim", WHEN + 2),
             cell("lasted", "dim", LASTS),
@@ -63,10 +63,10 @@ class IncidentsScreen(BoardScreen):
             cell("what, and why", "dim"),
         )
         rows = [Row(partial(_line, one, scene), IncidentTarget(one.id)) for one in shown]
-        return [top, Row(lambda: titles), *rows] if rows else [top, note("no incident passes the filter")]
+        return [top, Row(lambda: titles), *rows] if rows else [top, note_line("no incident passes the filter")]
 
 
-def _line(incident: Incident, scene: Scene) -> Line:
+def _line(incident: Incident, scene: RenderContext) -> Line:
     frame = scene.view.frame
     state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
     end = frame.at if incident.end is None else incident.end
@@ -83,7 +83,7 @@ def _line(incident: Incident, scene: Scene) -> Line:
     )
 
 
-def _fields(incident: Incident, scene: Scene) -> dict[str, str]:
+def _fields(incident: Incident, scene: RenderContext) -> dict[str, str]:
     return {
         "what": what_words(incident, scene.view.frame.facts),
         "cause": incident.cause.value,

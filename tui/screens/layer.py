@@ -6,44 +6,44 @@ from aistack_top.model.signals import signals
 from layouts.layers import layer_screen
 from tui.model import filtering
 from tui.model.console import Console
-from tui.screens.row_list import BoardScreen
+from tui.screens.row_list import RowListScreen
 from tui.sections import layer as sections
 from tui.sections import other_signals as rest
-from tui.sections.context import Order, Scene
+from tui.sections.context import RenderContext, SortOrder
 from tui.widgets.panel_lines import FINDERS
-from tui.widgets.row_list import Board, Row
+from tui.widgets.row_list import Row, RowList
 
 
-class LayerScreen(BoardScreen):
+class LayerScreen(RowListScreen):
     """What ``layouts/screens`` says about a layer, and every other number it has."""
 
     def __init__(self, console: Console, name: str) -> None:
         super().__init__(console)
         self.name_of_layer = name
 
-    def turn_to(self, name: str) -> None:
+    def show_layer(self, name: str) -> None:
         """Show another layer, from its beginning, in its own order and whole."""
         if name != self.name_of_layer:
             self.name_of_layer = name
-            self.order, self.wanted = Order(), filtering.EVERYTHING
-            self.query_one(Board).begin()
-        self.look_now()
+            self.order, self.wanted = SortOrder(), filtering.EVERYTHING
+            self.query_one(RowList).begin()
+        self.refresh_now()
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return self.name_of_layer
 
     def about_layer(self) -> str:
-        """See `BoardScreen.about_layer`."""
+        """See `RowListScreen.about_layer`."""
         return self.name_of_layer
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         return sections.rows(layer_screen(self.name_of_layer), scene, self._empty(scene))
 
-    def columns(self, scene: Scene) -> list[str]:
-        """See `BoardScreen.columns`."""
+    def columns(self, scene: RenderContext) -> list[str]:
+        """See `RowListScreen.columns`."""
         return sections.sortable(layer_screen(self.name_of_layer), scene)
 
     def numbers(self) -> Sequence[str]:
@@ -54,7 +54,7 @@ class LayerScreen(BoardScreen):
         ]
         return [name for name in mine if name in named or frame.entities(name)]
 
-    def _empty(self, scene: Scene) -> str:
+    def _empty(self, scene: RenderContext) -> str:
         if not scene.view.settled:
             return "waiting for the first data"
         if any(one.layer == self.name_of_layer and one.kind not in FINDERS for _, one in scene.view.frame.health):

@@ -7,22 +7,22 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signals
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from layouts.load import Row as Number
+from layouts.load import PanelRow as Number
 from tui.model.console import Console
 from tui.model.targets import NumberTarget
-from tui.screens.row_list import BoardScreen
-from tui.sections.context import BLANK, Scene, heading, note
+from tui.screens.row_list import RowListScreen
+from tui.sections.context import BLANK, RenderContext, heading, note_line
 from tui.sections.section_rows import figure_row
 from tui.widgets.axis import track_width
 from tui.widgets.cells import wrapped
-from tui.widgets.chart import chart, samples, usual
-from tui.widgets.row_list import Row, still
+from tui.widgets.chart import chart, median_of, samples
+from tui.widgets.row_list import Row, static_row
 from tui.widgets.values import figures
 
-MOST_PEERS = 200
+MAX_PEERS = 200
 
 
-class NumberScreen(BoardScreen):
+class NumberScreen(RowListScreen):
     """A chart on the shared axis, the peers below it, and what the number means."""
 
     def __init__(self, console: Console, target: NumberTarget) -> None:
@@ -30,8 +30,8 @@ class NumberScreen(BoardScreen):
         self.target = target
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         target = self.target
         part = f" {target.stat}" if target.stat != "value" else ""
         whose = f" {label(target.entity, self.console.state.facts, 20)}" if target.entity.pairs else ""
@@ -41,14 +41,14 @@ class NumberScreen(BoardScreen):
         """See `ConsoleScreen.numbers`."""
         return (self.target.signal,)
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
-        """See `BoardScreen.rows`."""
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
+        """See `RowListScreen.rows`."""
         target, view = self.target, scene.view
         signal = signals()[target.signal]
         values = samples(view, signal, [target.entity], target.stat, view.fit(track_width(scene.width)))
         height = max(min(scene.height // 3, 12), 4)
         lines = chart(values, signal, view, scene.width, height, scene.glyphs)
-        middle = usual(values)
+        middle = median_of(values)
         said = "no sample in the time shown" if middle is None else f"median {numbers.of_signal(middle, signal)}"
         peers = [
             figure for figure in figures(Number(target.signal, stat=target.stat, over="each"), view) if figure.about
@@ -56,11 +56,11 @@ class NumberScreen(BoardScreen):
         kin = [one for one in peers if _kin(one.about[0], target.entity)]
         kin = [replace(one, notes=tuple(said for said in one.notes if said != signal.title)) for one in kin]
         told = view.frame.source_of(target.signal, target.entity)
-        found: list[Row] = [heading(self.crumb, scene, said), *map(still, lines), BLANK]
+        found: list[Row] = [heading(self.breadcrumb, scene, said), *map(static_row, lines), BLANK]
         if len(kin) > 1:
-            found += [heading("beside its peers", scene), *(figure_row(one, scene) for one in kin[:MOST_PEERS]), BLANK]
+            found += [heading("beside its peers", scene), *(figure_row(one, scene) for one in kin[:MAX_PEERS]), BLANK]
         words = f"{signal.help} {target.signal}, told by {told}."
-        meaning = [note(part, "text") for part in wrapped(words, max(scene.width - 4, 20))]
+        meaning = [note_line(part, "text") for part in wrapped(words, max(scene.width - 4, 20))]
         return [*found, heading("what it means", scene), *meaning]
 
 

@@ -121,13 +121,13 @@ class OverviewScreen(ConsoleScreen):
             panel = self.focused
             self.maximize(panel, container=False)
             panel.focus()
-            self.call_after_refresh(self.look_again)
+            self.call_after_refresh(self.refresh_view)
 
     def action_back(self) -> None:
         """Show all panels again; else go back to now."""
         if self.maximized is not None:
             self.minimize()
-            self.call_after_refresh(self.look_again)
+            self.call_after_refresh(self.refresh_view)
         elif self.console.cursor.at is not None:
             self.action_now()
 

@@ -11,12 +11,12 @@ from tui.model import filtering
 from tui.model.console import Console
 from tui.model.view import View
 from tui.screens.base import BACK, TIME_HINTS, ConsoleScreen, Hints
-from tui.sections.context import Order, Scene
+from tui.sections.context import RenderContext, SortOrder
 from tui.widgets.panel_lines import Drawing
-from tui.widgets.row_list import Board, Row
+from tui.widgets.row_list import Row, RowList
 
 
-class BoardScreen(ConsoleScreen):
+class RowListScreen(ConsoleScreen):
     """One board; `rows` says what is on it at a moment."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -27,18 +27,18 @@ class BoardScreen(ConsoleScreen):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self.order = Order()
+        self.order = SortOrder()
         self.wanted = filtering.EVERYTHING
 
     def body(self) -> ComposeResult:
         """See `ConsoleScreen.body`."""
-        yield Board(self.console.glyphs, id="board")
+        yield RowList(self.console.glyphs, id="board")
 
-    def rows(self, scene: Scene) -> Sequence[Row]:
+    def rows(self, scene: RenderContext) -> Sequence[Row]:
         """Return the rows of a moment."""
         raise NotImplementedError
 
-    def columns(self, scene: Scene) -> list[str]:
+    def columns(self, scene: RenderContext) -> list[str]:
         """Return what can be sorted by."""
         return []
 
@@ -49,17 +49,17 @@ class BoardScreen(ConsoleScreen):
     def on_mount(self) -> None:
         """Give the board the keys."""
         super().on_mount()
-        self.query_one(Board).focus()
+        self.query_one(RowList).focus()
 
-    def scene(self, view: View) -> Scene:
+    def scene(self, view: View) -> RenderContext:
         """Return what the rows are drawn from."""
-        width, height = self.query_one(Board).size
+        width, height = self.query_one(RowList).size
         drawing = Drawing(self.console.glyphs, not self.console.low_bandwidth and width >= 60, tables=True)
-        return Scene(view, width, drawing, self.about_layer(), self.order, self.wanted, height)
+        return RenderContext(view, width, drawing, self.about_layer(), self.order, self.wanted, height)
 
     def draw(self, view: View) -> None:
         """See `ConsoleScreen.draw`."""
-        board = self.query_one(Board)
+        board = self.query_one(RowList)
         if board.size.width:
             board.put(self.rows(self.scene(view)))
 
@@ -78,14 +78,14 @@ class BoardScreen(ConsoleScreen):
 
     def place(self) -> Sequence[str]:
         """See `ConsoleScreen.place`."""
-        told = [self.query_one(Board).place]
+        told = [self.query_one(RowList).place]
         if self.wanted:
             told.append(f"/{self.wanted.text}")
         return [one for one in told if one]
 
-    def on_board_opened(self, message: Board.Opened) -> None:
+    def on_board_opened(self, message: RowList.Opened) -> None:
         """Go where the chosen row leads."""
-        doors.go(self, message.target)
+        doors.open_target(self, message.target)
 
     def on_board_moved(self) -> None:
         """Say where in the list one is."""
@@ -110,7 +110,7 @@ class BoardScreen(ConsoleScreen):
             self.wanted = filtering.read(text)
         except filtering.FilterError:
             return
-        self.look_again()
+        self.refresh_view()
 
     def action_sort(self) -> None:
         """Sort by the next column; after the last, as it was."""
@@ -124,15 +124,15 @@ class BoardScreen(ConsoleScreen):
 
     def sort_by(self, column: str) -> None:
         """Sort by a column, the worst or the first first; by none is the natural order."""
-        self.order = Order(column)
-        self.query_one(Board).begin()
-        self.look_again()
+        self.order = SortOrder(column)
+        self.query_one(RowList).begin()
+        self.refresh_view()
 
     def action_reverse(self) -> None:
         """Turn the order round."""
-        self.order = Order(self.order.column, not self.order.smallest_first)
-        self.query_one(Board).begin()
-        self.look_again()
+        self.order = SortOrder(self.order.column, not self.order.smallest_first)
+        self.query_one(RowList).begin()
+        self.refresh_view()
 
     def fields(self) -> list[str]:
         """Return the fields that a filter may name; empty where any may."""
@@ -146,4 +146,4 @@ class BoardScreen(ConsoleScreen):
             return
         if self.fields() and (said := self.wanted.unknown(self.fields())):
             self.say(said)
-        self.look_again()
+        self.refresh_view()

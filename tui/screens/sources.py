@@ -10,8 +10,8 @@ class SourcesScreen(ListScreen):
     """All sources, the worst first, then the links between engines and GPUs."""
 
     @property
-    def crumb(self) -> str:
-        """See `ConsoleScreen.crumb`."""
+    def breadcrumb(self) -> str:
+        """See `ConsoleScreen.breadcrumb`."""
         return "sources"
 
     def lines(self, view: View, width: int) -> list[Line]:

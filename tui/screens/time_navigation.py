@@ -11,15 +11,15 @@ from textual.screen import Screen
 from tui.model.console import Console
 from tui.model.time_input import moment
 from tui.widgets.axis import TimeAxis, clock, track_width
-from tui.widgets.bars import SayBar
+from tui.widgets.bars import MessageBar
 
 if TYPE_CHECKING:
-    from tui.widgets.prompt import Ask
+    from tui.widgets.prompt import Prompt
 
 SAID_S = 8.0
 
 
-class TravelScreen(Screen[None]):
+class TimeNavigationScreen(Screen[None]):
     """A screen with a time cursor, which is the same on all of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,31 +44,33 @@ class TravelScreen(Screen[None]):
         self.typed_ahead: list[events.Key] | None = None
         self._said_at = 0.0
 
-    def look_again(self) -> None:
+    def refresh_view(self) -> None:
         """Show the moment that the console stands at now."""
         raise NotImplementedError
 
-    def ask(self, label: str, done: Callable[[str], None], *, value: str = "", hint: str = "") -> "Ask | None":
+    def ask(self, label: str, done: Callable[[str], None], *, value: str = "", hint: str = "") -> "Prompt | None":
         """Ask for a line of text below the screen; None while another question is open."""
-        from tui.widgets.prompt import Ask  # its Input takes a while to import, and nobody asks before the first paint
+        from tui.widgets.prompt import (
+            Prompt,  # its Input takes a while to import, and nobody asks before the first paint
+        )
 
-        if self.query(Ask):
+        if self.query(Prompt):
             return None
         self.typed_ahead = []
-        question = Ask(self.console.glyphs, label, done, value=value, hint=hint, back=self.focused)
+        question = Prompt(self.console.glyphs, label, done, value=value, hint=hint, back=self.focused)
         question.ready = self._answer_ahead
         self.query_one("#foot").mount(question)
         return question
 
     def say(self, sentence: str) -> None:
         """Tell what a key could not do, or did out of sight, until the next key or for `SAID_S`."""
-        self.query_one(SayBar).say(sentence)
+        self.query_one(MessageBar).say(sentence)
         self._said_at = asyncio.get_running_loop().time()
         self.set_timer(SAID_S, self._say_no_more)
 
     def on_key(self) -> None:
         """Take away what was said for the key before."""
-        self.query_one(SayBar).say("")
+        self.query_one(MessageBar).say("")
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Go back in time by the wheel, a column of the axis at a time."""
@@ -90,33 +92,33 @@ class TravelScreen(Screen[None]):
     def go_to(self, at: float) -> None:
         """Put the time cursor on a time."""
         self.console.go_to(at)
-        self.look_again()
+        self.refresh_view()
 
     def action_pause(self) -> None:
         """Pause the display, or let it go on."""
         self.console.pause()
-        self.look_again()
+        self.refresh_view()
 
     def action_step(self, steps: float) -> None:
         """Move the time cursor by some steps of the timeline."""
         self.console.move(steps * self.console.state.timeline.step_s)
-        self.look_again()
+        self.refresh_view()
 
     def action_now(self) -> None:
         """Go back to the newest moment."""
         self.console.newest()
-        self.look_again()
+        self.refresh_view()
 
     def action_zoom(self, steps: int) -> None:
         """Show a longer span of time, or a shorter one."""
         self.console.zoom(steps)
-        self.look_again()
+        self.refresh_view()
 
     def action_speed(self, factor: float) -> None:
         """Play faster or slower, where the feed can."""
         if not self.console.deck.play_at(factor):
             self.say("this feed runs at the speed of time")
-        self.look_again()
+        self.refresh_view()
 
     def action_incident_at(self, direction: int) -> None:
         """Go to where the cause of the incident before, or of the next, was told, so that it opens there."""
@@ -126,7 +128,7 @@ class TravelScreen(Screen[None]):
     async def _go_to_incident(self, direction: int) -> None:
         here = self.console.view().frame.at
         known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.told()}
-        times = sorted({*known, *await self.console.deck.told_times()})
+        times = sorted({*known, *await self.console.deck.incident_times()})
         ahead = [at for at in times if (at > here + 1 if direction > 0 else at < here - 1)]
         if not ahead:
             self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
@@ -150,7 +152,7 @@ class TravelScreen(Screen[None]):
         except ValueError as error:
             self.say(str(error))
 
-    def _answer_ahead(self, question: "Ask") -> None:
+    def _answer_ahead(self, question: "Prompt") -> None:
         """Hand over what was typed before the question was there to take it."""
         keys, self.typed_ahead = self.typed_ahead or [], None
         for place, event in enumerate(keys):
@@ -161,9 +163,9 @@ class TravelScreen(Screen[None]):
 
     def _say_no_more(self) -> None:
         if asyncio.get_running_loop().time() - self._said_at >= SAID_S - 0.1:
-            self.query_one(SayBar).say("")
+            self.query_one(MessageBar).say("")
 
     def _wheel(self, columns: int) -> None:
         view = self.console.view()
         self.console.move(columns * view.column_s(view.fit(track_width(self.app.size.width))))
-        self.look_again()
+        self.refresh_view()

@@ -7,23 +7,23 @@ from typing import overload
 
 from aistack_top.model.tick import Call
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.glyphs import Glyphs
 from tui.model.filtering import Value
 from tui.model.targets import CallTarget
-from tui.sections.context import Scene
+from tui.sections.context import RenderContext
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 
-MOST_SPARE = 20
+MAX_SPARE = 20
 
 
 MODEL = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CallColumn:
     """One column: its title, the field it shows and filters by, its width, and how it is written."""
 
     title: str
@@ -38,7 +38,7 @@ def _count(value: int | None) -> str:
 
 
 def _status(call: Call) -> str:
-    return "failed" if call.failed else "" if call.level == "DEFAULT" else plain(call.level.lower(), 9)
+    return "failed" if call.failed else "" if call.level == "DEFAULT" else sanitize(call.level.lower(), 9)
 
 
 def _what(call: Call) -> str:
@@ -50,23 +50,25 @@ def _what(call: Call) -> str:
 
 
 COLUMNS = (
-    Column("ended", "ended", 10, lambda call: clock(call.end), right=False),
-    Column("latency", "latency", 9, lambda call: numbers.seconds(call.latency)),
-    Column("TTFT", "ttft", 9, lambda call: numbers.UNKNOWN if call.ttft is None else numbers.seconds(call.ttft)),
-    Column("in", "input", 7, lambda call: _count(call.input_tokens)),
-    Column("out", "output", 7, lambda call: _count(call.output_tokens)),
-    Column("model", "model", MODEL, lambda call: _what(call), right=False),
-    Column("status", "status", 9, _status, right=False),
-    Column("name", "name", 20, lambda call: call.name, right=False),
-    Column("version", "version", 12, lambda call: call.version, right=False),
-    Column("kind", "kind", 12, lambda call: call.kind, right=False),
-    Column("cost", "cost", 10, lambda call: numbers.UNKNOWN if call.cost is None else numbers.show(call.cost, "USD")),
-    Column("cached", "cached", 8, lambda call: _count(call.cached_tokens)),
-    Column("engine", "engine", 14, lambda call: call.engine, right=False),
-    Column("prompt", "prompt", 16, lambda call: f"{call.prompt} {call.prompt_version}".strip(), right=False),
-    Column("tenant", "tenant", 14, lambda call: call.tenant, right=False),
-    Column("route", "route", 16, lambda call: call.route, right=False),
-    Column("env", "environment", 12, lambda call: call.environment, right=False),
+    CallColumn("ended", "ended", 10, lambda call: clock(call.end), right=False),
+    CallColumn("latency", "latency", 9, lambda call: numbers.seconds(call.latency)),
+    CallColumn("TTFT", "ttft", 9, lambda call: numbers.UNKNOWN if call.ttft is None else numbers.seconds(call.ttft)),
+    CallColumn("in", "input", 7, lambda call: _count(call.input_tokens)),
+    CallColumn("out", "output", 7, lambda call: _count(call.output_tokens)),
+    CallColumn("model", "model", MODEL, lambda call: _what(call), right=False),
+    CallColumn("status", "status", 9, _status, right=False),
+    CallColumn("name", "name", 20, lambda call: call.name, right=False),
+    CallColumn("version", "version", 12, lambda call: call.version, right=False),
+    CallColumn("kind", "kind", 12, lambda call: call.kind, right=False),
+    CallColumn(
+        "cost", "cost", 10, lambda call: numbers.UNKNOWN if call.cost is None else numbers.show(call.cost, "USD")
+    ),
+    CallColumn("cached", "cached", 8, lambda call: _count(call.cached_tokens)),
+    CallColumn("engine", "engine", 14, lambda call: call.engine, right=False),
+    CallColumn("prompt", "prompt", 16, lambda call: f"{call.prompt} {call.prompt_version}".strip(), right=False),
+    CallColumn("tenant", "tenant", 14, lambda call: call.tenant, right=False),
+    CallColumn("route", "route", 16, lambda call: call.route, right=False),
+    CallColumn("env", "environment", 12, lambda call: call.environment, right=False),
 )
 
 
@@ -96,7 +98,7 @@ def fields(call: Call) -> Mapping[str, Value]:
     }
 
 
-def chosen(calls: Sequence[Call], scene: Scene) -> list[Call]:
+def chosen(calls: Sequence[Call], scene: RenderContext) -> list[Call]:
     """Return the calls that pass the filter, in the order asked for; the newest first where none is."""
     wanted = scene.wanted
     found = [call for call in calls if wanted.passes(fields(call))] if wanted else list(calls)
@@ -121,10 +123,10 @@ def chosen(calls: Sequence[Call], scene: Scene) -> list[Call]:
 class CallRows(Sequence[Row]):
     """The table as rows that are made when they are seen."""
 
-    def __init__(self, calls: Sequence[Call], scene: Scene) -> None:
+    def __init__(self, calls: Sequence[Call], scene: RenderContext) -> None:
         self._calls, self._scene = calls, scene
         self._columns = fitting(scene.width, scene.order.column)
-        self._head = still(_titles(self._columns, scene), head=True)
+        self._head = static_row(_titles(self._columns, scene), head=True)
 
     def __len__(self) -> int:
         return len(self._calls) + 1
@@ -144,13 +146,13 @@ class CallRows(Sequence[Row]):
         return Row(partial(_line, call, self._columns, self._scene.glyphs), CallTarget(call.id))
 
 
-def fitting(width: int, always: str = "") -> list[Column]:
+def fitting(width: int, always: str = "") -> list[CallColumn]:
     """Return the columns that fit whole, from the first on, and the one that the table is ordered by.
 
     Names of models get what is left.
     """
     room = width
-    found: list[Column] = []
+    found: list[CallColumn] = []
     for column in COLUMNS:
         if room < column.width:
             break
@@ -162,11 +164,11 @@ def fitting(width: int, always: str = "") -> list[Column]:
             room += found.pop().width
         found.append(wanted)
         room -= wanted.width
-    spare = min(room, MOST_SPARE)
+    spare = min(room, MAX_SPARE)
     return [replace(column, width=column.width + spare) if column.field == "model" else column for column in found]
 
 
-def _titles(columns: Sequence[Column], scene: Scene) -> Line:
+def _titles(columns: Sequence[CallColumn], scene: RenderContext) -> Line:
     order = scene.order
     cells = []
     for column in columns:
@@ -177,10 +179,10 @@ def _titles(columns: Sequence[Column], scene: Scene) -> Line:
     return tuple(cells)
 
 
-def _line(call: Call, columns: Sequence[Column], glyphs: Glyphs) -> Line:
+def _line(call: Call, columns: Sequence[CallColumn], glyphs: Glyphs) -> Line:
     cells = []
     for column in columns:
-        said = glyphs.text(plain(column.says(call), 80))
+        said = glyphs.text(sanitize(column.says(call), 80))
         style = "alarm" if column.title == "status" and call.failed else "text"
         cells.append(cell(said if column.right else f"  {said}", style, column.width, right=column.right))
     return tuple(cells)

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.glyphs import Glyphs
 from tui.model.filtering import EVERYTHING, Filter
 from tui.model.view import View
 from tui.widgets.cells import Line, cell, wrapped
 from tui.widgets.panel_lines import Drawing
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 
-MOST_TEXT = 600
+MAX_TEXT = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortOrder:
     """By which column rows stand, and whether the smallest comes first; no column is their natural order."""
 
     column: str = ""
@@ -22,14 +22,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RenderContext:
     """One moment of one layer on a board of some width and height."""
 
     view: View
     width: int
     drawing: Drawing
     layer: str = ""
-    order: Order = Order()
+    order: SortOrder = SortOrder()
     wanted: Filter = EVERYTHING
     height: int = 24
 
@@ -39,7 +39,7 @@ class Scene:
         return self.drawing.glyphs
 
 
-def heading(title: str, scene: Scene, note: str = "") -> Row:
+def heading(title: str, scene: RenderContext, note: str = "") -> Row:
     """Return the line that begins a section."""
     said = title if len(title) + 4 <= scene.width else title.split(",")[0]
     rest = max(scene.width - len(said) - 3, 0)
@@ -50,18 +50,18 @@ def heading(title: str, scene: Scene, note: str = "") -> Row:
         cell(" " + rule * max(rest - len(tail), 0), "rule"),
         cell(scene.glyphs.text(tail), "dim"),
     )
-    return still(line, head=True)
+    return static_row(line, head=True)
 
 
-def note(text: str, style: str = "dim") -> Row:
+def note_line(text: str, style: str = "dim") -> Row:
     """Return a line that only says something."""
-    return still((cell("  " + text, style),))
+    return static_row((cell("  " + text, style),))
 
 
-def paragraph(text: str, scene: Scene, style: str = "text") -> list[Row]:
+def paragraph(text: str, scene: RenderContext, style: str = "text") -> list[Row]:
     """Return a text from outside over as many lines as it takes."""
-    parts = wrapped(scene.glyphs.text(plain(text, MOST_TEXT)), max(scene.width - 2, 20))
-    return [note(part, style) for part in parts]
+    parts = wrapped(scene.glyphs.text(sanitize(text, MAX_TEXT)), max(scene.width - 2, 20))
+    return [note_line(part, style) for part in parts]
 
 
-BLANK = still(())
+BLANK = static_row(())

@@ -7,30 +7,30 @@ from statistics import median
 
 from aistack_top.diagnosis.report import reasons
 from aistack_top.model.entity import Entity
-from aistack_top.model.incident import CallsEvidence, Contrast, Incident
+from aistack_top.model.incident import CallsEvidence, Difference, Incident
 from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.model.targets import CallsTarget, CallTarget, MomentTarget, NumberTarget
-from tui.sections.context import BLANK, Scene, heading, note, paragraph
+from tui.sections.context import BLANK, RenderContext, heading, note_line, paragraph
 from tui.sections.section_rows import call_line
 from tui.widgets.axis import clock, track_width
 from tui.widgets.cells import Line, cell, first_that_fits, wrapped
 from tui.widgets.chart import chart, samples
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 from tui.widgets.verdict import what_words, why_words
 
 BEFORE_S = 300.0
 """What is compared with: the time before the onset, as far as it is in memory."""
 
 NOW_S = 30.0
-MOST_CHARTS = 5
-MOST_CALLS = 8
+MAX_CHARTS = 5
+MAX_CALLS = 8
 
 
-def verdict_rows(incident: Incident, scene: Scene, runbooks: Mapping[str, str]) -> list[Row]:
+def verdict_rows(incident: Incident, scene: RenderContext, runbooks: Mapping[str, str]) -> list[Row]:
     """Return what is wrong, why, how sure that is, and what to do next."""
     frame = scene.view.frame
     end = frame.at if incident.end is None else incident.end
@@ -47,12 +47,12 @@ def verdict_rows(incident: Incident, scene: Scene, runbooks: Mapping[str, str]) 
         found += paragraph(f"next: {incident.verdict.next_step}", scene)
     link = runbooks.get(incident.cause.value)
     if link:
-        found += paragraph(f"runbook: {plain(link, 300)}", scene)
+        found += paragraph(f"runbook: {sanitize(link, 300)}", scene)
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Against:
+class Comparison:
     """What now is compared with: a stretch of time, in a frame that knows it, and what it is called."""
 
     name: str
@@ -61,12 +61,12 @@ class Against:
     end: float
 
 
-def before_onset(incident: Incident, frame: Frame) -> Against:
+def before_onset(incident: Incident, frame: Frame) -> Comparison:
     """Return the minutes before the onset, as far as they are in memory."""
-    return Against("before", frame, incident.onset - BEFORE_S, incident.onset)
+    return Comparison("before", frame, incident.onset - BEFORE_S, incident.onset)
 
 
-def chart_rows(incident: Incident, scene: Scene, height: int, against: Against) -> list[Row]:
+def chart_rows(incident: Incident, scene: RenderContext, height: int, against: Comparison) -> list[Row]:
     """Return the symptom and what may explain it, each as a chart on the shared axis, and now against another time."""
     found = [heading("on one axis, the line is the onset", scene, _compared(against))]
     shown = [(incident.symptom.signal, incident.symptom.entity, incident.symptom.stat, "symptom")]
@@ -81,7 +81,7 @@ def chart_rows(incident: Incident, scene: Scene, height: int, against: Against) 
                 + ("before it" if candidate.lead_s >= 0 else "after it")
             )
             shown.append((candidate.signal, candidate.entity, stat, f"score {candidate.score:.2f}{lead}"))
-    for name, entity, stat, role in shown[:MOST_CHARTS]:
+    for name, entity, stat, role in shown[:MAX_CHARTS]:
         signal = signals().get(name)
         if signal is None:
             continue
@@ -91,11 +91,11 @@ def chart_rows(incident: Incident, scene: Scene, height: int, against: Against) 
         count = scene.view.fit(track_width(scene.width))
         values = samples(scene.view, signal, _about(scene.view.frame, name, entity), stat, count)
         lines = chart(values, signal, scene.view, scene.width, height, scene.glyphs, (incident.onset,))
-        found += map(still, lines)
+        found += map(static_row, lines)
     return found
 
 
-def reason_rows(incident: Incident, scene: Scene) -> list[Row]:
+def reason_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     """Return evidence for and against, what was ruled out, and what could not be seen."""
     found: list[Row] = []
     for title, texts in reasons(incident):
@@ -103,7 +103,7 @@ def reason_rows(incident: Incident, scene: Scene) -> list[Row]:
     return found
 
 
-def paid_rows(incident: Incident, scene: Scene) -> list[Row]:
+def paid_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     """Return the calls that paid for it: what differs from those before, and the slowest of them."""
     frame = scene.view.frame
     end = frame.at if incident.end is None else min(incident.end, frame.at)
@@ -115,14 +115,14 @@ def paid_rows(incident: Incident, scene: Scene) -> list[Row]:
     found = [heading("calls that paid for it", scene, said)]
     if evidence is not None:
         found += _differences(evidence, scene)
-    for call in sorted(calls, key=lambda call: call.latency, reverse=True)[:MOST_CALLS]:
+    for call in sorted(calls, key=lambda call: call.latency, reverse=True)[:MAX_CALLS]:
         found.append(Row(partial(call_line, call, scene), CallTarget(call.id)))
     if calls:
-        found.append(still((cell("  all calls: filter and sort them (T)", "label"),), CallsTarget()))
+        found.append(static_row((cell("  all calls: filter and sort them (T)", "label"),), CallsTarget()))
     return [*found, BLANK]
 
 
-def happened_rows(incident: Incident, scene: Scene) -> list[Row]:
+def happened_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     """Return events, changes and notes around it, oldest first; each leads to its moment."""
     frame = scene.view.frame
     end = frame.at if incident.end is None else incident.end
@@ -144,22 +144,22 @@ def happened_rows(incident: Incident, scene: Scene) -> list[Row]:
     return [heading("what happened around it", scene), *(row for lines in rows for row in lines), BLANK] if rows else []
 
 
-def _bullets(texts: Iterable[str], scene: Scene) -> list[Row]:
+def _bullets(texts: Iterable[str], scene: RenderContext) -> list[Row]:
     room = max(scene.width - 4, 20)
     found = []
     for text in texts:
-        for place, part in enumerate(wrapped(scene.glyphs.text(plain(text, 600)), room)):
-            found.append(note(("- " if place == 0 else "  ") + part, "text"))
+        for place, part in enumerate(wrapped(scene.glyphs.text(sanitize(text, 600)), room)):
+            found.append(note_line(("- " if place == 0 else "  ") + part, "text"))
     return found
 
 
-def _compared(against: Against) -> str:
+def _compared(against: Comparison) -> str:
     if against.name == "before":
         return f"b: before {clock(against.end)} against now"
     return f"b: {against.name} {clock(against.start)} to {clock(against.end)} against now"
 
 
-def _title(signal: Signal, entity: Entity, stat: str, role: str, scene: Scene, against: Against) -> Row:
+def _title(signal: Signal, entity: Entity, stat: str, role: str, scene: RenderContext, against: Comparison) -> Row:
     """Return the line above a chart: whose number, what role it has, another time against now."""
     frame = scene.view.frame
     about = _about(frame, signal.name, entity)
@@ -172,7 +172,7 @@ def _title(signal: Signal, entity: Entity, stat: str, role: str, scene: Scene, a
     pairs = f"{against.name} {_said(before, signal)}, now {_said(now, signal)}{_ratio(before, now)}"
     room = scene.width - name.width - 2
     text = first_that_fits([f"{pairs}  ({role})", pairs, f"now {_said(now, signal)}", ""], room)
-    return still((name, cell("  " + scene.glyphs.text(text), "dim")), NumberTarget(signal.name, entity, stat))
+    return static_row((name, cell("  " + scene.glyphs.text(text), "dim")), NumberTarget(signal.name, entity, stat))
 
 
 def _about(frame: Frame, name: str, entity: Entity) -> list[Entity]:
@@ -202,35 +202,35 @@ def _ratio(before: float | None, now: float | None) -> str:
     return f", {now / before:.1f}x" if now / before < 100 else ", over 100x"
 
 
-def _differences(evidence: CallsEvidence, scene: Scene) -> list[Row]:
+def _differences(evidence: CallsEvidence, scene: RenderContext) -> list[Row]:
     found = _bullets(evidence.findings, scene)
     for one in evidence.contrasts:
         name = f"{one.field.replace('_', ' ')} {one.value}".strip()
         line = (
-            cell("  " + scene.glyphs.text(plain(name, 40)), "text", 36),
+            cell("  " + scene.glyphs.text(sanitize(name, 40)), "text", 36),
             cell(f"before {_part(one, one.before)}", "dim", 20),
             cell(f"during {_part(one, one.during)}", "text"),
         )
-        found.append(still(line))
+        found.append(static_row(line))
     return found
 
 
-def _part(contrast: Contrast, value: float | None) -> str:
+def _part(contrast: Difference, value: float | None) -> str:
     return numbers.show(value, contrast.unit)
 
 
 def _moment(
-    at: float, kinds: tuple[str, str], entity: Entity, text: str, incident: Incident, scene: Scene
+    at: float, kinds: tuple[str, str], entity: Entity, text: str, incident: Incident, scene: RenderContext
 ) -> list[Row]:
     after = at - incident.onset
     when = f"{numbers.seconds(abs(after))} {'after' if after >= 0 else 'before'}"
     who = label(entity, scene.view.frame.facts, 24)
-    said = plain(text, 400) if who == "all" or who in text else f"{who}: {plain(text, 400)}"
+    said = sanitize(text, 400) if who == "all" or who in text else f"{who}: {sanitize(text, 400)}"
     head: Line = (
         cell(f"  {clock(at)}", "dim", 12),
         cell(when, "dim", 16),
-        cell(scene.glyphs.text(plain(" ".join(kinds), 18)), "dim", 20),
+        cell(scene.glyphs.text(sanitize(" ".join(kinds), 18)), "dim", 20),
     )
     parts = wrapped(scene.glyphs.text(said), max(scene.width - 48, 20)) or [""]
-    rows = [still((*head, cell(parts[0])), MomentTarget(at, text))]
-    return [*rows, *(still((cell("", "text", 48), cell(part))) for part in parts[1:])]
+    rows = [static_row((*head, cell(parts[0])), MomentTarget(at, text))]
+    return [*rows, *(static_row((cell("", "text", 48), cell(part))) for part in parts[1:])]

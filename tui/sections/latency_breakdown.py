@@ -14,9 +14,9 @@ from aistack_top.store.labels import label
 from aistack_top.text import numbers
 from layouts.layers import Section
 from tui.model.targets import EntityTarget
-from tui.sections.context import Scene, heading, note
+from tui.sections.context import RenderContext, heading, note_line
 from tui.widgets.cells import Line, cell
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 
 PARTS = (
     ("serving.queue_time", "queue", "░"),
@@ -26,13 +26,13 @@ PARTS = (
 NAME = 16
 PART = 10
 WINDOW_S = 120.0
-FEWEST = 5
-MOST_SPANS = 4000
+MIN_TRACES = 5
+MAX_SPANS = 4000
 AHEAD = ("guardrail", "retrieval", "tool")
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class BeforeEngine:
     """What passes between the start of a trace and its first call of a model, on average over ``traces``."""
 
     total_s: float
@@ -40,7 +40,7 @@ class Before:
     traces: int
 
 
-def rows(section: Section, scene: Scene) -> list[Row]:
+def rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return a line for each engine, and one for what happens before any engine is reached."""
     frame = scene.view.frame
     engines = sorted({e for name, _, _ in PARTS for e in frame.entities(name) if e.get("engine")}, key=str)
@@ -49,25 +49,25 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     before = before_engine(frame.calls(frame.at - 3 * WINDOW_S), frame.at - WINDOW_S)
     if not times and before is None:
         return []
-    found = [heading(section.title, scene), still(_titles(scene))]
+    found = [heading(section.title, scene), static_row(_titles(scene))]
     most = max((sum(part or 0.0 for part in parts) for parts in times.values()), default=0.0)
     found += [_engine(engine, parts, most, scene) for engine, parts in times.items()]
     if before is None:
-        return [*found, note("before the engine: not known, no whole trace ended in the last 2 min")]
+        return [*found, note_line("before the engine: not known, no whole trace ended in the last 2 min")]
     said = ", ".join(f"{name} {numbers.seconds(size)}" for name, size in before.parts)
     where = f" ({said})" if said else ""
     line = f"before the engine: {numbers.seconds(before.total_s)}{where}, service-wide, mean of {before.traces} traces"
     short = f"before the engine: {numbers.seconds(before.total_s)}, mean of {before.traces} traces"
-    return [*found, note(line if len(line) + 2 <= scene.width else short, "text")]
+    return [*found, note_line(line if len(line) + 2 <= scene.width else short, "text")]
 
 
-def before_engine(calls: Sequence[Call], since: float) -> Before | None:
-    """Return the mean time from a trace's start to its first call of a model; None of fewer than `FEWEST` traces.
+def before_engine(calls: Sequence[Call], since: float) -> BeforeEngine | None:
+    """Return the mean time from a trace's start to its first call of a model; None of fewer than `MIN_TRACES` traces.
 
     Only traces that ended after ``since`` count; ``calls`` reach further back, so that their first spans are there.
     """
     traces: dict[str, list[Call]] = defaultdict(list)
-    for call in calls[-MOST_SPANS:]:
+    for call in calls[-MAX_SPANS:]:
         traces[call.trace].append(call)
     waits, spent = [], dict.fromkeys(AHEAD, 0.0)
     for spans in traces.values():
@@ -85,10 +85,10 @@ def before_engine(calls: Sequence[Call], since: float) -> Before | None:
         for span in spans:
             if span.kind in spent and span.end <= first + 0.001:
                 spent[span.kind] += span.latency
-    if len(waits) < FEWEST:
+    if len(waits) < MIN_TRACES:
         return None
     parts = tuple((kind, total / len(waits)) for kind, total in spent.items() if total > 0)
-    return Before(sum(waits) / len(waits), parts, len(waits))
+    return BeforeEngine(sum(waits) / len(waits), parts, len(waits))
 
 
 def _was_ahead(span: Call, first_token: float) -> bool:
@@ -100,13 +100,13 @@ def _mean(frame: Frame, name: str, engine: Entity) -> float | None:
     return None if reading is None or reading.stale else reading.sample.number
 
 
-def _titles(scene: Scene) -> Line:
+def _titles(scene: RenderContext) -> Line:
     signs = "  ".join(f"{sign} {name}" for _, name, sign in PARTS)
     titles = [cell(name, "dim", PART, right=True) for _, name, _ in PARTS]
     return (cell("engine", "dim", NAME), *titles, cell("  " + scene.glyphs.text(signs), "dim"))
 
 
-def _engine(engine: Entity, parts: Sequence[float | None], most: float, scene: Scene) -> Row:
+def _engine(engine: Entity, parts: Sequence[float | None], most: float, scene: RenderContext) -> Row:
     glyphs = scene.glyphs
     room = max(min(scene.width - NAME - PART * len(PARTS) - 2, 60), 0)
     cells = [cell(glyphs.text(label(engine, scene.view.frame.facts)), "label", NAME)]
@@ -115,4 +115,4 @@ def _engine(engine: Entity, parts: Sequence[float | None], most: float, scene: S
         said = numbers.UNKNOWN if part is None else numbers.seconds(part)
         cells.append(cell(glyphs.text(said), "dim" if part is None else "value", PART, right=True))
         bar += sign * round((part or 0.0) / most * room) if most else ""
-    return still((*cells, cell("  " + glyphs.text(bar[:room]), "graph")), EntityTarget(engine))
+    return static_row((*cells, cell("  " + glyphs.text(bar[:room]), "graph")), EntityTarget(engine))

@@ -6,20 +6,20 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
-from layouts.layers import LayerScreen, Section
-from layouts.load import Column
-from layouts.load import Row as Number
+from layouts.layers import LayerSections, Section
+from layouts.load import PanelColumn
+from layouts.load import PanelRow as Number
 from tui.sections import table
-from tui.sections.context import BLANK, Scene, heading
+from tui.sections.context import BLANK, RenderContext, heading
 from tui.sections.section_rows import figure_row
 from tui.widgets.row_list import Row
-from tui.widgets.values import Figure, figures
+from tui.widgets.values import PanelValue, figures
 
-MOST_ROWS = 400
+MAX_ROWS = 400
 """Bounds the work on a layer with thousands of series; the rest can be reached by a filter."""
 
 
-def rows(screen: LayerScreen, scene: Scene) -> list[Row]:
+def rows(screen: LayerSections, scene: RenderContext) -> list[Row]:
     """Return what is left of the layer: columns that its tables have no room for, then all that no section names."""
     frame = scene.view.frame
     known = named(screen)
@@ -40,9 +40,9 @@ def rows(screen: LayerScreen, scene: Scene) -> list[Row]:
         found += [*wider, BLANK] if wider else []
     for per, measured in tables.items():
         for part in _fitting(measured, scene.width):
-            columns = tuple(Column(signal.name, signal.title) for signal in part)
+            columns = tuple(PanelColumn(signal.name, signal.title) for signal in part)
             found += table.rows(Section("table", f"{per}: more numbers", per=per, columns=columns), scene)
-    lines = [figure_row(figure, scene) for figure in _figures(single[:MOST_ROWS], scene, frame)]
+    lines = [figure_row(figure, scene) for figure in _figures(single[:MAX_ROWS], scene, frame)]
     if lines:
         return [*found, heading("more numbers", scene), *lines]
     return found[:-1] if found and found[-1] is BLANK else found
@@ -62,8 +62,8 @@ def _fitting(measured: list[Signal], width: int) -> list[list[Signal]]:
     return found
 
 
-def _figures(single: list[tuple[Signal, Entity]], scene: Scene, frame: Frame) -> list[Figure]:
-    found: dict[tuple[str, Entity], Figure] = {}
+def _figures(single: list[tuple[Signal, Entity]], scene: RenderContext, frame: Frame) -> list[PanelValue]:
+    found: dict[tuple[str, Entity], PanelValue] = {}
     for name in dict.fromkeys(signal.name for signal, _ in single):
         for figure in figures(Number(name, over="each"), scene.view):
             if figure.about:
@@ -79,12 +79,12 @@ def _figures(single: list[tuple[Signal, Entity]], scene: Scene, frame: Frame) ->
             continue
         about = (whose, *notes) if entity.pairs else notes
         shown.append(
-            Figure(signal.title, figure.text, figure.tone, about, signal, figure.stat, figure.about, figure.merged)
+            PanelValue(signal.title, figure.text, figure.tone, about, signal, figure.stat, figure.about, figure.merged)
         )
     return shown
 
 
-def named(screen: LayerScreen) -> set[str]:
+def named(screen: LayerSections) -> set[str]:
     """Return the signals that sections name."""
     found = {section.signal for section in screen.section}
     for section in screen.section:

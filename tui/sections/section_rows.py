@@ -2,34 +2,34 @@
 
 from functools import partial
 
-from aistack_top.derive.tenants import MOST_TENANTS, UNNAMED, finished_only
+from aistack_top.derive.tenants import AGGREGATES, MAX_TENANTS, finished_only
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.layers import Section
 from tui.model.targets import CallsTarget, CallTarget, EntityTarget, MomentTarget, NumberTarget
-from tui.sections.context import Scene, heading, note
+from tui.sections.context import RenderContext, heading, note_line
 from tui.sections.events import event_lines
 from tui.sections.sources import link_lines, source_lines
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell
 from tui.widgets.panel_lines import line_of
-from tui.widgets.row_list import Row, still
-from tui.widgets.values import Figure, figures, read
+from tui.widgets.row_list import Row, static_row
+from tui.widgets.values import PanelValue, figures, read
 
 LABEL = 26
 REACH_S = 24 * 3600.0
-MOST_EVENTS = 100
-MOST_SHARES = MOST_TENANTS + len(UNNAMED)
-MOST_CALLS = 8
+MAX_EVENTS = 100
+MAX_SHARES = MAX_TENANTS + len(AGGREGATES)
+MAX_CALLS = 8
 BAR = 20
 
 
-def number_rows(section: Section, scene: Scene) -> list[Row]:
+def number_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return one line for each signal of the section that somebody tells, or that says why nobody does."""
     found = [
         figure_row(figure, scene)
@@ -40,13 +40,13 @@ def number_rows(section: Section, scene: Scene) -> list[Row]:
     return [heading(section.title, scene), *found] if found else []
 
 
-def figure_row(figure: Figure, scene: Scene) -> Row:
+def figure_row(figure: PanelValue, scene: RenderContext) -> Row:
     """Return the line of a figure; it leads to the history of its number."""
     target = NumberTarget(figure.signal.name, figure.about[0], figure.stat) if figure.about else None
     return Row(lambda: line_of(figure, scene.view, scene.width, scene.drawing, LABEL), target)
 
 
-def event_rows(section: Section, scene: Scene) -> list[Row]:
+def event_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return what happened in the layer within a day, newest first; a line leads to its moment."""
     frame = scene.view.frame
     events = [
@@ -57,31 +57,34 @@ def event_rows(section: Section, scene: Scene) -> list[Row]:
     events.sort(key=lambda event: event.at, reverse=True)
     found = [heading(section.title, scene, f"{len(events)} in 24 h" if events else "")]
     if not events:
-        return [*found, note("nothing in the last 24 h that is known here")]
-    for event in events[:MOST_EVENTS]:
+        return [*found, note_line("nothing in the last 24 h that is known here")]
+    for event in events[:MAX_EVENTS]:
         said = {"text": event.text, "kind": event.kind, "severity": event.severity, "entity": str(event.entity)}
         if scene.wanted and not scene.wanted.passes(said):
             continue
         first, *more = event_lines(event, scene.view, scene.width, scene.glyphs)
-        found += [still(first, MomentTarget(event.at, event.text)), *map(still, more)]
+        found += [static_row(first, MomentTarget(event.at, event.text)), *map(static_row, more)]
     return found
 
 
-def link_rows(section: Section, scene: Scene) -> list[Row]:
+def link_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return which engine is proven to use which GPUs."""
     _, *lines = link_lines(scene.view, scene.width, scene.glyphs)
-    return [heading(section.title, scene), *map(still, lines)]
+    return [heading(section.title, scene), *map(static_row, lines)]
 
 
-def source_rows(section: Section, scene: Scene) -> list[Row]:
+def source_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return how the sources of the layer are; nothing where it has none, which its first line says already."""
     records = [record for record in scene.view.frame.health if record[1].layer == scene.layer]
     if not records:
         return []
-    return [heading(section.title, scene), *map(still, source_lines(scene.view, scene.width, scene.glyphs, records))]
+    return [
+        heading(section.title, scene),
+        *map(static_row, source_lines(scene.view, scene.width, scene.glyphs, records)),
+    ]
 
 
-def share_rows(section: Section, scene: Scene) -> list[Row]:
+def share_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return, for each key, who has how much of the whole."""
     found: list[Row] = []
     for key in section.keys:
@@ -92,44 +95,44 @@ def share_rows(section: Section, scene: Scene) -> list[Row]:
         names = {who: label(who, scene.view.frame.facts) for who in sums if sums[who]}
         # equal ones in the order of their numbers: gpu 2 before gpu 10
         ranked = sorted(names, key=lambda who: (-sums[who], len(names[who]), names[who]))
-        found += [_share(entity, sums[entity], total, section.signal, scene) for entity in ranked[:MOST_SHARES]]
-        if len(ranked) > MOST_SHARES:
-            left = sum(sums[entity] for entity in ranked[MOST_SHARES:])
-            found.append(note(f"{len(ranked) - MOST_SHARES} others: {_amount(left, section.signal)}"))
+        found += [_share(entity, sums[entity], total, section.signal, scene) for entity in ranked[:MAX_SHARES]]
+        if len(ranked) > MAX_SHARES:
+            left = sum(sums[entity] for entity in ranked[MAX_SHARES:])
+            found.append(note_line(f"{len(ranked) - MAX_SHARES} others: {_amount(left, section.signal)}"))
     left_out = finished_only(scene.view.frame) if section.finished else ""
     return [heading(section.title, scene, left_out), *found] if found else []
 
 
-def call_rows(section: Section, scene: Scene) -> list[Row]:
+def call_rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return the slowest calls of the time shown, and a line that leads to the table of all."""
     view = scene.view
     calls = view.frame.calls(min(view.end, view.frame.at) - view.span_s)
     if not len(view.frame.book):
         return []
     if not calls:
-        return [heading(section.title, scene), note("no call ended in this time, as far as is known by now")]
-    slowest = sorted(calls, key=lambda call: call.latency, reverse=True)[:MOST_CALLS]
+        return [heading(section.title, scene), note_line("no call ended in this time, as far as is known by now")]
+    slowest = sorted(calls, key=lambda call: call.latency, reverse=True)[:MAX_CALLS]
     all_ = f"all {len(calls)} calls of this time: filter and sort them (T)"
     return [
         heading(section.title, scene),
-        still((cell("  " + all_, "label"),), CallsTarget()),
+        static_row((cell("  " + all_, "label"),), CallsTarget()),
         *(Row(partial(call_line, call, scene), CallTarget(call.id)) for call in slowest),
     ]
 
 
-def call_line(call: Call, scene: Scene) -> Line:
+def call_line(call: Call, scene: RenderContext) -> Line:
     """Return a call in one line: when it ended, how long it took, what it was."""
     glyphs = scene.glyphs
     return (
         cell("  " + clock(call.end), "dim", 12),
         cell(numbers.seconds(call.latency), "value", 10, right=True),
         cell("  failed" if call.failed else "", "alarm", 9),
-        cell(glyphs.text(plain(call.name or call.kind, 30)) + " ", "label", 24),
-        cell(glyphs.text(plain(call.model.rsplit("/", 1)[-1], 40)), "text", 24),
+        cell(glyphs.text(sanitize(call.name or call.kind, 30)) + " ", "label", 24),
+        cell(glyphs.text(sanitize(call.model.rsplit("/", 1)[-1], 40)), "text", 24),
     )
 
 
-def _share(entity: Entity, amount: float, total: float, signal: str, scene: Scene) -> Row:
+def _share(entity: Entity, amount: float, total: float, signal: str, scene: RenderContext) -> Row:
     share = amount / total
     glyphs = scene.glyphs
     key, name = entity.pairs[0][0], label(entity, scene.view.frame.facts)
@@ -140,7 +143,7 @@ def _share(entity: Entity, amount: float, total: float, signal: str, scene: Scen
         cell(numbers.show(share, "1"), "dim", 8, right=True),
         cell("  " + glyphs.bars[-1] * filled, "graph"),
     )
-    return still(line, EntityTarget(entity))
+    return static_row(line, EntityTarget(entity))
 
 
 def _amount(amount: float, name: str) -> str:

@@ -7,7 +7,7 @@ from aistack_top.model.tick import Link
 from aistack_top.store.facts import Facts
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.model import health
 from tui.model.view import View
@@ -46,7 +46,7 @@ def link_lines(view: View, width: int, glyphs: Glyphs) -> list[Line]:
     for engine in sorted(engines, key=str):
         links = links_of(engine, facts)
         said = ", ".join(_link(link, facts) for link in links) or "unknown: nothing proves which GPUs it uses"
-        name = glyphs.text(plain(engine.get("engine") or "", 30))
+        name = glyphs.text(sanitize(engine.get("engine") or "", 30))
         for index, part in enumerate(wrapped(glyphs.text(said), max(width - 32, 20))):
             lines.append((cell(f"  {name}" if not index else "", "label", 32), cell(part, "text" if links else "dim")))
     return lines
@@ -69,9 +69,9 @@ def _source(record: health.Record, view: View, width: int, glyphs: Glyphs) -> li
     else:
         said = numbers.UNKNOWN
     texts = [
-        (plain(state.source, 40), "label"),
+        (sanitize(state.source, 40), "label"),
         (state.layer, "text"),
-        (plain(state.kind, 20), "text"),
+        (sanitize(state.kind, 20), "text"),
         (f"{STATUS_SIGNS[state.status]} {state.status}", health.STYLES[state.status]),
         (said, "text"),
         (numbers.seconds(state.interval_s), "text"),
@@ -84,7 +84,7 @@ def _source(record: health.Record, view: View, width: int, glyphs: Glyphs) -> li
     clock = _clock(state.clock_offset_s, state.clock_uncertainty_s)
     own_line = len(clock) > room
     lines: list[Line] = [tuple(cells) if own_line else (*cells, cell(glyphs.text(clock), "text", max(room, 0)))]
-    notes = [plain(state.reason, 600)] if state.reason else []
+    notes = [sanitize(state.reason, 600)] if state.reason else []
     if own_line and state.clock_offset_s is not None:
         notes.append(f"clock {clock}")
     for note in notes:
@@ -100,5 +100,5 @@ def _clock(offset_s: float | None, uncertainty_s: float | None) -> str:
 
 
 def _link(link: Link, facts: Facts) -> str:
-    detail = f": {plain(link.detail, 80)}" if link.detail else ""
-    return f"{label(link.child, facts)} (by {plain(link.proof, 20)}{detail})"
+    detail = f": {sanitize(link.detail, 80)}" if link.detail else ""
+    return f"{label(link.child, facts)} (by {sanitize(link.proof, 20)}{detail})"

@@ -6,29 +6,29 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from aistack_top.derive.tenants import UNNAMED, finished_only
+from aistack_top.derive.tenants import AGGREGATES, finished_only
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.layers import Section
-from layouts.load import Column
+from layouts.load import PanelColumn
 from tui.model.filtering import Value, field_name
 from tui.model.targets import EntityTarget
 from tui.model.view import merge
-from tui.sections.context import BLANK, Scene, heading, note
+from tui.sections.context import BLANK, RenderContext, heading, note_line
 from tui.widgets.cells import Cell, Line, cell
-from tui.widgets.panel_lines import FEWEST_COLUMNS, MOST_COLUMNS
-from tui.widgets.row_list import Row, still
+from tui.widgets.panel_lines import MAX_COLUMNS, MIN_COLUMNS
+from tui.widgets.row_list import Row, static_row
 from tui.widgets.spark import spark
-from tui.widgets.values import Number, cell_text, fold_of, is_at_work, read, wanted, worst_of
+from tui.widgets.values import LatestValue, cell_text, fold_of, is_at_work, read, wanted, worst_of
 
 NAME = 16
 NUMBER = 11
 REASON = 16
-WIDEST_FACT = 28
+MAX_FACT = 28
 HISTORY_FROM = 100
 """Width from which room is kept for histories, at the cost of the last columns."""
 
@@ -43,9 +43,9 @@ NOTABLE = 0.1
 class _Numbers:
     """One column of numbers, for all members."""
 
-    column: Column
+    column: PanelColumn
     signal: Signal
-    by_member: dict[str, Number] = field(default_factory=dict)
+    by_member: dict[str, LatestValue] = field(default_factory=dict)
     idle: Collection[str] = ()
     """Whose number tells nothing, as they do nothing."""
 
@@ -83,13 +83,13 @@ class _Fact:
     width: int
 
 
-def rows(section: Section, scene: Scene) -> list[Row]:
+def rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return the section; nothing at all where nobody has any of its numbers."""
     table = _table(section, scene)
     return table.rows() if table is not None else []
 
 
-def more(section: Section, scene: Scene) -> list[Row]:
+def more(section: Section, scene: RenderContext) -> list[Row]:
     """Return the columns that a table of this width has no room for, as further tables of the same members."""
     table = _table(section, scene)
     return table.more() if table is not None else []
@@ -100,7 +100,7 @@ class _Table:
     """Who is in a table, which of them are shown, and all columns that there are."""
 
     section: Section
-    scene: Scene
+    scene: RenderContext
     members: dict[str, Entity]
     shown: list[str]
     names: dict[str, str]
@@ -114,7 +114,7 @@ class _Table:
         said += [finished_only(self.scene.view.frame)] if self.section.finished else []
         top = heading(self.section.title, self.scene, ", ".join(said))
         if not self.shown:
-            return [top, note("no line passes the filter")]
+            return [top, note_line("no line passes the filter")]
         return [top, *self._lines(self._drawer(self.section, self.columns, self.facts))]
 
     def more(self) -> list[Row]:
@@ -141,20 +141,22 @@ class _Table:
     def _lines(self, draw: "_Drawer") -> list[Row]:
         frame, scene = self.scene.view.frame, self.scene
         grouped = self.section.by_engine and not self.ordered
-        found = [still(draw.titles())]
+        found = [static_row(draw.titles())]
         group = ""
         for who in _by_engine(self.shown, self.members, frame) if grouped else self.shown:
             engine = _engine(self.members[who], frame) if grouped else ""
             if engine != group and (engine or group):
-                found.append(still((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),)))
+                found.append(
+                    static_row((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),))
+                )
             group = engine
             entity = self.members[who]
             found.append(Row(draw.line(who, self.names[who], entity), EntityTarget(entity)))
         below = draw.medians()
-        return [*found, still(below)] if below else found
+        return [*found, static_row(below)] if below else found
 
 
-def _table(section: Section, scene: Scene) -> _Table | None:
+def _table(section: Section, scene: RenderContext) -> _Table | None:
     frame = scene.view.frame
     members = _members(section, frame)
     columns = [_numbers(column, section.per, frame) for column in section.columns]
@@ -186,7 +188,7 @@ class _Drawer:
     def __init__(
         self,
         section: Section,
-        scene: Scene,
+        scene: RenderContext,
         name: int,
         columns: Sequence[_Numbers],
         facts: Sequence[_Fact],
@@ -196,7 +198,7 @@ class _Drawer:
         room = scene.width - name
         keep = 0
         if section.history is not None and scene.drawing.histories and scene.width >= HISTORY_FROM:
-            keep = FEWEST_COLUMNS * 3 + 2
+            keep = MIN_COLUMNS * 3 + 2
         self.columns: list[_Numbers] = []
         self.facts: list[_Fact] = []
         self.left: tuple[list[_Numbers], list[_Fact]] = ([], [])
@@ -209,7 +211,7 @@ class _Drawer:
             fits = fact.width + 2 <= room - keep
             (self.facts if fits else self.left[1]).append(fact)
             room -= fact.width + 2 if fits else 0
-        self.graph = min(room - 2, MOST_COLUMNS) if keep and room - 2 >= FEWEST_COLUMNS else 0
+        self.graph = min(room - 2, MAX_COLUMNS) if keep and room - 2 >= MIN_COLUMNS else 0
         self.peers = bool(groups)
         self.marked = {
             (place, who)
@@ -289,15 +291,15 @@ def _members(section: Section, frame: Frame) -> dict[str, Entity]:
 
     def place(who: str) -> tuple[bool, int, str]:
         index = frame.facts.get(found[who], "index") or (who if who.isdigit() else None)
-        unnamed = section.per == "tenant" and who in UNNAMED
+        unnamed = section.per == "tenant" and who in AGGREGATES
         return (unnamed, int(index) if index and index.isdigit() else 1 << 30, who)
 
     return {who: found[who] for who in sorted(found, key=place)}
 
 
-def _numbers(column: Column, per: str, frame: Frame) -> _Numbers:
+def _numbers(column: PanelColumn, per: str, frame: Frame) -> _Numbers:
     signal = signals()[column.signal]
-    known: dict[str, list[Number]] = {}
+    known: dict[str, list[LatestValue]] = {}
     for entity in wanted(frame.entities(column.signal), column.without):
         who = entity.get(per)
         number = read(frame, signal, entity, column.part) if who is not None else None
@@ -328,13 +330,13 @@ def _facts(section: Section, members: dict[str, Entity], frame: Frame) -> list[_
 
 
 def _fact(title: str, words: dict[str, str]) -> _Fact:
-    return _Fact(title, words, min(max([len(title), *(len(said) for said in words.values())]), WIDEST_FACT))
+    return _Fact(title, words, min(max([len(title), *(len(said) for said in words.values())]), MAX_FACT))
 
 
 def _brief(said: str) -> str:
     """Return a fact in the room that there is: of a long path its last part, which is what it is called."""
-    whole = plain(said, 60)
-    return whole if len(whole) <= WIDEST_FACT else whole.rsplit("/", 1)[-1]
+    whole = sanitize(said, 60)
+    return whole if len(whole) <= MAX_FACT else whole.rsplit("/", 1)[-1]
 
 
 def _few(names: list[str]) -> str:
@@ -352,7 +354,7 @@ def _fields(who: str, names: dict[str, str], columns: Sequence[_Numbers], facts:
     return found
 
 
-def _sorted(shown: list[str], by: _Numbers, scene: Scene) -> list[str]:
+def _sorted(shown: list[str], by: _Numbers, scene: RenderContext) -> list[str]:
     known = [who for who in shown if who in by.by_member]
     known.sort(key=lambda who: by.by_member[who].size, reverse=not scene.order.smallest_first)
     return [*known, *(who for who in shown if who not in by.by_member)]

@@ -2,25 +2,25 @@
 
 import json
 
-from aistack_top.text.sanitize import plain
-from tui.sections.context import BLANK, Scene, heading, note
+from aistack_top.text.sanitize import sanitize
+from tui.sections.context import BLANK, RenderContext, heading, note_line
 from tui.widgets.cells import wrapped
 from tui.widgets.row_list import Row
 
-MOST_LINES = 400
-LONGEST = 2_000
+MAX_LINES = 400
+MAX_LINE = 2_000
 """Characters of one line of the text; what is longer is a picture or a dump, and its end is left out."""
 
 
-def rows(asked: str, answered: str, scene: Scene) -> list[Row]:
+def rows(asked: str, answered: str, scene: RenderContext) -> list[Row]:
     """Return the text of a call; kept nowhere but on the screen."""
     found = [BLANK, heading("its text, shown here and recorded nowhere", scene)]
     for title, said in (("in", asked), ("out", answered)):
         lines = _lines(said)
         if lines:
-            found.append(note(f"{title}:"))
-            found += [note("  " + part, "text") for part in _wrapped(lines, scene)]
-    return found if len(found) > 2 else [*found, note("this call has no text in Langfuse")]
+            found.append(note_line(f"{title}:"))
+            found += [note_line("  " + part, "text") for part in _wrapped(lines, scene)]
+    return found if len(found) > 2 else [*found, note_line("this call has no text in Langfuse")]
 
 
 def _lines(said: str) -> list[str]:
@@ -39,11 +39,11 @@ def _lines(said: str) -> list[str]:
     return found
 
 
-def _wrapped(lines: list[str], scene: Scene) -> list[str]:
+def _wrapped(lines: list[str], scene: RenderContext) -> list[str]:
     room = max(scene.width - 6, 20)
     found = []
-    for line in lines[:MOST_LINES]:
-        found += wrapped(scene.glyphs.text(plain(line, LONGEST)), room) or [""]
-    if len(lines) > MOST_LINES or len(found) > MOST_LINES:
-        return [*found[:MOST_LINES], "more is left out"]
+    for line in lines[:MAX_LINES]:
+        found += wrapped(scene.glyphs.text(sanitize(line, MAX_LINE)), room) or [""]
+    if len(lines) > MAX_LINES or len(found) > MAX_LINES:
+        return [*found[:MAX_LINES], "more is left out"]
     return found

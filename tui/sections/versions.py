@@ -8,12 +8,12 @@ from statistics import median
 from aistack_top.measure.quantiles import sample_quantiles
 from aistack_top.model.tick import Call
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from layouts.layers import Section
 from tui.model.targets import CallsTarget
-from tui.sections.context import Scene, heading, note
+from tui.sections.context import RenderContext, heading, note_line
 from tui.widgets.cells import Line, cell
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 
 NAME = 28
 WIDTHS = (8, 12, 12, 10, 10)
@@ -25,7 +25,7 @@ MODEL_KINDS = ("generation", "embedding")
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class VersionCalls:
     """One version of one model or prompt, and what its calls took; None where they are too few."""
 
     name: str
@@ -38,7 +38,7 @@ class Version:
     wanted: str
 
 
-def rows(section: Section, scene: Scene) -> list[Row]:
+def rows(section: Section, scene: RenderContext) -> list[Row]:
     """Return models and prompts that had calls in the time shown, each version in a line."""
     view = scene.view
     calls = view.frame.calls(min(view.end, view.frame.at) - view.span_s)
@@ -46,14 +46,14 @@ def rows(section: Section, scene: Scene) -> list[Row]:
     if not found:
         return []
     titles = [cell(title, "dim", width, right=True) for title, width in zip(TITLES, WIDTHS, strict=True)]
-    lines = [heading(section.title, scene), still((cell("model or prompt, version", "dim", NAME), *titles))]
+    lines = [heading(section.title, scene), static_row((cell("model or prompt, version", "dim", NAME), *titles))]
     for group in found:
         slowest = _slowest(group)
-        lines += [still(_line(one, one is slowest, scene), CallsTarget(one.wanted)) for one in group]
-    return [*lines, note("too few: under 20 calls of that version")] if _few(found) else lines
+        lines += [static_row(_line(one, one is slowest, scene), CallsTarget(one.wanted)) for one in group]
+    return [*lines, note_line("too few: under 20 calls of that version")] if _few(found) else lines
 
 
-def versions(calls: Sequence[Call]) -> list[list[Version]]:
+def versions(calls: Sequence[Call]) -> list[list[VersionCalls]]:
     """Return the versions of each model and each prompt, the newest first seen last."""
     groups: dict[tuple[str, str], dict[str, list[Call]]] = defaultdict(lambda: defaultdict(list))
     for call in calls:
@@ -68,11 +68,11 @@ def versions(calls: Sequence[Call]) -> list[list[Version]]:
     ]
 
 
-def _version(kind: str, name: str, version: str, calls: list[Call]) -> Version:
+def _version(kind: str, name: str, version: str, calls: list[Call]) -> VersionCalls:
     ttfts = [call.ttft for call in calls if call.ttft is not None]
     tokens = [call.input_tokens for call in calls if call.input_tokens is not None]
     wanted = f"{kind}:{name.rsplit('/', 1)[-1]}" + (f" version:{version}" if version and kind == "model" else "")
-    return Version(
+    return VersionCalls(
         name.rsplit("/", 1)[-1] if kind == "model" else f"prompt {name}",
         version,
         len(calls),
@@ -80,7 +80,7 @@ def _version(kind: str, name: str, version: str, calls: list[Call]) -> Version:
         _p95(ttfts),
         sum(call.failed for call in calls) / len(calls),
         median(tokens) if tokens else None,
-        plain(wanted, 100) if " " not in name + version else "",
+        sanitize(wanted, 100) if " " not in name + version else "",
     )
 
 
@@ -89,7 +89,7 @@ def _p95(values: list[float]) -> float | None:
     return found if isinstance(found, float) else None
 
 
-def _slowest(group: list[Version]) -> Version | None:
+def _slowest(group: list[VersionCalls]) -> VersionCalls | None:
     known = [one for one in group if one.latency is not None]
     if len(known) < 2:
         return None
@@ -98,13 +98,13 @@ def _slowest(group: list[Version]) -> Version | None:
     return slowest if (slowest.latency or 0.0) >= NOTABLE * fastest else None
 
 
-def _few(found: list[list[Version]]) -> bool:
+def _few(found: list[list[VersionCalls]]) -> bool:
     return any(one.latency is None for group in found for one in group)
 
 
-def _line(one: Version, slowest: bool, scene: Scene) -> Line:
+def _line(one: VersionCalls, slowest: bool, scene: RenderContext) -> Line:
     glyphs = scene.glyphs
-    name = plain(f"{one.name} {one.version}".strip(), 60)
+    name = sanitize(f"{one.name} {one.version}".strip(), 60)
     latency = numbers.TOO_FEW if one.latency is None else numbers.seconds(one.latency)
     ttft = numbers.TOO_FEW if one.ttft is None else numbers.seconds(one.ttft)
     told = (

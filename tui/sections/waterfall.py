@@ -11,13 +11,13 @@ from aistack_top.model.tick import Call
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.model.targets import CallTarget, EntityTarget, MomentTarget
 from tui.model.view import merge
-from tui.sections.context import Scene, heading, note, paragraph
+from tui.sections.context import RenderContext, heading, note_line, paragraph
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell
-from tui.widgets.row_list import Row, still
+from tui.widgets.row_list import Row, static_row
 from tui.widgets.spark import bars
 
 NAME = 28
@@ -26,7 +26,7 @@ SAID = 16
 LOOKBACK_S = 10.0
 """Engines are asked every few seconds: an older number says nothing about this call."""
 
-MOST_SPANS = 200
+MAX_SPANS = 200
 MEANWHILE = (
     ("serving.requests.waiting", "sum"),
     ("serving.requests.running", "sum"),
@@ -36,14 +36,14 @@ MEANWHILE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class AnsweringEngine:
     """Which engine answered a call, and how that is known; no entity where it is not."""
 
     entity: Entity | None
     proof: str
 
 
-def engine_of(call: Call, spans: Sequence[Call], frame: Frame) -> Engine:
+def engine_of(call: Call, spans: Sequence[Call], frame: Frame) -> AnsweringEngine:
     """Return the engine of a call: as its trace says, or the only one in the service that has its model.
 
     A span that is no call of a model, such as a guardrail, has the engine of its trace's calls if they have one.
@@ -54,42 +54,42 @@ def engine_of(call: Call, spans: Sequence[Call], frame: Frame) -> Engine:
             engine, model = next(iter(named))
             call = replace(call, engine=engine, model=model)
     if call.engine:
-        return Engine(Entity.of(engine=call.engine), "the trace names it")
+        return AnsweringEngine(Entity.of(engine=call.engine), "the trace names it")
     known = {
         Entity.of(engine=name) for one in frame.entities("serving.requests.running") if (name := one.get("engine"))
     }
     if not call.model:
-        return Engine(None, "the trace names neither engine nor model")
+        return AnsweringEngine(None, "the trace names neither engine nor model")
     having = [one for one in known if _has_model(one, call.model, frame)]
     if len(having) == 1:
-        return Engine(having[0], "the only engine with this model")
+        return AnsweringEngine(having[0], "the only engine with this model")
     if not having:
-        return Engine(None, "no engine here is known to have this model")
-    return Engine(None, f"{len(having)} engines have this model and the trace names none")
+        return AnsweringEngine(None, "no engine here is known to have this model")
+    return AnsweringEngine(None, f"{len(having)} engines have this model and the trace names none")
 
 
-def span_rows(call: Call, spans: Sequence[Call], scene: Scene) -> list[Row]:
+def span_rows(call: Call, spans: Sequence[Call], scene: RenderContext) -> list[Row]:
     """Return the waterfall: spans in the order of their start, each under the one it belongs to."""
     start, end = extent(spans)
     track = _track(scene)
     said = f"{clock(start)} to {clock(end)}, {numbers.seconds(end - start)}"
     found = [heading("spans of its trace", scene, said)]
     ordered = _tree(spans)
-    for span, depth in ordered[:MOST_SPANS]:
-        found.append(still(_span(span, depth, span.id == call.id, start, end, track, scene), CallTarget(span.id)))
-    if len(ordered) > MOST_SPANS:
-        found.append(note(f"and {len(ordered) - MOST_SPANS} more spans"))
+    for span, depth in ordered[:MAX_SPANS]:
+        found.append(static_row(_span(span, depth, span.id == call.id, start, end, track, scene), CallTarget(span.id)))
+    if len(ordered) > MAX_SPANS:
+        found.append(note_line(f"and {len(ordered) - MAX_SPANS} more spans"))
     return found
 
 
-def meanwhile_rows(call: Call, spans: Sequence[Call], scene: Scene) -> list[Row]:
+def meanwhile_rows(call: Call, spans: Sequence[Call], scene: RenderContext) -> list[Row]:
     """Return what the engine did during the call, or all engines together where it is not known which it was."""
     frame = scene.view.frame
     engine = engine_of(call, spans, frame)
     if engine.entity is not None:
         title = f"meanwhile on {label(engine.entity, frame.facts)}"
         found = [heading(title, scene, engine.proof)]
-        found.append(still((cell("  all of this engine", "label"),), EntityTarget(engine.entity)))
+        found.append(static_row((cell("  all of this engine", "label"),), EntityTarget(engine.entity)))
     else:
         found = [heading("meanwhile, service-wide", scene)]
         found += paragraph(f"not about this call's engine: {engine.proof}", scene, "dim")
@@ -106,9 +106,9 @@ def meanwhile_rows(call: Call, spans: Sequence[Call], scene: Scene) -> list[Row]
     if clocks:
         found.append(_meanwhile("gpu.clock.sm", clocks, "min", start, end, track, scene))
     elif engine.entity is not None:
-        found.append(note("clocks unknown: nothing proves which GPUs this engine uses"))
+        found.append(note_line("clocks unknown: nothing proves which GPUs this engine uses"))
     if not told:
-        found.append(note("nothing is held in memory of engines at that time"))
+        found.append(note_line("nothing is held in memory of engines at that time"))
     return found
 
 
@@ -118,7 +118,7 @@ def extent(spans: Sequence[Call]) -> tuple[float, float]:
     return start, max(max(span.end for span in spans), start + 1e-3)
 
 
-def detail_rows(call: Call, scene: Scene) -> list[Row]:
+def detail_rows(call: Call, scene: RenderContext) -> list[Row]:
     """Return the fields of a call."""
     known: list[tuple[str, str]] = [
         ("kind", call.kind),
@@ -140,12 +140,12 @@ def detail_rows(call: Call, scene: Scene) -> list[Row]:
     ]
     room = max(scene.width - 18, 10)
     lines: list[Line] = [
-        (cell(f"  {key}", "dim", 18), cell(scene.glyphs.text(plain(value)), "text", room))
+        (cell(f"  {key}", "dim", 18), cell(scene.glyphs.text(sanitize(value)), "text", room))
         for key, value in known
         if value
     ]
-    moment = still((cell("  go to the time it ended", "label"),), MomentTarget(call.end, call.id))
-    return [heading("the call", scene), *map(still, lines), moment]
+    moment = static_row((cell("  go to the time it ended", "label"),), MomentTarget(call.end, call.id))
+    return [heading("the call", scene), *map(static_row, lines), moment]
 
 
 def _has_model(engine: Entity, model: str, frame: Frame) -> bool:
@@ -170,16 +170,16 @@ def _tree(spans: Sequence[Call]) -> list[tuple[Call, int]]:
     return [*found, *((span, 0) for span in spans if span.id not in shown)]
 
 
-def _track(scene: Scene) -> int:
+def _track(scene: RenderContext) -> int:
     return max(scene.width - NAME - TOOK - 2, 8)
 
 
-def _span(span: Call, depth: int, own: bool, start: float, end: float, track: int, scene: Scene) -> Line:
+def _span(span: Call, depth: int, own: bool, start: float, end: float, track: int, scene: RenderContext) -> Line:
     glyphs = scene.glyphs
     scale = track / (end - start)
     first = min(int((span.start - start) * scale), track - 1)
     length = max(min(round((span.end - span.start) * scale), track - first), 1)
-    name = "  " * min(depth, 6) + plain(span.name or span.kind, 40)
+    name = "  " * min(depth, 6) + sanitize(span.name or span.kind, 40)
     took = numbers.seconds(span.latency)
     style = "alarm" if span.failed else "graph" if own else "dim"
     return (
@@ -191,7 +191,9 @@ def _span(span: Call, depth: int, own: bool, start: float, end: float, track: in
     )
 
 
-def _meanwhile(name: str, about: Sequence[Entity], how: str, start: float, end: float, track: int, scene: Scene) -> Row:
+def _meanwhile(
+    name: str, about: Sequence[Entity], how: str, start: float, end: float, track: int, scene: RenderContext
+) -> Row:
     frame, signal, glyphs = scene.view.frame, signals()[name], scene.glyphs
     values = _during(frame, name, about, how, start, end, track)
     present = [value for value in values if not isnan(value)]
@@ -207,14 +209,14 @@ def _meanwhile(name: str, about: Sequence[Entity], how: str, start: float, end: 
         cell("  " + glyphs.text(said), "value"),
     )
     fits = sum(one.width for one in line) <= scene.width
-    return still(line) if fits else _two(line)
+    return static_row(line) if fits else _two(line)
 
 
 def _two(line: Line) -> Row:
     # the span of values does not fit behind a track as wide as that of the spans: it takes the place of its end
     name, graph, said = line
     kept = max(graph.width + TOOK - said.width, 4)
-    return still((name, cell(graph.text[:kept], "graph"), said))
+    return static_row((name, cell(graph.text[:kept], "graph"), said))
 
 
 def _during(

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.model import health
 from tui.model.view import View
 from tui.widgets.cells import Cell, CellView, Line, cell, first_that_fits, wrapped
 
-MOST_SAID = 4
-FEWEST = 12
+MAX_MESSAGES = 4
+MIN_NAME_CELLS = 12
 """A node's name is cut to no fewer cells; a shorter piece says nothing."""
 
 
@@ -29,8 +29,8 @@ class TitleBar(Bar):
         crumbs = first_that_fits(wordings, self.size.width)
         room = self.size.width - cell_len(crumbs) - 3
         parts = [cell(self.glyphs.text(crumbs), "title")]
-        shown = plain(node, 60)
-        if node and room >= min(cell_len(shown), FEWEST):
+        shown = sanitize(node, 60)
+        if node and room >= min(cell_len(shown), MIN_NAME_CELLS):
             parts += [cell("  "), cell(self.glyphs.text(shown), "label", min(len(shown), room))]
         self.show([tuple(parts)])
 
@@ -74,7 +74,7 @@ def _source(record: health.Record, view: View, glyphs: Glyphs) -> list[Cell]:
     state = record[1]
     word = "" if state.status == "ok" else f" {state.status}"
     sign = glyphs.text(STATUS_SIGNS[state.status])
-    name = cell(glyphs.text(f"{sign} {plain(state.source, 20)} {word.strip() or 'ok'}"), health.STYLES[state.status])
+    name = cell(glyphs.text(f"{sign} {sanitize(state.source, 20)} {word.strip() or 'ok'}"), health.STYLES[state.status])
     if not health.knows_age(view.frame, state):
         return [name, cell("  ")]
     age = health.age_s(view.frame, record)
@@ -89,17 +89,17 @@ class NoticeBar(Bar):
         """Show notices, newest last; the newest that fits is seen."""
         self.display = bool(notices)
         if notices:
-            text = self.glyphs.text(plain(notices[-1], 300))
+            text = self.glyphs.text(sanitize(notices[-1], 300))
             more = f"  (+{len(notices) - 1} in the list of changes: c)" if len(notices) > 1 else ""
             self.show([(cell("! ", "alarm"), cell(first_that_fits([text + more, text], self.app.size.width - 2)))])
 
 
-class SayBar(Bar):
+class MessageBar(Bar):
     """What a key could not do, or did out of sight: above the keys, over nothing, gone after a while or a key."""
 
     def say(self, sentence: str) -> None:
         """Show a sentence, over as many lines as it takes."""
-        lines = wrapped(self.glyphs.text(plain(sentence, 400)), max(self.app.size.width - 2, 20))[:MOST_SAID]
+        lines = wrapped(self.glyphs.text(sanitize(sentence, 400)), max(self.app.size.width - 2, 20))[:MAX_MESSAGES]
         self.display = bool(lines)
         self.styles.height = max(len(lines), 1)
         self.show([(cell("▸ " if place == 0 else "  ", "title"), cell(line)) for place, line in enumerate(lines)])

@@ -87,7 +87,7 @@ def bounds(values: Sequence[float], signal: Signal) -> tuple[float, float]:
     return max(low - room, 0.0) if low >= 0 else low - room, high + room
 
 
-def usual(values: Sequence[float]) -> float | None:
+def median_of(values: Sequence[float]) -> float | None:
     """Return the median of what is there; None of nothing."""
     present = [value for value in values if not isnan(value)]
     return median(present) if present else None

@@ -7,21 +7,21 @@ from aistack_top.model.signals import signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
 from aistack_top.text.numbers import UNKNOWN
-from layouts.load import LONGEST_LABEL, Panel, Row, Table
+from layouts.load import MAX_LABEL, Panel, PanelRow, PanelTable
 from tui.glyphs import STATUS_SIGNS, Glyphs
 from tui.model import health
 from tui.model.view import View
 from tui.widgets.cells import Cell, Line, cell, first_that_fits, words
 from tui.widgets.spark import spark
-from tui.widgets.values import Figure, figures, in_column
+from tui.widgets.values import PanelValue, figures, in_column
 
-LABEL = LONGEST_LABEL + 1
+LABEL = MAX_LABEL + 1
 NUMBER = 10
 NOTES = 15
-FEWEST_COLUMNS = 8
+MIN_COLUMNS = 8
 """A history shorter than this says nothing."""
 
-MOST_COLUMNS = 40
+MAX_COLUMNS = 40
 """A longer one costs a slow link more than it says: a line is written anew whenever a column begins."""
 
 NAME = 14
@@ -29,7 +29,7 @@ WAITING = ("waiting for the first data", "waiting")
 FINDERS = ("discovery", "identity")
 """Kinds of sources that fill no panel: all is well with them where there is nothing to be found."""
 
-MOST_OTHERS = 400
+MAX_OTHERS = 400
 """Rows of a panel opened whole that are not in its layout: bounds the work on a node with thousands of series."""
 
 
@@ -58,7 +58,7 @@ def body(panel: Panel, view: View, width: int, height: int, drawing: Drawing, *,
     lines = [line_of(figure, view, width, drawing) for figure in (found if whole else found[:height])]
     if whole:
         if panel.table is not None:
-            lines += [(), *table(panel.table, view, width, MOST_OTHERS, drawing.glyphs)]
+            lines += [(), *table(panel.table, view, width, MAX_OTHERS, drawing.glyphs)]
         return [*lines, *_others(panel, view, width, drawing)]
     if drawing.tables and panel.table is not None:
         wanted = len(table_members(panel.table, frame)) + 1
@@ -68,7 +68,7 @@ def body(panel: Panel, view: View, width: int, height: int, drawing: Drawing, *,
     return lines[:height]
 
 
-def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int = LABEL) -> Line:
+def line_of(figure: PanelValue, view: View, width: int, drawing: Drawing, label: int = LABEL) -> Line:
     """Return one figure as a line exactly ``width`` wide; what does not fit whole is left out, the number last."""
     glyphs = drawing.glyphs
     said = glyphs.text(("! " if figure.tone == "alarm" else "") + figure.text)
@@ -77,7 +77,7 @@ def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int
     head = (cell(glyphs.text(figure.label), "label", label), cell(said, figure.tone, number, right=True))
     room = width - label - number
     stale = figure.tone == "stale"
-    graph, notes = _share(room, drawing.histories and not (stale and room < NOTES + FEWEST_COLUMNS + 4))
+    graph, notes = _share(room, drawing.histories and not (stale and room < NOTES + MIN_COLUMNS + 4))
     tail: list[Cell] = []
     if notes:
         tail.append(cell("  " + _notes(figure, notes - 2, glyphs), "stale" if stale else "dim", notes))
@@ -87,7 +87,7 @@ def line_of(figure: Figure, view: View, width: int, drawing: Drawing, label: int
     return (*head, *tail, cell("", "text", max(width - used, 0)))
 
 
-def table(spec: Table, view: View, width: int, height: int, glyphs: Glyphs) -> list[Line]:
+def table(spec: PanelTable, view: View, width: int, height: int, glyphs: Glyphs) -> list[Line]:
     """Return a table with its heading in at most ``height`` lines.
 
     Columns that do not fit are left out whole, from the right; rows that do not fit are counted in the last line.
@@ -112,7 +112,7 @@ def table(spec: Table, view: View, width: int, height: int, glyphs: Glyphs) -> l
     return [*lines, _more(left, width)] if left > 0 else lines
 
 
-def table_members(spec: Table, frame: Frame) -> list[Entity]:
+def table_members(spec: PanelTable, frame: Frame) -> list[Entity]:
     """Return whose rows a table has, in the order of index, then of name."""
     found: dict[Entity, None] = {}
     for column in spec.columns:
@@ -150,15 +150,15 @@ def heading(number: int, panel: Panel, view: View, width: int, glyphs: Glyphs, *
 
 def _share(room: int, graphs: bool) -> tuple[int, int]:
     """Divide what is left of a line between history and notes; return the width of each, notes with their gap."""
-    if graphs and room >= NOTES + 2 + FEWEST_COLUMNS + 2:
-        graph = min(room - NOTES - 6, MOST_COLUMNS)
+    if graphs and room >= NOTES + 2 + MIN_COLUMNS + 2:
+        graph = min(room - NOTES - 6, MAX_COLUMNS)
         return graph, room - graph - 2
-    if graphs and room >= FEWEST_COLUMNS + 2:
-        return min(room - 2, MOST_COLUMNS), 0
+    if graphs and room >= MIN_COLUMNS + 2:
+        return min(room - 2, MAX_COLUMNS), 0
     return 0, room if room >= 6 else 0
 
 
-def _graph(figure: Figure, view: View, width: int, glyphs: Glyphs) -> tuple[Cell, ...]:
+def _graph(figure: PanelValue, view: View, width: int, glyphs: Glyphs) -> tuple[Cell, ...]:
     count = view.fit(width)
     values = figure.history(view, count)
     if not values:
@@ -166,7 +166,7 @@ def _graph(figure: Figure, view: View, width: int, glyphs: Glyphs) -> tuple[Cell
     return (cell("", "graph", width - count), *spark(values, figure.signal.unit, glyphs, view.cursor(count)))
 
 
-def _notes(figure: Figure, room: int, glyphs: Glyphs) -> str:
+def _notes(figure: PanelValue, room: int, glyphs: Glyphs) -> str:
     """Return the notes that fit; the first may be cut with an ellipsis, since it can be a name from outside."""
     notes = [glyphs.text(note) for note in figure.notes]
     if not notes:
@@ -181,21 +181,21 @@ def _others(panel: Panel, view: View, width: int, drawing: Drawing) -> list[Line
     for name, signal in signals().items():
         if signal.layer != panel.layer or not view.frame.entities(name):
             continue
-        row = Row(name, over="each")
-        if (name, row.part) in shown and len(lines) < MOST_OTHERS:
+        row = PanelRow(name, over="each")
+        if (name, row.part) in shown and len(lines) < MAX_OTHERS:
             continue
         head = cell(drawing.glyphs.text(f"{signal.title} ({row.part})" if row.part != "value" else signal.title), "dim")
         lines += [
             (),
             (head,),
-            *(line_of(_untitled(figure), view, width, drawing) for figure in figures(row, view)[:MOST_OTHERS]),
+            *(line_of(_untitled(figure), view, width, drawing) for figure in figures(row, view)[:MAX_OTHERS]),
         ]
-        if len(lines) >= MOST_OTHERS:
-            return [*lines[:MOST_OTHERS], (cell("more is left out", "dim"),)]
+        if len(lines) >= MAX_OTHERS:
+            return [*lines[:MAX_OTHERS], (cell("more is left out", "dim"),)]
     return lines
 
 
-def _untitled(figure: Figure) -> Figure:
+def _untitled(figure: PanelValue) -> PanelValue:
     # the heading above says already which signal it is
     return replace(figure, notes=tuple(note for note in figure.notes if note != figure.signal.title))
 

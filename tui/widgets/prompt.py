@@ -15,7 +15,7 @@ from tui.widgets.bars import Bar
 from tui.widgets.cells import cell
 
 
-class Ask(Horizontal):
+class Prompt(Horizontal):
     """Asks for one line; hands it over on `enter`, and goes without a word on `escape`.
 
     ``changed`` may be set to be told of every letter; it is told the first text again when the question is dropped.
@@ -41,7 +41,7 @@ class Ask(Horizontal):
         self._label = Bar(glyphs, id="ask-label")
         self._said, self._done, self._value, self._hint, self._back = label, done, value, hint, back
         self.changed: Callable[[str], None] | None = None
-        self.ready: Callable[[Ask], None] | None = None
+        self.ready: Callable[[Prompt], None] | None = None
         self.after: Sequence[events.Key] = ()
 
     def compose(self) -> ComposeResult:

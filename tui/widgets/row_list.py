@@ -34,12 +34,12 @@ class Row:
         return self.make()
 
 
-def still(line: Line, target: Target | None = None, *, head: bool = False) -> Row:
+def static_row(line: Line, target: Target | None = None, *, head: bool = False) -> Row:
     """Return a row of a line that is there already."""
     return Row(lambda: line, target, head)
 
 
-class Board(CellView, can_focus=True):
+class RowList(CellView, can_focus=True):
     """Shows the part of a list that fits; keeps the chosen row when the list is put anew."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

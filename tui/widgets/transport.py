@@ -13,20 +13,20 @@ from pathlib import Path
 
 from textual import events
 
-from aistack_top.model.feed import Bounds, Feed, Foreknown, Keeper, Recorded
+from aistack_top.model.feed import Bounds, Feed, HasRecording, KeepsMarks, KnowsIncidents
 from aistack_top.model.tick import Mark
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.glyphs import Glyphs
 from tui.model.view import View
 from tui.widgets.axis import clock, zone
 from tui.widgets.cells import CellView, Line, cell, first_that_fits
 
-FASTEST, SLOWEST = 1000.0, 0.125
+MAX_SPEED, MIN_SPEED = 1000.0, 0.125
 BEHIND_S = 10.0
 """A live feed further from its end than this was taken back; nearer, it only waits for its slowest source."""
 
 
-class Deck:
+class Playback:
     """Moves the feed, as far as it can be moved. One for all screens."""
 
     def __init__(self, feed: Feed) -> None:
@@ -41,7 +41,7 @@ class Deck:
     @property
     def title(self) -> str:
         """What the feed is about: the node, or the session."""
-        return plain(self.bounds.title, 60)
+        return sanitize(self.bounds.title, 60)
 
     @property
     def speed(self) -> float:
@@ -56,12 +56,12 @@ class Deck:
     async def recording(self) -> Path | None:
         """Return the session behind the feed; None where nothing is recorded."""
         feed: object = self._feed
-        return await feed.recording() if isinstance(feed, Recorded) else None
+        return await feed.recording() if isinstance(feed, HasRecording) else None
 
-    async def told_times(self) -> Sequence[float]:
+    async def incident_times(self) -> Sequence[float]:
         """Return when causes of incidents were told, also of those not played yet, as far as the feed knows."""
         feed: object = self._feed
-        return await feed.told_times() if isinstance(feed, Foreknown) else ()
+        return await feed.incident_times() if isinstance(feed, KnowsIncidents) else ()
 
     def hold(self) -> None:
         """Make a feed that can be played stand still; a live one goes on."""
@@ -94,14 +94,14 @@ class Deck:
 
     def keep(self, mark: Mark) -> bool:
         """Keep what a person noted, where the feed is recorded; return False if it is not."""
-        return isinstance(self._feed, Keeper) and self._feed.keep(mark)
+        return isinstance(self._feed, KeepsMarks) and self._feed.keep(mark)
 
     def play_at(self, factor: float) -> bool:
         """Play faster or slower by a factor; return False if the feed has one speed only."""
         bounds = self.bounds
         if not bounds.speeds:
             return False
-        speed = min(max((self._held or bounds.speed or 1.0) * factor, SLOWEST), FASTEST)
+        speed = min(max((self._held or bounds.speed or 1.0) * factor, MIN_SPEED), MAX_SPEED)
         if self._held is None:
             self._feed.set_speed(speed)
         else:
@@ -112,7 +112,7 @@ class Deck:
 class TransportBar(CellView):
     """Shows where in its feed the screen stands."""
 
-    def __init__(self, deck: Deck, glyphs: Glyphs, *, id: str) -> None:  # noqa: A002 - Textual's own name
+    def __init__(self, deck: Playback, glyphs: Glyphs, *, id: str) -> None:  # noqa: A002 - Textual's own name
         super().__init__(glyphs, id=id)
         self._deck = deck
         self._view: View | None = None

@@ -14,8 +14,8 @@ from aistack_top.store.frame import Frame, Reading
 from aistack_top.store.labels import label
 from aistack_top.store.timeline import Fold
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
-from layouts.load import PARTIAL, Column, Row
+from aistack_top.text.sanitize import sanitize
+from layouts.load import PARTIAL, PanelColumn, PanelRow
 from tui.model.view import View, merge
 
 QUANTILES = ("p50", "p95", "p99")
@@ -24,7 +24,7 @@ IDLE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class LatestValue:
     """One entity's newest number; ``few`` when the newest window held too few requests to say."""
 
     reading: Reading
@@ -38,7 +38,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PanelValue:
     """One row of a panel, before it is laid out.
 
     ``notes`` stand beside the number, the most important first. ``tone`` is how it is drawn: value, stale, dim (not
@@ -61,18 +61,18 @@ class Figure:
         return merge(series, self.merged) if series else []
 
 
-def read(frame: Frame, signal: Signal, entity: Entity, stat: str) -> Number | None:
+def read(frame: Frame, signal: Signal, entity: Entity, stat: str) -> LatestValue | None:
     """Return the newest number of an entity; an older quantile does not stand in for one that cannot be told."""
     reading = frame.read(signal.name, entity, stat)
     if signal.form != "quantiles" or stat not in QUANTILES:
-        return Number(reading, False, None) if reading else None
+        return LatestValue(reading, False, None) if reading else None
     count = frame.read(signal.name, entity, "count")
     if count is not None and (reading is None or reading.sample.at < count.sample.at):
-        return Number(count, True, count.sample.number)
-    return Number(reading, False, count.sample.number if count else None) if reading else None
+        return LatestValue(count, True, count.sample.number)
+    return LatestValue(reading, False, count.sample.number if count else None) if reading else None
 
 
-def figures(row: Row, view: View) -> list[Figure]:
+def figures(row: PanelRow, view: View) -> list[PanelValue]:
     """Return what a row of a layout shows at this moment: one figure, or one for each entity."""
     signal = signals()[row.signal]
     frame = view.frame
@@ -105,7 +105,7 @@ def is_at_work(signal: Signal, entity: Entity, frame: Frame) -> bool:
     return load is None or load.stale or load.sample.number > IDLE
 
 
-def tone(signal: Signal, number: Number) -> str:
+def tone(signal: Signal, number: LatestValue) -> str:
     """Return how a number is drawn; only a flag that is raised is an alarm, other limits are not known here."""
     if number.reading.stale:
         return "stale"
@@ -117,7 +117,7 @@ def tone(signal: Signal, number: Number) -> str:
     return "value"
 
 
-def text(signal: Signal, number: Number, stat: str) -> str:
+def text(signal: Signal, number: LatestValue, stat: str) -> str:
     """Return a number as it is written."""
     if number.few:
         return numbers.TOO_FEW
@@ -128,7 +128,7 @@ def text(signal: Signal, number: Number, stat: str) -> str:
     return numbers.of_signal(number.reading.sample.value, signal)
 
 
-def in_column(column: Column, entity: Entity, frame: Frame) -> tuple[str, str]:
+def in_column(column: PanelColumn, entity: Entity, frame: Frame) -> tuple[str, str]:
     """Return the text and tone of a table's cell: the entity's own number, or the worst of what it consists of."""
     signal = signals()[column.signal]
     about = wanted(frame.entities(column.signal, entity), column.without)
@@ -136,7 +136,7 @@ def in_column(column: Column, entity: Entity, frame: Frame) -> tuple[str, str]:
     return cell_text(column, entity, worst_of(signal, known))
 
 
-def cell_text(column: Column, entity: Entity, number: Number | None) -> tuple[str, str]:
+def cell_text(column: PanelColumn, entity: Entity, number: LatestValue | None) -> tuple[str, str]:
     """Return the text and tone of a table's cell; a flag that is raised is told by what raises it."""
     if number is None:
         return numbers.UNKNOWN, "dim"
@@ -144,28 +144,28 @@ def cell_text(column: Column, entity: Entity, number: Number | None) -> tuple[st
     said, how = text(signal, number, column.part), tone(signal, number)
     part = number.reading.entity.get("reason")
     if part is not None and entity.get("reason") is None and signal.kind == "flag" and number.size:
-        said = plain(part, 14)
+        said = sanitize(part, 14)
     return said, how
 
 
-def worst_of(signal: Signal, known: Sequence[Number]) -> Number | None:
+def worst_of(signal: Signal, known: Sequence[LatestValue]) -> LatestValue | None:
     """Return the worst of what an entity consists of: fresh before too few before stale; None of nothing."""
     return _extreme(signal, _best_known(known)) if known else None
 
 
-def _best_known(known: Iterable[Number]) -> list[Number]:
+def _best_known(known: Iterable[LatestValue]) -> list[LatestValue]:
     """Return the fresh numbers; where there are none, those that say "too few"; else the stale ones."""
     all_ = list(known)
     fresh = [number for number in all_ if not number.reading.stale]
     return [number for number in fresh if not number.few] or fresh or all_
 
 
-def _extreme(signal: Signal, known: list[Number]) -> Number:
+def _extreme(signal: Signal, known: list[LatestValue]) -> LatestValue:
     choose = min if signal.hurts == "down" else max
     return choose(known, key=lambda number: number.size)
 
 
-def _worst(row: Row, signal: Signal, known: list[Number], about: list[Entity], frame: Frame) -> Figure:
+def _worst(row: PanelRow, signal: Signal, known: list[LatestValue], about: list[Entity], frame: Frame) -> PanelValue:
     number = _extreme(signal, known)
     calm = signal.kind == "flag" and tone(signal, number) != "alarm"
     whose = [] if calm or row.over == "service" else _whose(number.reading.entity, frame.facts)
@@ -173,25 +173,25 @@ def _worst(row: Row, signal: Signal, known: list[Number], about: list[Entity], f
     merged = "one" if len(about) == 1 else "min" if signal.hurts == "down" else "max"
     said = text(signal, number, row.part)
     title = row.title + (PARTIAL if frame.partial(signal, number.reading.entity) else "")
-    return Figure(title, said, tone(signal, number), notes, signal, row.part, tuple(about), merged)
+    return PanelValue(title, said, tone(signal, number), notes, signal, row.part, tuple(about), merged)
 
 
 def _whose(entity: Entity, facts: Facts) -> list[str]:
     """Return whose a number is, and apart from that of what kind, so that each fits whole or not at all."""
     reason = entity.get("reason")
-    return [label(entity.without("reason"), facts), plain(reason, 20)] if reason else [label(entity, facts)]
+    return [label(entity.without("reason"), facts), sanitize(reason, 20)] if reason else [label(entity, facts)]
 
 
-def _one(row: Row, signal: Signal, entity: Entity, number: Number | None, facts: Facts) -> Figure:
+def _one(row: PanelRow, signal: Signal, entity: Entity, number: LatestValue | None, facts: Facts) -> PanelValue:
     name = label(entity, facts)
     if number is None:
-        return Figure(name, numbers.UNKNOWN, "dim", (row.title,), signal, row.part, (entity,), "one")
+        return PanelValue(name, numbers.UNKNOWN, "dim", (row.title,), signal, row.part, (entity,), "one")
     notes = (*_age(number), row.title, *_count(number))
     said = text(signal, number, row.part)
-    return Figure(name, said, tone(signal, number), notes, signal, row.part, (entity,), "one")
+    return PanelValue(name, said, tone(signal, number), notes, signal, row.part, (entity,), "one")
 
 
-def _together(row: Row, signal: Signal, known: list[Number], about: list[Entity]) -> Figure:
+def _together(row: PanelRow, signal: Signal, known: list[LatestValue], about: list[Entity]) -> PanelValue:
     total = sum(number.size for number in known)
     value = total if row.over == "sum" else total / len(known)
     oldest = max(known, key=lambda number: number.reading.age_s)
@@ -199,19 +199,19 @@ def _together(row: Row, signal: Signal, known: list[Number], about: list[Entity]
     notes = (*_age(oldest), *((how_many,) if len(about) > 1 else ()))
     said = numbers.short(value) if row.part == "count" else numbers.of_signal(value, signal)
     how = "stale" if oldest.reading.stale else "value"
-    return Figure(row.title, said, how, notes, signal, row.part, tuple(about), row.over)
+    return PanelValue(row.title, said, how, notes, signal, row.part, tuple(about), row.over)
 
 
-def _none(row: Row, signal: Signal, about: tuple[Entity, ...] = ()) -> Figure:
+def _none(row: PanelRow, signal: Signal, about: tuple[Entity, ...] = ()) -> PanelValue:
     merged = row.over if row.over in ("sum", "mean") else "min" if signal.hurts == "down" else "max"
-    return Figure(row.title, row.empty or numbers.UNKNOWN, "dim", (), signal, row.part, about, merged)
+    return PanelValue(row.title, row.empty or numbers.UNKNOWN, "dim", (), signal, row.part, about, merged)
 
 
-def _age(number: Number) -> tuple[str, ...]:
+def _age(number: LatestValue) -> tuple[str, ...]:
     return (f"{numbers.age(number.reading.age_s)} old",) if number.reading.stale else ()
 
 
-def _count(number: Number) -> tuple[str, ...]:
+def _count(number: LatestValue) -> tuple[str, ...]:
     if number.count is None or isinstance(number.reading.sample.value, Bound):
         return ()
     return (f"n {numbers.short(number.count)}",)

@@ -10,7 +10,7 @@ from aistack_top.model.signals import signals
 from aistack_top.store.facts import Facts
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
-from aistack_top.text.sanitize import plain
+from aistack_top.text.sanitize import sanitize
 from tui.model.view import View
 from tui.widgets.axis import clock
 from tui.widgets.bars import Bar
@@ -107,7 +107,7 @@ def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: b
     symptom = incident.symptom
     if symptom.ratio is None and symptom.signal in PLAIN_WORDS:
         said, short = PLAIN_WORDS[symptom.signal]
-        return plain(said.format(who=label(symptom.entity, facts, 24)) if whose else short, 120)
+        return sanitize(said.format(who=label(symptom.entity, facts, 24)) if whose else short, 120)
     signal = signals().get(symptom.signal)
     name = signal.title if signal else symptom.signal
     part = f" {symptom.stat}" if symptom.stat not in ("", "value") else ""
@@ -115,12 +115,12 @@ def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: b
     if (
         signal and signal.kind == "flag"
     ):  # the engine is what a flag is about, so that it stays where there is less room
-        return plain(f"{label(symptom.entity, facts, 24)} {name}", 120)
+        return sanitize(f"{label(symptom.entity, facts, 24)} {name}", 120)
     peak = numbers.of_signal(symptom.peak, signal) if signal else numbers.short(symptom.peak)
     ratio = (
         "" if symptom.ratio is None else f" ({symptom.ratio:.1f}x)" if brief else f", {symptom.ratio:.1f}x its usual"
     )
-    return plain(f"{name}{part}{of} {peak}{ratio}", 120)
+    return sanitize(f"{name}{part}{of} {peak}{ratio}", 120)
 
 
 def why_words(incident: Incident) -> str:

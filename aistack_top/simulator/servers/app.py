@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.servers import cloud, dcgm, litellm, milvus, nemo, ray
 from aistack_top.simulator.servers.langfuse import Langfuse
 from aistack_top.simulator.servers.mlflow import Mlflow
@@ -27,7 +27,7 @@ Answer = Callable[[Request], Response]
 AROUND = ("langfuse", "dcgm", "litellm", "nemo", "milvus", "cloud", "ray", "mlflow")
 """The servers around the engines, named as their kinds of source; the last two only where something is trained."""
 
-PAGES: Mapping[str, Callable[[Node], bytes]] = {
+PAGES: Mapping[str, Callable[[SimulatedNode], bytes]] = {
     "dcgm": dcgm.metrics,
     "litellm": litellm.metrics,
     "nemo": nemo.metrics,
@@ -84,7 +84,7 @@ class Servers:
             "/health": lambda _: Response(b""),
         }
 
-    def _page(self, write: Callable[[Node], bytes]) -> Answer:
+    def _page(self, write: Callable[[SimulatedNode], bytes]) -> Answer:
         return lambda _: Response(write(self._world.look()), media_type=CONTENT_TYPE)
 
     def _tracking(self) -> list[Route]:

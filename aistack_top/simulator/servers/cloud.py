@@ -6,19 +6,19 @@ until it is replaced.
 
 from datetime import UTC, datetime
 
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 SESSION = "simulated-session"
 SESSION_HEADER = "X-aws-ec2-metadata-token"
 BASE = "/latest/meta-data/"
 
 
-def instance_type(node: Node) -> str:
+def instance_type(node: SimulatedNode) -> str:
     """Return what the machine is called: nothing that AWS sells, so that nobody looks for its price."""
     return f"simulated.{len(node.gpus)}x{node.config.gpu.split()[1].lower()}"
 
 
-def answer(node: Node, path: str) -> object:
+def answer(node: SimulatedNode, path: str) -> object:
     """Return what stands at a path below `BASE`: text, or JSON-ready data; None for what there is not (404)."""
     if path == "instance-type":
         return instance_type(node)

@@ -6,11 +6,11 @@ that fell off the bus is not on the page.
 
 from collections.abc import Callable, Mapping
 
-from aistack_top.simulator.gpu import Load, Reason
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.gpu import Load, ThrottleBit
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.servers.gpus import DRIVER_MEMORY, GpuState, states
 from aistack_top.simulator.servers.nvml import DRIVER_VERSION
-from aistack_top.simulator.servers.text import Page, labels
+from aistack_top.simulator.servers.text import PageWriter, labels
 
 MIB = 1024.0**2
 HOST = "simulated"
@@ -38,13 +38,13 @@ _FIELDS: tuple[tuple[str, str, str, Callable[[GpuState], float]], ...] = (
         "POWER_VIOLATION",
         "counter",
         "Throttling duration due to power constraints (in ns).",
-        lambda gpu: _lost(gpu, Reason.SW_POWER_CAP),
+        lambda gpu: _lost(gpu, ThrottleBit.SW_POWER_CAP),
     ),
     (
         "THERMAL_VIOLATION",
         "counter",
         "Throttling duration due to thermal constraints (in ns).",
-        lambda gpu: _lost(gpu, Reason.SW_THERMAL) + _lost(gpu, Reason.HW_THERMAL),
+        lambda gpu: _lost(gpu, ThrottleBit.SW_THERMAL) + _lost(gpu, ThrottleBit.HW_THERMAL),
     ),
     ("ECC_SBE_VOL_TOTAL", "counter", "Total number of single-bit volatile ECC errors.", lambda gpu: gpu.ecc[0]),
     ("ECC_DBE_VOL_TOTAL", "counter", "Total number of double-bit volatile ECC errors.", lambda gpu: gpu.ecc[1]),
@@ -75,9 +75,9 @@ _ACTIVE: Mapping[str, tuple[str, Callable[[Load], float]]] = {
 }
 
 
-def metrics(node: Node) -> bytes:
+def metrics(node: SimulatedNode) -> bytes:
     """Return the page of a node's GPUs now."""
-    page = Page(go=True)
+    page = PageWriter(go=True)
     told = {
         labels(
             gpu=str(index),
@@ -111,5 +111,5 @@ def _free(gpu: GpuState) -> float:
     return int((gpu.memory - DRIVER_MEMORY - gpu.memory_used) / MIB)
 
 
-def _lost(gpu: GpuState, reason: Reason) -> float:
+def _lost(gpu: GpuState, reason: ThrottleBit) -> float:
     return round(gpu.lost_s[reason] * 1e9)

@@ -3,7 +3,7 @@
 import msgspec
 
 from aistack_top.simulator.gpu import Gpu
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 DRIVER_MEMORY = 560.0 * 1024**2
 """Bytes that the driver keeps for itself (`Gpu.memory_used` counts them too)."""
@@ -60,7 +60,7 @@ class GpuStates(msgspec.Struct, frozen=True):
     gpus: tuple[GpuState, ...]
 
 
-def states(node: Node) -> GpuStates:
+def states(node: SimulatedNode) -> GpuStates:
     """Return the GPUs of a node as they are now."""
     return GpuStates(node.epoch + node.now, tuple(_state(gpu) for gpu in node.gpus))
 

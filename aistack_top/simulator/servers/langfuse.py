@@ -18,28 +18,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aistack_top.simulator import request as simulated
-from aistack_top.simulator.node import Node
-from aistack_top.simulator.servers.spans import ALWAYS, ENVIRONMENT, GROUPS, PROJECT, Clocks, Span, row, spans
+from aistack_top.simulator.node import SimulatedNode
+from aistack_top.simulator.servers.spans import ALWAYS, ENVIRONMENT, GROUPS, PROJECT, Clocks, SimulatedSpan, row, spans
 from aistack_top.simulator.servers.world import World
 
 VERSION = "4.16.0"
 PUBLIC_KEY, SECRET_KEY = "pk-lf-simulated", "sk-lf-simulated"
 """They open nothing but made-up numbers."""
 
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 USUAL_ROWS = 50
-MOST_KEPT = 30_000
+MAX_KEPT = 30_000
 """Rows and traces that are kept ready: more than a console asks for in a minute."""
 
 Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 
 _AUTHORIZATION = "Basic " + base64.b64encode(f"{PUBLIC_KEY}:{SECRET_KEY}".encode()).decode()
-_READ: Mapping[str, Callable[[Span], float | None]] = {
+_READ: Mapping[str, Callable[[SimulatedSpan], float | None]] = {
     "latency": lambda one: (one.end - one.start) * 1e3,
     "timeToFirstToken": lambda one: _ttft_ms(one),
 }
-_SUMS: Mapping[str, Callable[[Span], float]] = {
+_SUMS: Mapping[str, Callable[[SimulatedSpan], float]] = {
     "inputTokens": lambda one: one.request.prompt_tokens if one.request.generated else 0,
     "outputTokens": lambda one: one.request.generated,
     "totalCost": lambda _: 0.0,
@@ -51,8 +51,8 @@ class Langfuse:
 
     def __init__(self, world: World, seed: int) -> None:
         self._world, self._seed = world, seed
-        self._listed: tuple[str, float, list[Span]] = ("", 0.0, [])
-        self._spans: dict[int, tuple[Span, ...]] = {}
+        self._listed: tuple[str, float, list[SimulatedSpan]] = ("", 0.0, [])
+        self._spans: dict[int, tuple[SimulatedSpan, ...]] = {}
         self._rows: dict[tuple[str, str], bytes] = {}
 
     @property
@@ -93,7 +93,7 @@ class Langfuse:
             after = _place(asked["cursor"]) if "cursor" in asked else None
         except (ValueError, KeyError, TypeError) as fault:
             return self._answer({"message": f"Invalid request data: {fault}", "error": "InvalidRequestError"}, 400)
-        if not 0 < limit <= MOST_ROWS:
+        if not 0 < limit <= MAX_ROWS:
             return self._answer({"message": "Invalid request data", "error": "limit"}, 400)
         clocks = self._clocks(self._world.look())
         found = self._list(json.dumps(conditions), conditions, follows=after is not None)
@@ -105,24 +105,24 @@ class Langfuse:
         meta = json.dumps({"cursor": _cursor(page[-1])} if end > limit else {}).encode()
         return self._respond(b'{"data":[' + rows + b'],"meta":' + meta + b"}")
 
-    def _row(self, span: Span, fields: str, clocks: Clocks) -> bytes:
+    def _row(self, span: SimulatedSpan, fields: str, clocks: Clocks) -> bytes:
         """Return a row as JSON; a console asks again and again for those of the last minute."""
         known = self._rows.get((span.id, fields))
         if known is None:
             names = ALWAYS.union(*(GROUPS.get(group, ()) for group in fields.split(",")))
             told = {key: value for key, value in row(span, clocks).items() if key in names}
             known = self._rows[span.id, fields] = msgspec.json.encode(told)
-            _forget(self._rows, MOST_KEPT)
+            _forget(self._rows, MAX_KEPT)
         return known
 
-    def _spans_of(self, request: simulated.Request, visible: float, clocks: Clocks) -> tuple[Span, ...]:
+    def _spans_of(self, request: simulated.Request, visible: float, clocks: Clocks) -> tuple[SimulatedSpan, ...]:
         known = self._spans.get(request.number)
         if known is None:
             known = self._spans[request.number] = tuple(spans(request, visible, clocks, self._seed))
-            _forget(self._spans, MOST_KEPT)
+            _forget(self._spans, MAX_KEPT)
         return known
 
-    def _list(self, asked: str, conditions: list[dict[str, Any]], *, follows: bool) -> list[Span]:
+    def _list(self, asked: str, conditions: list[dict[str, Any]], *, follows: bool) -> list[SimulatedSpan]:
         """Return the spans that meet the conditions, oldest start first; a cursor's next page is of the same list."""
         node = self._world.look()
         known, at, found = self._listed
@@ -138,7 +138,7 @@ class Langfuse:
         self._listed = (asked, node.now, found)
         return found
 
-    def _clocks(self, node: Node) -> Clocks:
+    def _clocks(self, node: SimulatedNode) -> Clocks:
         return Clocks(node.epoch, node.sink.skew_s)
 
     def _metrics(self, request: Request) -> Response:
@@ -151,7 +151,7 @@ class Langfuse:
                 raise ValueError("granularity other than minute")
             node = self._world.look()
             clocks = self._clocks(node)
-            groups: dict[tuple[str, float], list[Span]] = {}
+            groups: dict[tuple[str, float], list[SimulatedSpan]] = {}
             for seen, one in node.sink.since(low - clocks.epoch - 1.0):
                 generation = self._spans_of(one, seen, clocks)[0]
                 if low <= generation.start < high:
@@ -190,7 +190,7 @@ def _conditions(asked: Mapping[str, str]) -> list[dict[str, Any]]:
     return found
 
 
-_COLUMNS: Mapping[str, Callable[[Span], str]] = {
+_COLUMNS: Mapping[str, Callable[[SimulatedSpan], str]] = {
     "type": lambda one: one.kind,
     "traceId": lambda one: one.trace,
     "id": lambda one: one.id,
@@ -198,10 +198,13 @@ _COLUMNS: Mapping[str, Callable[[Span], str]] = {
     "environment": lambda _: ENVIRONMENT,
     "userId": lambda one: one.request.tenant,
 }
-_TIMES: Mapping[str, Callable[[Span], float]] = {"startTime": lambda one: one.start, "endTime": lambda one: one.end}
+_TIMES: Mapping[str, Callable[[SimulatedSpan], float]] = {
+    "startTime": lambda one: one.start,
+    "endTime": lambda one: one.end,
+}
 
 
-def _test(condition: Mapping[str, Any]) -> Callable[[Span], bool]:
+def _test(condition: Mapping[str, Any]) -> Callable[[SimulatedSpan], bool]:
     column, operator, value = condition["column"], condition["operator"], condition["value"]
     if column in _TIMES:
         time, moment = _TIMES[column], _moment(value)
@@ -218,7 +221,7 @@ def _test(condition: Mapping[str, Any]) -> Callable[[Span], bool]:
 
 
 def _measured(
-    model: str, minute: float | None, found: list[Span], wanted: Iterable[tuple[str, str]]
+    model: str, minute: float | None, found: list[SimulatedSpan], wanted: Iterable[tuple[str, str]]
 ) -> dict[str, object]:
     told: dict[str, object] = {"providedModelName": model}
     if minute is not None:
@@ -240,7 +243,7 @@ def _percentile(values: list[float], percent: int) -> float | None:
     return round(quantiles(values, n=100, method="inclusive")[percent - 1])
 
 
-def _ttft_ms(one: Span) -> float | None:
+def _ttft_ms(one: SimulatedSpan) -> float | None:
     first = one.request.first_token
     return None if first is None else (first - one.request.arrived) * 1e3
 
@@ -249,7 +252,7 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _cursor(last: Span) -> str:
+def _cursor(last: SimulatedSpan) -> str:
     told = {"start": last.start, "trace": last.trace, "id": last.id}
     return base64.b64encode(json.dumps(told).encode()).decode().rstrip("=")
 

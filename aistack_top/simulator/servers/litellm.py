@@ -6,9 +6,9 @@ table, so what it spends stands at 0.
 
 from collections.abc import Mapping
 
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.request import Outcome
-from aistack_top.simulator.servers.text import Labels, Page, labels
+from aistack_top.simulator.servers.text import Labels, PageWriter, labels
 from aistack_top.simulator.services import Rail
 
 STATUS: Mapping[Outcome, str] = {
@@ -22,9 +22,9 @@ _NOBODY = {"api_key_alias": "None", "end_user": "None", "hashed_api_key": "None"
 _HOOKS = {"input": "pre_call", "output": "post_call"}
 
 
-def metrics(node: Node) -> bytes:
+def metrics(node: SimulatedNode) -> bytes:
     """Return the page of a node's gateway now."""
-    page, began = Page(), node.epoch - node.lived_s
+    page, began = PageWriter(), node.epoch - node.lived_s
     start = "Start time of the process since unix epoch in seconds."
     page.samples("process_start_time_seconds", "gauge", start, {(): began})
     _requests(page, node, began)
@@ -33,7 +33,7 @@ def metrics(node: Node) -> bytes:
     return page.encode()
 
 
-def _requests(page: Page, node: Node, began: float) -> None:
+def _requests(page: PageWriter, node: SimulatedNode, began: float) -> None:
     total: dict[Labels, float] = {}
     failed: dict[Labels, float] = {}
     for (tenant, model), account in node.gateway.accounts.items():
@@ -55,7 +55,7 @@ def _requests(page: Page, node: Node, began: float) -> None:
     page.counter("litellm_proxy_failed_requests_metric", says, failed, began)
 
 
-def _tokens(page: Page, node: Node, began: float) -> None:
+def _tokens(page: PageWriter, node: SimulatedNode, began: float) -> None:
     spent: dict[Labels, float] = {}
     asked: dict[Labels, float] = {}
     answered: dict[Labels, float] = {}
@@ -69,7 +69,7 @@ def _tokens(page: Page, node: Node, began: float) -> None:
     page.counter("litellm_output_tokens_metric", "Total number of output tokens from LLM requests", answered, began)
 
 
-def _rails(page: Page, rails: Mapping[str, Rail], began: float) -> None:
+def _rails(page: PageWriter, rails: Mapping[str, Rail], began: float) -> None:
     counts: dict[Labels, float] = {}
     times = {}
     for name, rail in rails.items():

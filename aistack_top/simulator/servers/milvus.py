@@ -6,8 +6,8 @@ The model knows whole searches, segments, rows and compaction; parts of a search
 from collections.abc import Mapping
 
 from aistack_top.simulator.histogram import Histogram
-from aistack_top.simulator.node import Node
-from aistack_top.simulator.servers.text import Page, labels
+from aistack_top.simulator.node import SimulatedNode
+from aistack_top.simulator.servers.text import PageWriter, labels
 
 COLLECTION = "470667085785071943"
 NODE_ID = "1"
@@ -18,12 +18,12 @@ _IN_COLLECTION = {"collection_id": COLLECTION, "node_id": NODE_ID}
 _SEALED = labels(**_IN_COLLECTION, indexed_field_count="1", partition_id="470667085785071944", segment_state="Sealed")
 
 
-def metrics(node: Node) -> bytes:
+def metrics(node: SimulatedNode) -> bytes:
     """Return the page of a node's vector store now."""
     store, now = node.gateway.store, node.now
     search = store.search
     asked, busy = search.queue(now), search.servers
-    page = Page(go=True)
+    page = PageWriter(go=True)
     _gauge(page, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.", _started(node))
     ms = Histogram(tuple(round(edge * 1000.0, 6) for edge in search.latency.edges))
     ms.counts, ms.total = search.latency.counts, search.latency.total * 1000.0
@@ -72,7 +72,7 @@ def metrics(node: Node) -> bytes:
     return page.encode()
 
 
-def _started(node: Node) -> float:
+def _started(node: SimulatedNode) -> float:
     return node.epoch - node.lived_s - START_BEFORE_S
 
 
@@ -80,5 +80,5 @@ def _searches(requests: int, errors: int) -> Mapping[str, int]:
     return {"total": requests, "success": requests - errors} | ({"fail": errors} if errors else {})
 
 
-def _gauge(page: Page, name: str, says: str, value: float) -> None:
+def _gauge(page: PageWriter, name: str, says: str, value: float) -> None:
     page.samples(name, "gauge", says, {(): value})

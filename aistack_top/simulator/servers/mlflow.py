@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 
 from aistack_top.simulator.host import TrainingJob
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 EVALUATION_S = 45.0
 """How long a checkpoint is evaluated. Assumed, and without a load on the node's GPUs."""
@@ -25,7 +25,7 @@ class Mlflow:
     def __init__(self) -> None:
         self._registered: dict[tuple[str, str], float] = {}
 
-    def experiments(self, node: Node) -> dict[str, object]:
+    def experiments(self, node: SimulatedNode) -> dict[str, object]:
         """Return ``experiments/search``."""
         names = [name for job in node.training for name in (job.name, f"{job.name}-eval")]
         rows = [
@@ -34,7 +34,7 @@ class Mlflow:
         ]
         return {"experiments": rows} if rows else {}
 
-    def runs(self, node: Node, wanted: Mapping[str, object]) -> dict[str, object]:
+    def runs(self, node: SimulatedNode, wanted: Mapping[str, object]) -> dict[str, object]:
         """Return ``runs/search``: all runs, newest first, or those that a filter on the status lets through."""
         rows = [row for place, job in enumerate(node.training) for row in _runs(node, job, 2 * place + 1)]
         rows.sort(key=lambda row: -_info(row, "start_time"))
@@ -43,7 +43,7 @@ class Mlflow:
         asked = wanted.get("max_results", 1000)
         return {"runs": rows[: asked if isinstance(asked, int) else 1000]}
 
-    def models(self, node: Node) -> dict[str, object]:
+    def models(self, node: SimulatedNode) -> dict[str, object]:
         """Return ``registered-models/search``: served models and the checkpoints of the jobs."""
         rows = []
         for name in node.models:
@@ -57,7 +57,7 @@ class Mlflow:
                 rows.append(self._model(node, job.name, str(len(job.checkpoints)), ""))
         return {"registered_models": rows}
 
-    def _model(self, node: Node, name: str, version: str, alias: str) -> dict[str, object]:
+    def _model(self, node: SimulatedNode, name: str, version: str, alias: str) -> dict[str, object]:
         first = not any(known == name for known, _ in self._registered)
         at = self._registered.setdefault((name, version), -REGISTERED_BEFORE_S if first else node.now)
         stamp = _ms(node, at)
@@ -74,7 +74,7 @@ class Mlflow:
         return told
 
 
-def _runs(node: Node, job: TrainingJob, experiment: int) -> list[dict[str, object]]:
+def _runs(node: SimulatedNode, job: TrainingJob, experiment: int) -> list[dict[str, object]]:
     if not job.running and not job.steps:
         return []
     # a run whose process is gone stays RUNNING for ever, as in MLflow
@@ -87,7 +87,7 @@ def _runs(node: Node, job: TrainingJob, experiment: int) -> list[dict[str, objec
 
 
 def _run(
-    node: Node,
+    node: SimulatedNode,
     experiment: str,
     name: str,
     number: int,
@@ -110,7 +110,7 @@ def _run(
     return {"info": info, "data": {"metrics": metrics, "params": [], "tags": []}, "inputs": {}, "outputs": {}}
 
 
-def _metrics(node: Node, job: TrainingJob) -> list[dict[str, object]]:
+def _metrics(node: SimulatedNode, job: TrainingJob) -> list[dict[str, object]]:
     report = job.report
     if report is None:
         return []
@@ -129,5 +129,5 @@ def _info(row: dict[str, object], key: str) -> int:
     return int(value)
 
 
-def _ms(node: Node, moment: float) -> int:
+def _ms(node: SimulatedNode, moment: float) -> int:
     return round((node.epoch + moment) * 1000.0)

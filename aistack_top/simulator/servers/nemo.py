@@ -7,8 +7,8 @@ on which side.
 from collections.abc import Iterable
 
 from aistack_top.simulator.histogram import SERVICE_TIME_EDGES, Histogram
-from aistack_top.simulator.node import Node
-from aistack_top.simulator.servers.text import Labels, Page, labels
+from aistack_top.simulator.node import SimulatedNode
+from aistack_top.simulator.servers.text import Labels, PageWriter, labels
 from aistack_top.simulator.services import Rail
 
 _SCOPE = {
@@ -18,9 +18,9 @@ _SCOPE = {
 }
 
 
-def metrics(node: Node) -> bytes:
+def metrics(node: SimulatedNode) -> bytes:
     """Return the page of a node's guardrail server now."""
-    gateway, page = node.gateway, Page(created=False)
+    gateway, page = node.gateway, PageWriter(created=False)
     rails = {"Input": gateway.input_rail, "Output": gateway.output_rail}
     page.samples(
         "process_start_time_seconds",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
-from aistack_top.simulator.gpu import Reason
+from aistack_top.simulator.gpu import ThrottleBit
 from aistack_top.simulator.servers.gpus import DRIVER_MEMORY, GpuState, GpuStates
 
 DRIVER_VERSION: Final = "550.163.01"
@@ -53,7 +53,7 @@ _GPM: Final[Mapping[int, Callable[[GpuState], float]]] = {
 """Seconds of activity since the start, by the number of the GPM metric: SM, tensor pipes, memory."""
 
 _FIELDS: Final[Mapping[int, Callable[[GpuState, int], float]]] = {
-    74: lambda gpu, _: gpu.lost_s[Reason.SW_POWER_CAP] * 1e9,
+    74: lambda gpu, _: gpu.lost_s[ThrottleBit.SW_POWER_CAP] * 1e9,
     82: lambda gpu, _: gpu.memory_temperature,
     83: lambda gpu, _: gpu.energy * 1e3,
     91: lambda gpu, _: gpu.nvlink_links,
@@ -65,9 +65,9 @@ _FIELDS: Final[Mapping[int, Callable[[GpuState, int], float]]] = {
     163: lambda _, __: 0,
     185: lambda gpu, _: gpu.power * 1e3,
     230: lambda gpu, _: int(gpu.remap[0]),
-    269: lambda gpu, _: gpu.lost_s[Reason.SW_THERMAL] * 1e9,
-    270: lambda gpu, _: gpu.lost_s[Reason.HW_THERMAL] * 1e9,
-    271: lambda gpu, _: gpu.lost_s[Reason.HW_POWER_BRAKE] * 1e9,
+    269: lambda gpu, _: gpu.lost_s[ThrottleBit.SW_THERMAL] * 1e9,
+    270: lambda gpu, _: gpu.lost_s[ThrottleBit.HW_THERMAL] * 1e9,
+    271: lambda gpu, _: gpu.lost_s[ThrottleBit.HW_POWER_BRAKE] * 1e9,
 }
 """Field values by ``NVML_FI_DEV_*``; the second argument is the scope, a link's number."""
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from aistack_top.simulator.host import Host
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 
 HERTZ = os.sysconf("SC_CLK_TCK")
 """Clock ticks a second in the kernel's files."""
@@ -36,7 +36,7 @@ class HostFiles:
         self._put("net/dev", "Inter-|   Receive  |  Transmit\n face |bytes packets errs|bytes packets errs\n")
         self._put("vmstat", "pswpin 0\npswpout 0\noom_kill 0\n")
 
-    def write(self, node: Node) -> None:
+    def write(self, node: SimulatedNode) -> None:
         """Write what the kernel says of a node now."""
         host = node.host
         self._put("stat", _stat(host, node.now, int(node.epoch - node.lived_s)))
@@ -48,7 +48,7 @@ class HostFiles:
             self._put(f"pressure/{quiet}", _pressure(0.0))
         self._owners(node)
 
-    def _owners(self, node: Node) -> None:
+    def _owners(self, node: SimulatedNode) -> None:
         now = {process.pid: process.name for gpu in node.gpus for process in gpu.processes.values()}
         for pid in self._processes.keys() - now.keys():
             for name in ("status", "stat", "cgroup"):

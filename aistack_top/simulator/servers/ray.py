@@ -3,8 +3,8 @@
 The model knows jobs, a worker for each of their GPUs, and how busy those are; the object store is missing.
 """
 
-from aistack_top.simulator.node import Node
-from aistack_top.simulator.servers.text import Page, labels
+from aistack_top.simulator.node import SimulatedNode
+from aistack_top.simulator.servers.text import PageWriter, labels
 
 VERSION = "2.60.0"
 START_BEFORE_S = 86_400.0
@@ -13,12 +13,12 @@ START_BEFORE_S = 86_400.0
 _COMMON = {"NodeAddress": "127.0.0.1", "SessionName": "session_simulated", "Version": VERSION}
 
 
-def metrics(node: Node) -> bytes:
+def metrics(node: SimulatedNode) -> bytes:
     """Return the page of a node's training jobs now."""
     jobs = [job for job in node.training if job.running]
     held = [index for job in jobs for index in job.gpus]
     whole = {index for job in node.training for index in job.gpus}
-    page = Page()
+    page = PageWriter()
     start = {labels(): node.epoch - node.lived_s - START_BEFORE_S}
     page.samples("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", start)
     total = {labels(**_COMMON, IsHeadNode="true"): node.host.memory_total}

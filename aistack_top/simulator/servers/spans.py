@@ -44,7 +44,7 @@ ALWAYS = frozenset(
 )
 
 
-class Span(NamedTuple):
+class SimulatedSpan(NamedTuple):
     """One span in the order in which the store lists them: by start, trace and id. Seconds since the Unix epoch."""
 
     start: float
@@ -68,15 +68,15 @@ class Clocks(NamedTuple):
         return self.epoch + self.skew_s + moment
 
 
-def spans(request: Request, visible: float, clocks: Clocks, seed: int) -> Iterator[Span]:
+def spans(request: Request, visible: float, clocks: Clocks, seed: int) -> Iterator[SimulatedSpan]:
     """Return the spans of a request that ended and became visible at a moment of the model's time."""
     if request.ended is None:
         return
     trace = f"{_run(seed, clocks.epoch)}{request.number:016x}"
     ids = (f"{trace[2:8]}{request.number:08x}{place:02x}" for place in range(1, 5))
 
-    def span(kind: str, name: str, start: float, end: float) -> Span:
-        return Span(
+    def span(kind: str, name: str, start: float, end: float) -> SimulatedSpan:
+        return SimulatedSpan(
             clocks.client(start), trace, next(ids), kind, name, clocks.client(end), clocks.epoch + visible, request
         )
 
@@ -89,7 +89,7 @@ def spans(request: Request, visible: float, clocks: Clocks, seed: int) -> Iterat
         yield span("GUARDRAIL", "output", request.last_token, request.ended)
 
 
-def row(span: Span, clocks: Clocks) -> dict[str, object]:
+def row(span: SimulatedSpan, clocks: Clocks) -> dict[str, object]:
     """Return a span as the store sends it, all groups."""
     request = span.request
     told: dict[str, object] = {
@@ -158,7 +158,7 @@ def _generation(request: Request, clocks: Clocks) -> dict[str, object]:
     }
 
 
-def _level(span: Span) -> str:
+def _level(span: SimulatedSpan) -> str:
     outcome = span.request.outcome
     if span.kind == "GENERATION":
         return LEVELS.get(outcome, "ERROR")

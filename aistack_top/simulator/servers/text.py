@@ -17,7 +17,7 @@ def labels(**named: str) -> Labels:
     return tuple(sorted(named.items()))
 
 
-class Page:
+class PageWriter:
     """A page being written: families, each with its samples.
 
     The Python client also says since when counters and histograms count; the Go client (``go``) does not, and writes

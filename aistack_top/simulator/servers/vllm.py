@@ -7,10 +7,10 @@ transfer) stands at 0, as on a server that does not use it.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from aistack_top.simulator.engine import Engine
+from aistack_top.simulator.engine import SimulatedEngine
 from aistack_top.simulator.enginemetrics import FINISHED_REASONS, EngineMetrics
 from aistack_top.simulator.histogram import Histogram
-from aistack_top.simulator.servers.text import Labels, Page, labels
+from aistack_top.simulator.servers.text import Labels, PageWriter, labels
 from aistack_top.simulator.traffic import Tenant
 
 VERSION = "0.33.0"
@@ -86,7 +86,7 @@ class VllmServer:
     ``adapters`` are the LoRA modules it was started with, ``epoch`` when the simulation's time began.
     """
 
-    def __init__(self, engines: Sequence[Engine], adapters: Sequence[str], epoch: float) -> None:
+    def __init__(self, engines: Sequence[SimulatedEngine], adapters: Sequence[str], epoch: float) -> None:
         self._engines = engines
         self._adapters = adapters
         self._epoch = epoch
@@ -125,7 +125,7 @@ class VllmServer:
         if self._engines[0].pid != self._pid:
             self._pid = self._engines[0].pid
             self._lora_sets.clear()
-        page = Page()
+        page = PageWriter()
         page.family("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.")
         page.sample("process_start_time_seconds", (), self.started)
         self._http(page)
@@ -139,10 +139,10 @@ class VllmServer:
         page.samples("vllm:cache_config_info", "gauge", "Information of the LLMEngine CacheConfig", info)
         return page.encode()
 
-    def _labels(self, engine: Engine) -> Labels:
+    def _labels(self, engine: SimulatedEngine) -> Labels:
         return labels(engine=str(engine.config.rank), model_name=engine.config.served_name or engine.config.model)
 
-    def _http(self, page: Page) -> None:
+    def _http(self, page: PageWriter) -> None:
         done = sum(sum(engine.metrics.finished.values()) for engine in self._engines)
         refused = sum(engine.metrics.admission_rejections for engine in self._engines)
         post = {"handler": "/v1/chat/completions", "method": "POST"}
@@ -151,7 +151,7 @@ class VllmServer:
             counts[labels(**post, status="5xx")] = float(refused)
         page.counter("http_requests", "Total number of requests by method, status and handler.", counts, self.started)
 
-    def _moment(self, page: Page, marked: Mapping[Labels, Engine]) -> None:
+    def _moment(self, page: PageWriter, marked: Mapping[Labels, SimulatedEngine]) -> None:
         gauges = {of: engine.gauges for of, engine in marked.items()}
         running = {of: float(one.running) for of, one in gauges.items()}
         page.samples("vllm:num_requests_running", "gauge", "Number of requests in model execution batches.", running)
@@ -166,11 +166,11 @@ class VllmServer:
         asleep = {
             labels(**dict(of), sleep_state=state): float(state == "awake") for of in gauges for state in SLEEP_STATES
         }
-        page.samples("vllm:engine_sleep_state", "gauge", "Engine sleep state.", asleep)
+        page.samples("vllm:engine_sleep_state", "gauge", "SimulatedEngine sleep state.", asleep)
         usage = {of: one.kv_usage for of, one in gauges.items()}
         page.samples("vllm:kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", usage)
 
-    def _counters(self, page: Page, marked: Mapping[Labels, Engine]) -> None:
+    def _counters(self, page: PageWriter, marked: Mapping[Labels, SimulatedEngine]) -> None:
         def count(name: str, says: str, read: Callable[[EngineMetrics], float]) -> None:
             page.counter(f"vllm:{name}", says, {of: float(read(e.metrics)) for of, e in marked.items()}, self.started)
 
@@ -203,7 +203,7 @@ class VllmServer:
             for row in _DRAFTS:
                 count(*row)
 
-    def _adapters_in_use(self, page: Page, now: float) -> None:
+    def _adapters_in_use(self, page: PageWriter, now: float) -> None:
         """Write which adapters run and wait; the value is the time, and sets of the past linger, as in vLLM."""
         most = self._engines[0].config.max_loras
         if not most:
@@ -218,7 +218,7 @@ class VllmServer:
         page.samples("vllm:lora_requests_info", "gauge", "Running stats on lora requests.", told)
 
 
-def adapters_of(engines: Sequence[Engine], tenants: Sequence[Tenant]) -> tuple[str, ...]:
+def adapters_of(engines: Sequence[SimulatedEngine], tenants: Sequence[Tenant]) -> tuple[str, ...]:
     """Return the LoRA modules that a server was started with: those its model's tenants ask for."""
     config = engines[0].config
     asked = {tenant.lora for tenant in tenants if tenant.lora and tenant.model == config.served_name}
@@ -238,7 +238,7 @@ def _by_reason(metrics: EngineMetrics) -> Mapping[str, float]:
     return {reason: metrics.finished[reason] for reason in FINISHED_REASONS}
 
 
-def _cache_config(engine: Engine) -> dict[str, str]:
+def _cache_config(engine: SimulatedEngine) -> dict[str, str]:
     config = engine.config
     return {
         "block_size": str(config.block_size),

@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable, Mapping
 
-from aistack_top.simulator.engine import Engine
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.engine import SimulatedEngine
+from aistack_top.simulator.node import SimulatedNode
 
 
 class World:
     """A node, and the clock that says how far it has lived. ``now`` returns seconds since the Unix epoch."""
 
-    def __init__(self, node: Node, now: Callable[[], float]) -> None:
+    def __init__(self, node: SimulatedNode, now: Callable[[], float]) -> None:
         self._node = node
         self._now = now
         self._living = threading.Lock()
@@ -20,7 +20,7 @@ class World:
         """When the node's own time began, in seconds since the Unix epoch."""
         return self._node.epoch
 
-    def look(self) -> Node:
+    def look(self) -> SimulatedNode:
         """Return the node as it is now. A clock that stands still or goes back moves nothing.
 
         NVML is asked from a thread of its own: whoever comes first lets the time pass, the others wait for it.
@@ -29,9 +29,9 @@ class World:
             self._node.advance(max(self._now() - self._node.epoch, self._node.now))
         return self._node
 
-    def servers(self) -> Mapping[str, tuple[Engine, ...]]:
+    def servers(self) -> Mapping[str, tuple[SimulatedEngine, ...]]:
         """Return the engines by the server they belong to: data-parallel ranks answer behind one port."""
-        found: dict[str, tuple[Engine, ...]] = {}
+        found: dict[str, tuple[SimulatedEngine, ...]] = {}
         for engine in self._node.engines:
             found[engine.config.name] = (*found.get(engine.config.name, ()), engine)
         return found

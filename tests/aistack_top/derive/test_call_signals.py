@@ -1,6 +1,6 @@
 import pytest
 
-from aistack_top.derive.call_signals import CallBook, CallSignals
+from aistack_top.derive.call_signals import CallSignals, CallStore
 from aistack_top.model.entity import SERVICE
 from aistack_top.model.tick import Batch, Call, Health
 
@@ -19,7 +19,7 @@ def request(number, end, before_model=0.0, ttft=0.4, model_span=True):
 
 def derived(signal, calls, moment=START + 100.0):
     """Return what is derived of a signal of the service at a moment, from calls that are all known by then."""
-    book = CallBook()
+    book = CallStore()
     told = CallSignals(book)
     fresh = book.take(calls)
     batch = Batch(moment + 10, moment + 10, TRACES, calls=tuple(calls), calls_until=moment + 10.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aistack_top.derive.guardrails import MOST_RAILS, PROXY_SPAN, SILENT_S
+from aistack_top.derive.guardrails import MAX_RAILS, PROXY_SPAN, SILENT_S
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, Health, History, ReadingsBuilder, Tick
 from aistack_top.state import State
@@ -106,9 +106,9 @@ def test_what_a_source_counted_in_a_past_that_is_laid_in_is_not_counted_again():
 
 
 def test_span_names_without_end_are_told_as_one():
-    state = played([check(n, START + n / 10, f"rail-{n}") for n in range(MOST_RAILS + 50)])
+    state = played([check(n, START + n / 10, f"rail-{n}") for n in range(MAX_RAILS + 50)])
     rails = {entity.get("rail") for entity in state.frame().entities("guardrail.requests")}
-    assert len(rails) == MOST_RAILS + 1
+    assert len(rails) == MAX_RAILS + 1
     assert "other" in rails
 
 

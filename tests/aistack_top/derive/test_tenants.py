@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from aistack_top import snapshot
-from aistack_top.derive.tenants import GONE_S, MOST_TENANTS, Roster, finished_only, shown_as
+from aistack_top.derive.tenants import GONE_S, MAX_TENANTS, TopTenants, finished_only, shown_as
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, Health, ReadingsBuilder, Tick
 from aistack_top.state import State
@@ -69,7 +69,7 @@ def test_of_a_crowd_twenty_are_named_and_their_sum_is_the_services():
     calls += [call(f"nobody-{m}", START + 1 + m * 5) for m in range(24)]
     state = played(calls)
     rates = tenants(state)
-    assert len(rates) == MOST_TENANTS + 2
+    assert len(rates) == MAX_TENANTS + 2
     assert rates["other"] == pytest.approx(40 * 12 / 60)
     assert rates["none"] == pytest.approx(12 / 60)
     assert sum(rates.values()) == pytest.approx(state.frame().read("calls.rate").sample.number)
@@ -80,8 +80,8 @@ def test_where_no_call_names_a_tenant_there_is_no_line_called_none():
 
 
 def test_a_name_is_kept_while_its_tenant_calls_and_given_away_when_it_is_gone():
-    roster = Roster()
-    first = {f"t{n:02}": 1 for n in range(MOST_TENANTS)}
+    roster = TopTenants()
+    first = {f"t{n:02}": 1 for n in range(MAX_TENANTS)}
     roster.take(START, crowd(START, **first))
     # 1 of 30 calls is not much, so the newcomer waits, however often the order of the others changes
     named = roster.take(START + 5, crowd(START, **{name: 1 + n % 3 for n, name in enumerate(first)}, late=1))
@@ -92,8 +92,8 @@ def test_a_name_is_kept_while_its_tenant_calls_and_given_away_when_it_is_gone():
 
 
 def test_a_newcomer_with_much_of_the_calls_gets_the_name_of_the_least():
-    roster = Roster()
-    many = {f"t{n:02}": 10 for n in range(1, MOST_TENANTS)}
+    roster = TopTenants()
+    many = {f"t{n:02}": 10 for n in range(1, MAX_TENANTS)}
     roster.take(START, crowd(START, t00=4, **many))
     named = roster.take(START + 5, crowd(START, t00=4, big=40, **many))
     assert named == frozenset([*many, "big"])

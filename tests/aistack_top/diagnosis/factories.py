@@ -5,7 +5,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.incident import (
     CallsEvidence,
     Candidate,
-    Contrast,
+    Difference,
     Incident,
     Moment,
     RuledOut,
@@ -35,7 +35,7 @@ def incident(revised, name="i-1", end=None, onset=None, **changes):
         "ruled_out": (RuledOut(Cause.KV_PRESSURE, "KV cache at 0.5"),),
         "blind_spots": ("no traces",),
         "events": (Moment(begun, "compute", "throttle", GPU, "throttle began"),),
-        "calls": CallsEvidence(40, 50, ("only 1.9.0 is slow",), (Contrast("version", "1.9.0", 0.5, 1.0, "1"),)),
+        "calls": CallsEvidence(40, 50, ("only 1.9.0 is slow",), (Difference("version", "1.9.0", 0.5, 1.0, "1"),)),
         "place": ENGINE,
         "baseline_s": 900.0,
     }

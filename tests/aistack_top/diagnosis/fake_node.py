@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from aistack_top.diagnosis.detector import Watch
+from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Batch, Event, Fact, Health, Link, Quantiles, ReadingsBuilder, Tick
@@ -152,7 +152,7 @@ def both(*bends: Bend) -> Bend:
 def watch(plant: Plant, seconds: int = 1500, start: int = 0) -> dict[str, list[Incident]]:
     """Return all versions of the incidents that a plant has in so many seconds."""
     found: dict[str, list[Incident]] = {}
-    watching = Watch()
+    watching = IncidentDetector()
     for tick in plant.ticks(seconds, start):
         for version in watching.take(tick):
             found.setdefault(version.id, []).append(version)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from aistack_top.diagnosis.detector import Watch
+from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.measure.quantiles import Quantiles
 from aistack_top.model.causes import Cause
@@ -36,7 +36,7 @@ async def vllm(run, seconds):
 
 
 def watched(ticks):
-    found, watch = {}, Watch()
+    found, watch = {}, IncidentDetector()
     for tick in ticks:
         for version in watch.take(tick):
             found.setdefault(version.id, []).append(version)

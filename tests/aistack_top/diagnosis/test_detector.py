@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aistack_top.diagnosis.affected_calls import compare, sides
-from aistack_top.diagnosis.assessment import Opinion
-from aistack_top.diagnosis.detector import Watch
+from aistack_top.diagnosis.affected_calls import before_and_after, compare
+from aistack_top.diagnosis.assessment import Assessment
+from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.diagnosis.rules import rules, symptoms
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import Entity
-from aistack_top.model.incident import Contrast, Verdict
+from aistack_top.model.incident import Difference, Verdict
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call, Event, Mark, Tick
 from aistack_top.state import State
@@ -291,7 +291,7 @@ def test_later_symptoms_join_and_an_incident_ends_when_they_do():
 
 
 def test_a_dismissed_incident_must_rise_further_to_be_told_again():
-    plant, watching, names = Plant(both(bent(600, 800, **SLOW), bent(1800, 2000, **SLOW))), Watch(), []
+    plant, watching, names = Plant(both(bent(600, 800, **SLOW), bent(1800, 2000, **SLOW))), IncidentDetector(), []
     for tick in plant.ticks(2400):
         for version in watching.take(tick):
             if version.id not in names:
@@ -328,7 +328,7 @@ def test_rules_speak_of_signals_that_exist():
 async def test_a_watched_feed_tells_what_a_recording_left_open():
     left = incident(START - 30)
     ticks = [Tick(START, START, reset=True, incidents=(left,)), *Plant().ticks(50)]
-    feed = WatchingFeed(FakeFeed(ticks))
+    feed = DiagnosedFeed(FakeFeed(ticks))
     first = await anext(feed.ticks())
     assert first.incidents == (left, replace(left, end=START, revised=START))
     assert not feed.keep(Mark(START, START, "load test", kind="dismissed", about="i-1"))
@@ -338,9 +338,9 @@ async def test_a_mistake_in_the_watch_costs_no_numbers(monkeypatch):
     def broken(self, tick):
         raise ZeroDivisionError("no calls")
 
-    monkeypatch.setattr(Watch, "take", broken)
+    monkeypatch.setattr(IncidentDetector, "take", broken)
     ticks = list(Plant().ticks(20))
-    told = [tick async for tick in take(WatchingFeed(FakeFeed(ticks)), 4)]
+    told = [tick async for tick in take(DiagnosedFeed(FakeFeed(ticks)), 4)]
     assert told[0].batches[:-1] == ticks[0].batches
     assert told[0].batches[-1].health.reason == "diagnosis stopped: ZeroDivisionError: no calls"
     assert told[1:] == ticks[1:]
@@ -366,11 +366,11 @@ def test_the_calls_that_paid_are_set_against_those_before():
     new = [call(100 + n, "1.9.0", 9.0, 6000, 0) if n % 2 else call(100 + n, "1.8.0", 2.0, 1000, 500) for n in range(60)]
     state = State()
     state.calls.take([*old, *new])
-    found = compare(sides(state, START + 499, START + 900, {"m"}))
+    found = compare(before_and_after(state, START + 499, START + 900, {"m"}))
     assert (found.before, found.during) == (100, 60)
     assert found.findings[0] == "only version 1.9.0 is slow; its prompts are 6.0x longer"
-    assert Contrast("version", "1.9.0", 0.0, 0.5, "1") in found.contrasts
-    assert compare(sides(state, START + 499, START + 510, {"m"})) is None
+    assert Difference("version", "1.9.0", 0.0, 0.5, "1") in found.contrasts
+    assert compare(before_and_after(state, START + 499, START + 510, {"m"})) is None
 
 
 def test_an_engine_that_answers_nothing_any_more_is_trouble_unless_a_replica_serves():
@@ -405,7 +405,7 @@ def test_a_full_cache_is_a_cause_only_where_what_could_fill_it_is_read():
 
 def opinion(score, cause=Cause.CAPACITY_CHANGED, passing=False, effect=False):
     verdict = Verdict("what", "why")
-    return Opinion("likely", score, "serving", cause, (), (), (), verdict, passing, effect)
+    return Assessment("likely", score, "serving", cause, (), (), (), verdict, passing, effect)
 
 
 @pytest.mark.parametrize(
@@ -422,8 +422,8 @@ def opinion(score, cause=Cause.CAPACITY_CHANGED, passing=False, effect=False):
         (opinion(0.0, Cause.UNKNOWN), opinion(0.1), True),
     ],
 )
-def test_what_passes_and_what_is_an_effect_gives_way_to_a_cause_and_not_the_other_way(old, new, gives_way):
-    assert old.gives_way(new) is gives_way
+def test_what_passes_and_what_is_an_effect_gives_way_to_a_cause_and_not_the_other_way(old, new, is_superseded_by):
+    assert old.is_superseded_by(new) is is_superseded_by
 
 
 async def test_it_looks_on_a_thread_and_hears_of_a_dismissal_between_two_ticks(monkeypatch):
@@ -433,9 +433,9 @@ async def test_it_looks_on_a_thread_and_hears_of_a_dismissal_between_two_ticks(m
         calls.append(("take", threading.current_thread() is threading.main_thread()))
         return ()
 
-    monkeypatch.setattr(Watch, "take", take)
-    monkeypatch.setattr(Watch, "dismiss", lambda self, name: calls.append(("dismiss", name)))
-    feed = WatchingFeed(FakeFeed(list(Plant().ticks(10))))
+    monkeypatch.setattr(IncidentDetector, "take", take)
+    monkeypatch.setattr(IncidentDetector, "dismiss", lambda self, name: calls.append(("dismiss", name)))
+    feed = DiagnosedFeed(FakeFeed(list(Plant().ticks(10))))
     ticks = feed.ticks()
     await anext(ticks)
     feed.keep(Mark(START, START, "load test", kind="dismissed", about="i-1"))

@@ -5,7 +5,7 @@ from math import isnan
 
 import pytest
 
-from aistack_top.diagnosis.report import Report, Told, charts, differences, markdown, reasons, text
+from aistack_top.diagnosis.report import Report, ReportedIncident, charts, differences, markdown, reasons, text
 from aistack_top.diagnosis.report_html import page
 from aistack_top.model.causes import Cause
 from aistack_top.model.incident import Candidate, Symptom, Verdict
@@ -35,7 +35,7 @@ def state(seconds=400, gap=(250, 280)):
 
 def told(**changes):
     one = incident(START + 300, onset=ONSET, end=START + 350, **changes)
-    return Told(one, charts(one, state().frame(), START))
+    return ReportedIncident(one, charts(one, state().frame(), START))
 
 
 def report(*incidents, **changes):
@@ -139,7 +139,7 @@ def test_a_series_that_is_sampled_less_often_has_no_gaps():
         health = Health("node", "nvml", "compute", "ok", "", 0.0, 10.0, 0.1)
         slow.take(Tick(at, at, (Batch(at, at, health, builder.build()),)))
     one = incident(START + 300, onset=ONSET, end=START + 350)
-    assert page(report(Told(one, charts(one, slow.frame(), START)))).count("<polyline") == 1
+    assert page(report(ReportedIncident(one, charts(one, slow.frame(), START)))).count("<polyline") == 1
 
 
 def test_all_charts_share_one_axis():
@@ -151,7 +151,9 @@ def test_all_charts_share_one_axis():
 def test_a_flat_line_is_drawn():
     flat = state(180)
     one = incident(START + 170, onset=START + 100)
-    assert "nan" not in page(report(Told(one, charts(one, flat.frame(), START)))).lower().replace("nanos", "")
+    assert "nan" not in page(report(ReportedIncident(one, charts(one, flat.frame(), START)))).lower().replace(
+        "nanos", ""
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 
-from aistack_top.feeds.rediagnosed import ToldFeed, lacks_verdicts
+from aistack_top.feeds.rediagnosed import RediagnosedFeed, lacks_verdicts
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
@@ -13,10 +13,10 @@ async def test_verdicts_of_a_recording_without_any_are_told_at_their_times():
     session = Session.open(SESSIONS / "frozen_engine.aistack")
     assert lacks_verdicts(session)
     found = []
-    feed = ToldFeed(SessionFeed(session, VirtualClock(session.start), at=session.start, speed=0.0), found.append)
+    feed = RediagnosedFeed(SessionFeed(session, VirtualClock(session.start), at=session.start, speed=0.0), found.append)
     async with aclosing(feed.ticks()) as ticks:
         first = await anext(ticks)
-        told = await feed.told_times()
+        told = await feed.incident_times()
         assert found == [len(told)] == [1]
         feed.seek(told[0] - 1.0)
         before = await anext(ticks)

@@ -10,7 +10,7 @@ from aistack_top.model.causes import Cause
 from aistack_top.model.signals import LAYERS
 from aistack_top.model.tick import Batch, Health, Tick
 from aistack_top.state import State
-from aistack_top.store.incidents import IncidentBook
+from aistack_top.store.incidents import IncidentStore
 from aistack_top.text.incident_json import SCHEMA, decode, document, encode
 from tests.aistack_top.diagnosis.factories import incident
 
@@ -53,7 +53,7 @@ def test_texts_from_a_session_cannot_move_the_cursor():
 
 
 def test_the_book_says_what_was_known_at_a_moment():
-    book = IncidentBook()
+    book = IncidentStore()
     book.take([incident(AT, onset=AT - 60), incident(AT + 30, onset=AT - 60, strength="shown")])
     book.take([incident(AT + 10, "i-2", onset=AT - 90)])
     assert book.at(AT - 1) == ()

@@ -7,7 +7,7 @@ import pytest
 
 from aistack_top.rank.onset import find_change
 from aistack_top.rank.rank import rank
-from aistack_top.rank.table import Table, TableError
+from aistack_top.rank.table import MetricsTable, MetricsTableError
 
 COUNT, ONSET = 600, 300
 
@@ -24,7 +24,7 @@ def shifted(seed, by, start=ONSET, **kind):
 def table(**columns):
     times = [1_700_000_000.0 + t for t in range(COUNT)]
     others = {f"other{n}": noisy(100 + n) for n in range(30)}
-    return Table(times, others | columns)
+    return MetricsTable(times, others | columns)
 
 
 def names(what, given=ONSET, **options):
@@ -72,9 +72,9 @@ def ranking_time(t):
 
 
 def test_nothing_that_moves_has_no_time():
-    what = Table([float(t) for t in range(50)], {"flat": [1.0] * 50})
+    what = MetricsTable([float(t) for t in range(50)], {"flat": [1.0] * 50})
     assert find_change(what.times, what.columns) is None
-    with pytest.raises(TableError, match="no change was found"):
+    with pytest.raises(MetricsTableError, match="no change was found"):
         rank(what, None)
 
 
@@ -131,7 +131,7 @@ def test_holes_are_no_shift():
 
 
 def test_few_rows_are_enough():
-    what = Table([0.0, 60.0, 120.0, 180.0, 240.0], {"a": [1, 1.1, 0.9, 1.0, 1.1], "b": [5, 5.1, 4.9, 50, 52]})
+    what = MetricsTable([0.0, 60.0, 120.0, 180.0, 240.0], {"a": [1, 1.1, 0.9, 1.0, 1.1], "b": [5, 5.1, 4.9, 50, 52]})
     assert [column.name for column in rank(what, 180.0).columns] == ["b", "a"]
 
 
@@ -140,12 +140,12 @@ def test_an_old_baseline_is_a_baseline():
     rng = random.Random(1)
     moved = [10 + rng.gauss(0, 1) + (40 if t >= 90_050 else 0) for t in times]
     still = [10 + rng.gauss(0, 1) for _ in times]
-    assert rank(Table(times, {"still": still, "moved": moved}), 90_050.0).columns[0].name == "moved"
+    assert rank(MetricsTable(times, {"still": still, "moved": moved}), 90_050.0).columns[0].name == "moved"
 
 
 @pytest.mark.parametrize("given", [0.0, 599.9])
 def test_too_little_before_or_after_is_said(given):
-    with pytest.raises(TableError, match="two rows before"):
+    with pytest.raises(MetricsTableError, match="two rows before"):
         names(table(), given=given)
 
 
@@ -161,7 +161,7 @@ def milvus():
         (series,) = json.loads(path.read_text())["data"]["result"]
         found[path.stem] = {float(at): float(value) for at, value in series["values"]}
     times = sorted({at for values in found.values() for at in values})
-    return Table(times, {name: [values.get(at, math.nan) for at in times] for name, values in found.items()})
+    return MetricsTable(times, {name: [values.get(at, math.nan) for at in times] for name, values in found.items()})
 
 
 @pytest.mark.parametrize("given", [STEP, STEP + 30, STEP + 60, None])

@@ -4,7 +4,7 @@ import math
 import polars as pl
 import pytest
 
-from aistack_top.rank.table import TableError, from_frame, moment_of, read_table
+from aistack_top.rank.table import MetricsTableError, from_frame, moment_of, read_table
 
 START = 1_700_000_000
 
@@ -81,13 +81,13 @@ def test_a_time_can_be_typed(said, found):
 
 @pytest.mark.parametrize("said", ["2020-01-01T00:00:00Z", "1600000000", "-1h"])
 def test_a_time_outside_the_data_is_refused(said):
-    with pytest.raises(TableError, match=r"outside the data, which goes from 2023-11-14T22:13:20Z to"):
+    with pytest.raises(MetricsTableError, match=r"outside the data, which goes from 2023-11-14T22:13:20Z to"):
         moment_of(said, [START, START + 100])
 
 
 @pytest.mark.parametrize("said", ["yesterday", "25:00", "", "1e400"])
 def test_what_is_no_time_is_said(said):
-    with pytest.raises(TableError, match="is not a time"):
+    with pytest.raises(MetricsTableError, match="is not a time"):
         moment_of(said, [START, START + 100])
 
 
@@ -106,7 +106,7 @@ def test_what_is_no_time_is_said(said):
 def test_what_is_no_table_is_said_in_one_sentence(tmp_path, body, said):
     path = tmp_path / "m.csv"
     path.write_bytes(body)
-    with pytest.raises(TableError, match=said) as caught:
+    with pytest.raises(MetricsTableError, match=said) as caught:
         read_table(path)
     assert "\n" not in str(caught.value)
 
@@ -114,5 +114,5 @@ def test_what_is_no_table_is_said_in_one_sentence(tmp_path, body, said):
 def test_the_nearest_column_is_named():
     table = from_frame(pl.DataFrame({"time": [1, 2], "front_latency": [1, 2], "cpu": [1, 2]}))
     assert table.named("cpu") == "cpu"
-    with pytest.raises(TableError, match="'front_latency'"):
+    with pytest.raises(MetricsTableError, match="'front_latency'"):
         table.named("front_latencies")

@@ -6,7 +6,7 @@ from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Mark
 from aistack_top.session.blocks import recorded_incidents
 from aistack_top.session.format import BLOCK_S
-from aistack_top.session.from_memory import hold, write
+from aistack_top.session.from_memory import copy_from_memory, write
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
@@ -22,7 +22,7 @@ async def test_a_verdict_later_than_the_first_block_is_told_at_its_time(tmp_path
         told = (replace(incident(), revised=known),) if tick.at == known else ()
         state.take(replace(tick, incidents=told))
     state.note(Mark(START + 10, START + LONG - 5, "the fan was loud", "ann"))
-    write(await hold(state, START, START + LONG), tmp_path / "session.aistack", "node")
+    write(await copy_from_memory(state, START, START + LONG), tmp_path / "session.aistack", "node")
     session = Session.open(tmp_path / "session.aistack")
     assert not session.problems
     assert [block.first for block in session.blocks] == [START, START + BLOCK_S]

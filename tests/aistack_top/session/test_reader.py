@@ -151,7 +151,7 @@ async def test_pages_that_claim_to_unpack_to_too_much_are_refused(monkeypatch):
     bomb = parquet(frame)
     assert len(bomb) < 100_000
     check(bomb, "events", 1000)
-    monkeypatch.setattr("aistack_top.session.parquet.MOST_UNPACKED", 9_000_000)
+    monkeypatch.setattr("aistack_top.session.parquet.MAX_UNPACKED", 9_000_000)
     with pytest.raises(SessionError, match="unpacks to more"):
         check(bomb, "events", 1000)
 

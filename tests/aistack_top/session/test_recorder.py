@@ -15,7 +15,7 @@ from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.disk import Disk, Lock, block_names
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
-from aistack_top.session.recorder import MOST_TICKS, Recorder, RecordingFeed
+from aistack_top.session.recorder import MAX_TICKS, Recorder, RecordingFeed
 from aistack_top.session.replay import SessionFeed
 from tests.aistack_top.diagnosis.factories import incident
 from tests.aistack_top.session.ticks import START, played, record, tick
@@ -136,7 +136,7 @@ async def test_a_disk_that_does_not_answer_holds_up_nobody(tmp_path):
         recorder.take(tick(second))
     assert disks[0].stuck.wait(10)
     began = time.monotonic()
-    for second in range(7, MOST_TICKS + 40):
+    for second in range(7, MAX_TICKS + 40):
         recorder.take(tick(second))
     assert time.monotonic() - began < 0.5
     await clock.sleep_until(START + 60)

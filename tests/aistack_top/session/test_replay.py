@@ -333,7 +333,7 @@ async def test_incidents_replay_as_they_were(tmp_path):
         assert known(state_of(await played(session)), at) == found
     fast = [one async for one in SessionFeed(session, VirtualClock(START), speed=1000.0).ticks()]
     assert [v for one in fast for v in one.incidents] == list(versions.values())
-    assert await SessionFeed(session, VirtualClock(START)).told_times() == [tick(60).seen]
+    assert await SessionFeed(session, VirtualClock(START)).incident_times() == [tick(60).seen]
 
 
 async def test_marks_are_played_when_they_were_set_and_known_after_a_seek(tmp_path):

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aistack_top.simulator.batch import Batch, Limits
+from aistack_top.simulator.batch import BatchLimits, EngineBatch
 from aistack_top.simulator.enginemetrics import EngineMetrics
 from aistack_top.simulator.kvcache import KvCache
 from aistack_top.simulator.request import Request
@@ -11,7 +11,7 @@ from aistack_top.simulator.request import Request
 
 def made(blocks=24, size=16, seqs=8, budget=256, **limits):
     metrics = EngineMetrics(4096)
-    return Batch(KvCache(blocks, size), Limits(seqs, budget, **limits), metrics)
+    return EngineBatch(KvCache(blocks, size), BatchLimits(seqs, budget, **limits), metrics)
 
 
 def asked(number, prompt, output, **more):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aistack_top.simulator.gpu import Gpu, Load, Process, Reason
+from aistack_top.simulator.gpu import Gpu, Load, SimulatedProcess, ThrottleBit
 from aistack_top.simulator.hardware import GIB, H100, LANGUAGE_MODELS
-from aistack_top.simulator.steptime import Knobs, pace
+from aistack_top.simulator.steptime import FaultFactors, pace
 
 BUSY = Load(busy=1.0, tensor=0.6, dram=0.6)
 LLAMA = LANGUAGE_MODELS["meta-llama/Llama-3.3-70B-Instruct"]
@@ -22,19 +22,19 @@ def warmed(load=BUSY, seconds=300):
 
 def test_heat_lags_behind_power_and_the_throttle_behind_heat():
     gpu = warmed()
-    assert Reason.SW_THERMAL not in gpu.reasons
+    assert ThrottleBit.SW_THERMAL not in gpu.reasons
     before = gpu.temperature
     gpu.cooling = 4.0
     rose = throttled = None
     for second in range(1, 300):
         gpu.advance(1.0, BUSY)
         rose = rose or (second if gpu.temperature > before + 5.0 else None)
-        throttled = throttled or (second if gpu.reasons & (Reason.SW_THERMAL | Reason.HW_THERMAL) else None)
+        throttled = throttled or (second if gpu.reasons & (ThrottleBit.SW_THERMAL | ThrottleBit.HW_THERMAL) else None)
     assert rose is not None
     assert throttled is not None
     assert rose + 5 < throttled
     assert gpu.clock < 0.9 * H100.clock_max
-    assert gpu.violation_s[Reason.SW_THERMAL] > 30.0
+    assert gpu.violation_s[ThrottleBit.SW_THERMAL] > 30.0
 
 
 def test_temperature_is_a_first_order_lag():
@@ -51,7 +51,7 @@ def test_a_brake_lowers_clock_and_power_at_once():
     power = gpu.power
     gpu.brake = True
     gpu.advance(1.0, BUSY)
-    assert gpu.reasons & Reason.HW_POWER_BRAKE
+    assert gpu.reasons & ThrottleBit.HW_POWER_BRAKE
     assert gpu.clock == pytest.approx(0.4 * H100.clock_max)
     assert gpu.power < 0.75 * power
 
@@ -60,14 +60,14 @@ def test_a_power_limit_is_kept_by_the_clock():
     gpu = warmed()
     gpu.power_limit = 0.8 * gpu.power
     gpu.advance(1.0, BUSY)
-    assert gpu.reasons == Reason.SW_POWER_CAP
+    assert gpu.reasons == ThrottleBit.SW_POWER_CAP
     assert gpu.power <= gpu.power_limit
     assert gpu.power == pytest.approx(gpu.power_limit, rel=0.01)
 
 
 def test_an_idle_gpu_says_so():
     gpu = warmed(Load(), 30)
-    assert gpu.reasons == Reason.IDLE
+    assert gpu.reasons == ThrottleBit.IDLE
     assert gpu.power == H100.power_idle
 
 
@@ -88,21 +88,21 @@ def test_power_and_heat_stay_within_what_can_be(busy, tensor, dram, cooling):
 def test_a_process_takes_memory():
     gpu = Gpu(0, H100, "test")
     before = gpu.memory_used
-    gpu.processes[5] = Process(5, "notebook", 2 * GIB)
+    gpu.processes[5] = SimulatedProcess(5, "notebook", 2 * GIB)
     assert gpu.memory_used - before == 2 * GIB
 
 
 def test_the_slowest_gpu_of_a_group_sets_the_pace():
     pair = [Gpu(0, H100, "test"), Gpu(1, H100, "test")]
-    whole = pace(LLAMA, pair, Knobs())
+    whole = pace(LLAMA, pair, FaultFactors())
     pair[1].brake = True
     for gpu in pair:
         gpu.advance(1.0, BUSY)
-    one = pace(LLAMA, pair, Knobs())
+    one = pace(LLAMA, pair, FaultFactors())
     pair[0].brake = True
     for gpu in pair:
         gpu.advance(1.0, BUSY)
-    both = pace(LLAMA, pair, Knobs())
+    both = pace(LLAMA, pair, FaultFactors())
     assert one == both
     assert one.compute(1000.0) == pytest.approx(whole.compute(1000.0) / 0.4)
     # decoding waits for memory, which feels a low clock less
@@ -111,10 +111,10 @@ def test_the_slowest_gpu_of_a_group_sets_the_pace():
 
 def test_a_failed_link_slows_only_groups():
     pair = [Gpu(0, H100, "test"), Gpu(1, H100, "test")]
-    whole, alone = pace(LLAMA, pair, Knobs()), pace(LLAMA, pair[:1], Knobs())
+    whole, alone = pace(LLAMA, pair, FaultFactors()), pace(LLAMA, pair[:1], FaultFactors())
     pair[0].link_share = 0.1
-    assert pace(LLAMA, pair, Knobs()).overhead(8, 2000) > 3 * whole.overhead(8, 2000)
-    assert pace(LLAMA, pair[:1], Knobs()) == alone
+    assert pace(LLAMA, pair, FaultFactors()).overhead(8, 2000) > 3 * whole.overhead(8, 2000)
+    assert pace(LLAMA, pair[:1], FaultFactors()) == alone
 
 
 def test_errors_on_links_are_counted_while_it_lasts():
@@ -129,7 +129,7 @@ def test_errors_on_links_are_counted_while_it_lasts():
 
 def test_the_parts_of_an_iteration_by_hand():
     """70.6e9 one-byte weights over two GPUs of 3.35e12 x 0.8 bytes a second take 13.2 ms to read."""
-    rates = pace(LLAMA, [Gpu(0, H100, "test"), Gpu(1, H100, "test")], Knobs())
+    rates = pace(LLAMA, [Gpu(0, H100, "test"), Gpu(1, H100, "test")], FaultFactors())
     assert rates.memory(0.0) == pytest.approx(70.6e9 / (2 * 3.35e12 * 0.8))
     assert rates.compute(1000.0) == pytest.approx(2 * 70.6e9 * 1000 / (2 * 1979e12 * 0.55))
     assert rates.collective == pytest.approx(160 * 12e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from aistack_top.simulator.enginemetrics import EngineMetrics
 from aistack_top.simulator.histogram import Histogram
-from aistack_top.simulator.node import Node
+from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.request import Outcome
 from aistack_top.simulator.scenario import nodes
 
@@ -65,13 +65,13 @@ def counts(metrics: EngineMetrics):
 
 @pytest.fixture(scope="module")
 def healthy():
-    return Watched(Node(nodes()["pair"], seed=7, band=0.5), 600.0)
+    return Watched(SimulatedNode(nodes()["pair"], seed=7, band=0.5), 600.0)
 
 
 @pytest.fixture(scope="module")
 def overloaded():
     return Watched(
-        Node(nodes()["pair"], seed=3, band=1.25),
+        SimulatedNode(nodes()["pair"], seed=3, band=1.25),
         420.0,
         {200.0: lambda node: node.restart(node.engines[0], after=5.0), 320.0: lambda node: node.kill(node.engines[1])},
     )
@@ -183,7 +183,7 @@ def test_time_before_the_engine_is_not_in_its_ttft(healthy):
 
 def test_same_seed_same_run():
     def play(seed):
-        node = Node(nodes()["pair"], seed=seed, band=0.6)
+        node = SimulatedNode(nodes()["pair"], seed=seed, band=0.6)
         node.advance(90.0)
         return (
             [counts(engine.metrics) for engine in node.engines],
@@ -196,7 +196,7 @@ def test_same_seed_same_run():
 
 
 def test_how_a_run_is_cut_into_steps_does_not_matter():
-    once, often = (Node(nodes()["pair"], seed=5, band=0.6) for _ in range(2))
+    once, often = (SimulatedNode(nodes()["pair"], seed=5, band=0.6) for _ in range(2))
     once.advance(60.0)
     for tenth in range(1, 601):
         often.advance(tenth / 10)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from aistack_top.simulator.engine import Engine, EngineConfig
-from aistack_top.simulator.event_queue import Agenda
+from aistack_top.simulator.engine import EngineConfig, SimulatedEngine
+from aistack_top.simulator.event_queue import EventQueue
 from aistack_top.simulator.gpu import Gpu
 from aistack_top.simulator.hardware import TOY_CPU
 from aistack_top.simulator.request import Request
@@ -58,16 +58,16 @@ def asked():
 
 def replay():
     """Return the phases by name."""
-    agenda, requests = Agenda(), []
-    engine = Engine(CONFIG, [Gpu(0, TOY_CPU, "toy")], agenda, Random("toy"), 1, lambda *_: None)
+    agenda, requests = EventQueue(), []
+    engine = SimulatedEngine(CONFIG, [Gpu(0, TOY_CPU, "toy")], agenda, Random("toy"), 1, lambda *_: None)
     engine.knobs.host = HOST
     engine.refresh(1.0)
-    for number, (at, prompt, output, patience) in enumerate(asked()):
+    for number, (at, prompt, output, min_duration) in enumerate(asked()):
         request = Request(number, "tiny", prompt, output, at, queued=at)
         requests.append(request)
         agenda.at(at, lambda now, request=request: engine.submit(request, now))
-        if patience is not None:
-            agenda.at(at + patience, lambda now, request=request: engine.cancel(request))
+        if min_duration is not None:
+            agenda.at(at + min_duration, lambda now, request=request: engine.cancel(request))
     phases = {}
     for name, start, end in PHASES:
         agenda.advance(start)

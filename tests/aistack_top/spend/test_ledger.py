@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.model.entity import SERVICE
 from aistack_top.model.tick import Fact, History, Tick
 from aistack_top.spend.ledger import LEDGER_FACT, Ledger, ledger_in
@@ -101,7 +101,7 @@ async def test_the_ledger_is_recorded_with_the_prices_once_a_minute():
     ticks += [tick(START + at) for at in range(5, 60, 5)]
     ticks += [tick(START + 60, replace(prices_batch(), at=START + 60, seen=START + 60))]
     told = []
-    feed = WatchingFeed(FakeFeed(ticks))
+    feed = DiagnosedFeed(FakeFeed(ticks))
     async for one in feed.ticks():
         told.append([f for batch in one.batches for f in batch.facts if f.key == LEDGER_FACT])
         if len(told) == len(ticks):

@@ -10,8 +10,8 @@ from aistack_top.model.entity import Entity
 from collectors.assemble import clouds, sources
 from collectors.cloud.collector import NO_CLOUD, CloudCollector, cloud_of
 from collectors.cloud.providers import ADDRESS, AZURE_TAG, found
-from collectors.config import CloudSource, Config, Console, HostSource, NvmlSource, parse
-from collectors.registry import Tools, build
+from collectors.config import CloudSource, Config, ConsoleSettings, HostSource, NvmlSource, parse
+from collectors.registry import CollectorContext, build
 from tests.fakes.clouds import SESSION, Metadata, told
 
 START = 1_600_000_000.0
@@ -29,7 +29,7 @@ class Told:
         self.clock = VirtualClock(START)
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self.service), follow_redirects=True)
         source = CloudSource(provider=cloud, url="http://metadata", **config)
-        self.collector = build(source, Tools(self.clock, self.client, b"", "n"))
+        self.collector = build(source, CollectorContext(self.clock, self.client, b"", "n"))
 
     async def asked(self):
         return await self.collector.collect()
@@ -310,7 +310,7 @@ async def test_without_a_cloud_nothing_is_asked():
     clock = VirtualClock(START)
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
         cloud = cloud_of("", client, clock, ADDRESS, 1.0)
-        source = build(CloudSource(), Tools(clock, client, b"", "n")).source
+        source = build(CloudSource(), CollectorContext(clock, client, b"", "n")).source
         batch = await CloudCollector(source, clock, "n", cloud).collect()
     assert (batch.health.status, batch.health.reason) == ("misconfigured", NO_CLOUD)
     assert (source.address, source.interval_s) == (ADDRESS, 5.0)
@@ -320,7 +320,7 @@ def test_it_is_read_where_the_firmware_or_the_configuration_says_so_and_nowhere_
     here = [NvmlSource(), HostSource()]
     assert sources(Config(), [], {}) == here
     assert sources(Config(), [], {}, cloud="aws") == [*here, CloudSource()]
-    assert sources(Config(console=Console(discovery=False)), [], {}, cloud="aws") == here
+    assert sources(Config(console=ConsoleSettings(discovery=False)), [], {}, cloud="aws") == here
     named = CloudSource(provider="gcp")
     assert sources(Config(source=(named,)), [], {}, cloud="aws") == [*here, named]
     assert not any(isinstance(one, CloudSource) for one in sources(Config(), ["http://a:1"], {}, cloud="aws"))

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collectors.cloud import notices
-from collectors.cloud.notices import MOST_NOTICES, moment
+from collectors.cloud.notices import MAX_NOTICES, moment
 from collectors.runtime.base import SourceError
 from tests.fakes.clouds import told
 
@@ -122,8 +122,8 @@ def test_what_has_ended_is_no_notice_and_one_bad_row_costs_itself():
 def test_ever_so_many_notices_are_cut_and_said():
     row = b'{"EventId":"%d","EventType":"Reboot","Resources":null}'
     answer = notices.azure_events(b'{"Events":[' + b",".join(row % n for n in range(500)) + b"]}", "")
-    assert len(answer.notices) == MOST_NOTICES
-    assert answer.note == f"the first {MOST_NOTICES} of scheduledevents only"
+    assert len(answer.notices) == MAX_NOTICES
+    assert answer.note == f"the first {MAX_NOTICES} of scheduledevents only"
 
 
 @pytest.mark.parametrize("reader", READERS)

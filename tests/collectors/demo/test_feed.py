@@ -3,14 +3,14 @@
 from itertools import pairwise
 from math import inf
 
-from aistack_top.feeds.diagnosed import WatchingFeed
+from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.state import State
-from collectors.demo.feed import HISTORY_S, LEAD_S, rehearsal, story, whole
+from collectors.demo.feed import HISTORY_S, LEAD_S, default_scenario, rehearsal, whole_scenario
 
 
 async def played(feed, seconds, watched=False):
     ticks = []
-    async for tick in (WatchingFeed(feed) if watched else feed).ticks():
+    async for tick in (DiagnosedFeed(feed) if watched else feed).ticks():
         ticks.append(tick)
         if tick.at >= feed.live_from + seconds:
             break
@@ -19,7 +19,7 @@ async def played(feed, seconds, watched=False):
 
 
 async def test_the_story_has_half_an_hour_behind_it_and_its_trouble_is_told_within_two_minutes():
-    feed = story(speed=inf)
+    feed = default_scenario(speed=inf)
     past, *live = await played(feed, 75.0, watched=True)
     assert past.reset
     assert past.at - past.history.start >= HISTORY_S - 10.0
@@ -32,7 +32,7 @@ async def test_the_story_has_half_an_hour_behind_it_and_its_trouble_is_told_with
 
 
 async def test_the_storys_live_part_goes_on_where_its_past_ended():
-    feed = story(speed=inf)
+    feed = default_scenario(speed=inf)
     ticks = await played(feed, LEAD_S)
     state = State()
     state.take(ticks[0])
@@ -68,19 +68,23 @@ async def test_a_scenario_shows_minutes_before_its_trouble_in_coarse_steps_and_t
 
 
 async def test_the_same_seed_is_the_same_play():
-    assert repr(await played(whole("spot_notice"), 20.0)) == repr(await played(whole("spot_notice"), 20.0))
-    assert repr(await played(whole("spot_notice", 2), 20.0)) != repr(await played(whole("spot_notice"), 20.0))
+    assert repr(await played(whole_scenario("spot_notice"), 20.0)) == repr(
+        await played(whole_scenario("spot_notice"), 20.0)
+    )
+    assert repr(await played(whole_scenario("spot_notice", 2), 20.0)) != repr(
+        await played(whole_scenario("spot_notice"), 20.0)
+    )
 
 
 async def test_no_layer_that_a_simulated_node_can_fill_is_without_a_source():
-    ticks = await played(whole("ecc"), 5.0)
+    ticks = await played(whole_scenario("ecc"), 5.0)
     layers = {batch.health.layer for tick in ticks for batch in tick.batches}
     assert layers >= {"compute", "serving", "training", "data", "pipelines", "tracing", "governance", "spend"}
 
 
 async def test_a_feed_that_is_let_go_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    feed = whole("ecc")
+    feed = whole_scenario("ecc")
     stream = feed.ticks()
     await anext(stream)
     assert list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from aistack_top.simulator.servers.app import Servers
 from aistack_top.simulator.servers.world import World
 from collectors.config import DcgmSource, NemoSource
 from collectors.demo import node as simulated
-from collectors.registry import Tools, build
+from collectors.registry import CollectorContext, build
 
 STEP_S = 5.0
 SOURCES = ("nvml", "host", "links", "chat-0", "chat-1", "langfuse", "litellm", "milvus", "cloud", "prices")
@@ -181,7 +181,7 @@ async def test_the_gateway_and_the_rails_are_counted_as_the_model_counts_them(tm
         assert told["guardrail.requests", name] * 60.0 == pytest.approx(rail.service.requests / 2, rel=0.2)
     assert told["spend.proxy.rate", "chat-32b"] == 0.0
     transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
-    tools = Tools(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
+    tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
     nemo = build(NemoSource(url=f"{simulated.ADDRESS}/nemo", name="nemo"), tools)
     first = {side: rail.hits for side, rail in rails.items()}
     await nemo.collect()
@@ -199,7 +199,7 @@ async def test_the_exporters_page_says_of_the_gpus_what_the_driver_says(tmp_path
     played = await Played(tmp_path).to(61.0)
     node, clock = played.node, VirtualClock(played.clock.now())
     transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
-    tools = Tools(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
+    tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
     batch = await build(DcgmSource(url=f"{simulated.ADDRESS}/dcgm", name="dcgm"), tools).collect()
     assert batch.health.status == "ok"
     told = {(signal, entity.get("gpu")): value for signal, entity, value in batch.readings}

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from collectors.discovery.candidates import LOOKS, WHOLE_S, LocalServers, Trait, parse_routes
+from collectors.discovery.candidates import LOOKS, WHOLE_S, LocalServers, ProcessPattern, parse_routes
 from collectors.registry import VLLM
 from tests.collectors.procfs.proc_tree import ProcTree
 
@@ -12,7 +12,7 @@ ROUTES = (
     "eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
     "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
 )
-TRAITS = [Trait("vllm", re.compile(VLLM.process), VLLM.ports), Trait("dcgm", None, (9400,))]
+TRAITS = [ProcessPattern("vllm", re.compile(VLLM.process), VLLM.ports), ProcessPattern("dcgm", None, (9400,))]
 SERVE = ["/usr/bin/python3", "/usr/local/bin/vllm", "serve", "m", "--port", "8123"]
 
 

@@ -8,11 +8,11 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Health
 from aistack_top.store.facts import Facts
 from collectors import assemble
-from collectors.config import Config, Console, VllmSource
-from collectors.discovery.candidates import Candidate, Sight, Unreached
-from collectors.discovery.collector import AGAIN_S, FORGET_S, DiscoveryCollector, Known, Roll, place_of
+from collectors.config import Config, ConsoleSettings, VllmSource
+from collectors.discovery.candidates import ScanResult, ServerCandidate, UnreachableServer
+from collectors.discovery.collector import AGAIN_S, FORGET_S, DiscoveryCollector, FeedMembership, Matcher, place_of
 from collectors.procfs.processes import Process
-from collectors.registry import KINDS, recogniser, source_name
+from collectors.registry import KINDS, page_matcher, source_name
 from collectors.runtime.base import Source
 from collectors.runtime.scheduler import LiveFeed
 from collectors.vllm import collector as vllm
@@ -53,8 +53,8 @@ class Room:
         self.asked, self.joined, self.left = [], [], []
         self.why = ()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        kinds = [Known("vllm", "/metrics", vllm.fingerprint, Reads)]
-        roll = Roll(self.joined.append, self.left.append, place_of(configured))
+        kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, Reads)]
+        roll = FeedMembership(self.joined.append, self.left.append, place_of(configured))
         self.discovery = DiscoveryCollector(self.clock, client, self.look, kinds, roll, run=self.run)
 
     def answer(self, request):
@@ -64,7 +64,7 @@ class Room:
         return httpx.Response(self.status, content=self.page)
 
     def look(self):
-        return Sight(tuple(self.seen), self.why)
+        return ScanResult(tuple(self.seen), self.why)
 
     async def run(self, look):
         return look()
@@ -76,7 +76,7 @@ class Room:
 
 
 def at(url=HERE, pid=7, start=1):
-    return Candidate(url, "vllm", Process(pid, 1, start, 0, ("vllm", "serve"), None))
+    return ServerCandidate(url, "vllm", Process(pid, 1, start, 0, ("vllm", "serve"), None))
 
 
 async def test_a_server_that_is_recognised_joins_once_and_is_told():
@@ -138,7 +138,7 @@ async def test_how_an_engine_was_started_is_a_fact_without_its_secrets_and_a_res
     for blocks, pid in (("24", 7), ("12", 8)):
         room = Room(at())
         argv = ("vllm", "serve", "--api-key", "s3cret", "--num-gpu-blocks-override", blocks)
-        room.seen = (Candidate(HERE, "vllm", Process(pid, 1, 1, 0, argv, None)),)
+        room.seen = (ServerCandidate(HERE, "vllm", Process(pid, 1, 1, 0, argv, None)),)
         told += (await room.after())[0].facts
     facts = Facts()
     (event,) = [event for fact in told for event in facts.learn([fact], 0.0, 0.0, "serving", "discovery")]
@@ -155,7 +155,7 @@ async def test_what_is_configured_is_not_found_a_second_time():
 
 async def test_a_server_that_cannot_be_asked_stands_in_the_health_record():
     room = Room()
-    room.why = (Unreached("vllm", 9, "port 1 listens on the loopback of its own container only\x1b[2J"),)
+    room.why = (UnreachableServer("vllm", 9, "port 1 listens on the loopback of its own container only\x1b[2J"),)
     batch, _ = await room.after()
     assert "vllm (process 9): port 1 listens" in batch.health.reason
     assert "\x1b" not in batch.health.reason
@@ -195,7 +195,7 @@ async def test_a_collector_joins_and_leaves_a_running_feed():
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.local], ids=lambda kind: kind.name)
 def test_every_kind_that_is_found_on_a_node_can_be_told_and_built_from_an_address(kind):
-    assert recogniser(kind)(b"") is False
+    assert page_matcher(kind)(b"") is False
     assert "url" in kind.config.__struct_fields__
 
 
@@ -205,7 +205,7 @@ def test_every_kind_that_is_found_on_a_node_can_be_told_and_built_from_an_addres
 async def test_addresses_on_the_command_line_switch_discovery_off_and_so_does_the_configuration(
     tmp_path, endpoints, on, expected
 ):
-    config = Config(console=Console(discovery=on), source=(VllmSource(url="http://127.0.0.1:2"),))
+    config = Config(console=ConsoleSettings(discovery=on), source=(VllmSource(url="http://127.0.0.1:2"),))
     feed = assemble.feed(config, endpoints, VirtualClock(0.0), tmp_path, "n")
     assert any(one.source.kind == "discovery" for one in feed.collectors) is expected
     await feed.aclose()

@@ -10,11 +10,11 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Fact, Health, Link
 from aistack_top.store.facts import Facts
 from collectors.config import LangfuseSource
-from collectors.discovery.candidates import Candidate, Sight, Unreached
-from collectors.discovery.collector import DiscoveryCollector, Known, Roll
+from collectors.discovery.candidates import ScanResult, ServerCandidate, UnreachableServer
+from collectors.discovery.collector import DiscoveryCollector, FeedMembership, Matcher
 from collectors.doctor import checks as doctor
 from collectors.doctor.checks import Check
-from collectors.doctor.permissions import CAPABILITIES, Place, hides_processes
+from collectors.doctor.permissions import CAPABILITIES, ProbeRoots, hides_processes
 from collectors.gpu_owners.proof import HIDDEN_PIDS
 from collectors.procfs.processes import Process
 from collectors.runtime.base import Source
@@ -151,16 +151,16 @@ def test_every_trouble_of_a_source_has_a_mend():
 
 
 async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
-    seen = Sight(
+    seen = ScanResult(
         tuple(
-            Candidate(f"http://127.0.0.1:{port}", kind, process)
+            ServerCandidate(f"http://127.0.0.1:{port}", kind, process)
             for port, kind, process in (
                 (1, "vllm", Process(7, 1, 1, 0, (), None)),
                 (2, "vllm", Process(8, 1, 1, 0, (), None)),
                 (3, "", None),
             )
         ),
-        (Unreached("vllm", 9, "a loopback: start it with --host 0.0.0.0"),),
+        (UnreachableServer("vllm", 9, "a loopback: start it with --host 0.0.0.0"),),
         12,
     )
     answers = {1: httpx.Response(200, content=PAGE)}
@@ -176,8 +176,8 @@ async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
     async def run(look):
         return look()
 
-    kinds = [Known("vllm", "/metrics", vllm.fingerprint, lambda url: Reads())]
-    roll = Roll(lambda one: None, lambda one: None)
+    kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, lambda url: Reads())]
+    roll = FeedMembership(lambda one: None, lambda one: None)
     collector = DiscoveryCollector(VirtualClock(0.0), client, lambda: seen, kinds, roll, run=run)
     await collector.collect()
     told = [(check.name, check.outcome, check.mend) for check in doctor.discovered(collector)]
@@ -189,8 +189,8 @@ async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
 
 def test_discovery_that_is_off_or_found_nothing_says_what_to_do():
     assert "discovery = true" in doctor.discovered(None)[0].mend
-    roll = Roll(lambda one: None, lambda one: None)
-    collector = DiscoveryCollector(VirtualClock(0.0), httpx.AsyncClient(), Sight, [], roll)
+    roll = FeedMembership(lambda one: None, lambda one: None)
+    collector = DiscoveryCollector(VirtualClock(0.0), httpx.AsyncClient(), ScanResult, [], roll)
     (check,) = doctor.discovered(collector)
     assert (check.outcome, "[[source]]" in check.mend) == ("missing", True)
 
@@ -232,16 +232,16 @@ def test_each_engine_is_told_its_gpus_with_the_proof_or_what_would_prove_them():
 
 
 def test_permissions_are_tried_where_they_matter(tmp_path):
-    lacking = {one.name: one.lacks(Place(tmp_path, tmp_path, None)) for one in CAPABILITIES}
+    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, None)) for one in CAPABILITIES}
     assert lacking["GPUs"] == "there is no /dev/nvidiactl"
     assert lacking["recording"] == NO_STATE
     (tmp_path / "nvidiactl").touch()
     (tmp_path / "self/ns").mkdir(parents=True)
     (tmp_path / "self/ns/pid").symlink_to("pid:[4026539999]")
-    lacking = {one.name: one.lacks(Place(tmp_path, tmp_path, tmp_path)) for one in CAPABILITIES}
+    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, tmp_path)) for one in CAPABILITIES}
     assert (lacking["GPUs"], lacking["recording"]) == ("", "")
     assert "process namespace" in lacking["discovery"]
-    told = {check.name: check for check in doctor.permissions(Place(tmp_path, tmp_path, None))}
+    told = {check.name: check for check in doctor.permissions(ProbeRoots(tmp_path, tmp_path, None))}
     assert "--pid=host" in told["discovery"].mend
     assert "XDG_STATE_HOME" in told["recording"].mend
 
@@ -276,7 +276,7 @@ def test_exit_codes(checks, records, asked, code):
 
 
 def test_the_document_is_of_the_published_form():
-    checks = [*doctor.environment({}), *doctor.permissions(Place()), Check("sources", "a", "failed", "x", "y")]
+    checks = [*doctor.environment({}), *doctor.permissions(ProbeRoots()), Check("sources", "a", "failed", "x", "y")]
     said = doctor.document(checks, 1, 1_000_000.0, "n")
     jsonschema.validate(said, PUBLISHED)
     with pytest.raises(jsonschema.ValidationError):

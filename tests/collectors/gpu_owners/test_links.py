@@ -4,7 +4,7 @@ import pytest
 
 from aistack_top.model.entity import Entity
 from aistack_top.store.facts import Facts
-from collectors.gpu_owners.links import LinkCollector, gpus_wanted
+from collectors.gpu_owners.links import GpuLinkCollector, gpus_wanted
 from collectors.gpu_owners.proof import EngineAddress
 from tests.collectors.host.host_tree import HandClock
 from tests.collectors.procfs.proc_tree import ProcTree
@@ -23,7 +23,7 @@ class Bench:
         self.clock = HandClock()
         self.pids = dict.fromkeys(GPUS[:2], ())
         self.facts = Facts()
-        self.collector = LinkCollector(
+        self.collector = GpuLinkCollector(
             self.clock,
             lambda: self.pids,
             lambda: [EngineAddress(ENGINE, url)],

@@ -12,8 +12,8 @@ from aistack_top.model.signals import signals
 from aistack_top.model.tick import Batch
 from collectors.config import HostSource, parse
 from collectors.host import collector as host
-from collectors.host.collector import Aside, build
-from collectors.registry import Tools
+from collectors.host.collector import BackgroundQuestion, build
+from collectors.registry import CollectorContext
 from tests.collectors.host.host_tree import BETWEEN_S, CAPTURE, CONTAINER, HandClock, Tree, known, machine, told
 
 NODE = Entity.of(node="node-1")
@@ -298,7 +298,7 @@ async def test_a_disk_that_does_not_answer_holds_nothing_up_and_is_named(tmp_pat
 
 
 def test_a_question_that_fails_is_a_note_and_no_traceback():
-    aside: Aside[int] = Aside(lambda work: work(), 4.0)
+    aside: BackgroundQuestion[int] = BackgroundQuestion(lambda work: work(), 4.0)
     aside.ask(0.0, lambda: 1 // 0)
     assert aside.take() is None
     assert aside.note(0.0, "disk usage").startswith("disk usage unknown: ZeroDivisionError")
@@ -341,7 +341,7 @@ async def test_it_is_built_from_a_configuration_and_reads_this_machine():
     (source,) = parse('[[source]]\nkind = "host"').source
     assert source == HostSource(name="host", interval=2.0)
     async with httpx.AsyncClient() as client:
-        collector = build(source, Tools(HandClock(), client, b"", "node-1"))
+        collector = build(source, CollectorContext(HandClock(), client, b"", "node-1"))
         batch = await collector.collect()
         await asyncio.wait_for(collector.aclose(), 1.0)
     assert batch.health.status in ("ok", "misconfigured")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from collectors.host.devices import Column, DeviceRates, file_systems, outer_interfaces, whole_disks
+from collectors.host.devices import CounterColumn, DeviceRates, file_systems, outer_interfaces, whole_disks
 
-COLUMNS = (Column("in"), Column("out"), Column("busy", 0.001, 1.0))
+COLUMNS = (CounterColumn("in"), CounterColumn("out"), CounterColumn("busy", 0.001, 1.0))
 
 
 def rates(most: int = 8) -> DeviceRates:

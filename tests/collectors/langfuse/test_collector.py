@@ -9,7 +9,7 @@ import pytest
 from aistack_top.measure.quantiles import linear_quantile
 from aistack_top.model.tick import Batch
 from collectors.config import LangfuseSource
-from collectors.registry import Tools, build
+from collectors.registry import CollectorContext, build
 from tests.collectors.langfuse.langfuse_helpers import (
     CAPTURES,
     OBSERVATIONS,
@@ -259,7 +259,7 @@ async def test_the_registry_builds_it(monkeypatch):
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", KEYS[1])
     play = playback("v4", "2026-11-23T16:58:00Z")
     config = LangfuseSource(url="http://me:pw@langfuse.test", plan="hobby", engine_key="vllm_instance")
-    built = build(config, Tools(play.clock, play.client(), b"salt", "node"))
+    built = build(config, CollectorContext(play.clock, play.client(), b"salt", "node"))
     assert built.source.interval_s >= 10
     assert built.source.address == "http://langfuse.test"
     batch = await built.collect()
@@ -279,7 +279,7 @@ async def test_a_tenant_is_what_the_configuration_says(monkeypatch, whole_run):
 
     play = playback("v4", "2026-11-23T16:58:00Z")
     config = LangfuseSource(url="http://langfuse.test", tenant_from="tag", tenant_key="tier-")
-    by_tier = build(config, Tools(play.clock, play.client(), b"", "node", pseudonyms=False))
+    by_tier = build(config, CollectorContext(play.clock, play.client(), b"", "node", pseudonyms=False))
     assert {call.tenant for call in (await by_tier.collect()).calls if call.kind == "generation"} == {"a", "b"}
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from collectors.langfuse.api import LangfuseApi
-from collectors.langfuse.details import Drill, history_of, in_daemon_thread
+from collectors.langfuse.details import DetailReader, history_of, in_daemon_thread
 from collectors.runtime.base import SourceError
 from tests.collectors.langfuse.langfuse_helpers import CAPTURES, V4, playback, settings
 from tests.playback.langfuse import Playback, Reply, moment
 
 
-def drill(**more: Any) -> tuple[Playback, Drill]:
+def drill(**more: Any) -> tuple[Playback, DetailReader]:
     play = playback("v4", "2026-11-23T16:58:00Z")
-    return play, Drill(LangfuseApi(play.client(), settings(**more), play.clock))
+    return play, DetailReader(LangfuseApi(play.client(), settings(**more), play.clock))
 
 
 async def test_version_and_project():

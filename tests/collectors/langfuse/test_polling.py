@@ -8,11 +8,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from collectors.langfuse.polling import (
-    Ahead,
-    Budgets,
-    Offset,
-    Seen,
-    Windows,
+    ClockOffset,
+    ClockSkew,
+    KnownRows,
+    PollWindows,
+    RateLimiter,
     http_date,
     iso,
     observations_filter,
@@ -34,7 +34,7 @@ def test_the_filter_is_the_one_that_was_measured():
 
 
 def test_the_first_window_is_the_backfill_and_the_next_overlap():
-    windows = Windows(60.0)
+    windows = PollWindows(60.0)
     assert windows.hot(NOW) == (NOW - 900, NOW - 3600)
     windows.answered(NOW)
     assert windows.hot(NOW + 5) == (NOW - 45, NOW + 5 - 3600)
@@ -44,7 +44,7 @@ def test_the_first_window_is_the_backfill_and_the_next_overlap():
 
 
 def test_after_an_outage_the_window_reaches_back_to_the_last_answer_but_not_for_ever():
-    windows = Windows(60.0)
+    windows = PollWindows(60.0)
     windows.answered(NOW)
     assert windows.hot(NOW + 1800)[0] == NOW - 45
     assert windows.hot(NOW + 9000)[0] == NOW + 9000 - 3600
@@ -52,7 +52,7 @@ def test_after_an_outage_the_window_reaches_back_to_the_last_answer_but_not_for_
 
 
 def test_busy_narrows_twice_at_the_most_and_a_minute_widens():
-    windows = Windows(60.0)
+    windows = PollWindows(60.0)
     windows.answered(NOW)
     for _ in range(5):
         windows.busy(NOW)
@@ -65,7 +65,7 @@ def test_busy_narrows_twice_at_the_most_and_a_minute_widens():
 
 
 def test_our_own_count_stays_a_tenth_below_the_limit():
-    budgets = Budgets({"general": Limit(30, 60.0)})
+    budgets = RateLimiter({"general": Limit(30, 60.0)})
     for _ in range(27):
         budgets.spend("general", NOW)
     with pytest.raises(SourceError, match=r"own budget of the general bucket .* again in 60 s"):
@@ -75,7 +75,7 @@ def test_our_own_count_stays_a_tenth_below_the_limit():
 
 
 def test_optional_requests_leave_room_for_the_calls():
-    budgets = Budgets({"general": Limit(30, 60.0)})
+    budgets = RateLimiter({"general": Limit(30, 60.0)})
     for _ in range(16):
         budgets.spend("general", NOW, optional=True)
     with pytest.raises(SourceError, match="own budget"):
@@ -84,7 +84,7 @@ def test_optional_requests_leave_room_for_the_calls():
 
 
 def test_a_429_pauses_only_its_bucket():
-    budgets = Budgets({})
+    budgets = RateLimiter({})
     budgets.pause("general", NOW, 56)
     with pytest.raises(SourceError, match="rate limited: general bucket again in 41 s"):
         budgets.spend("general", NOW + 15)
@@ -118,7 +118,7 @@ def test_any_date_header_is_a_time_or_none(text):
 
 
 def test_dates_narrow_the_offset_to_what_all_agree_on():
-    offset = Offset()
+    offset = ClockOffset()
     assert (offset.value, offset.uncertainty) == (None, None)
     offset.learn(NOW, NOW + 0.1, "Mon, 12 Jan 1970 13:47:00 GMT")
     assert offset.uncertainty == pytest.approx(0.55)
@@ -133,7 +133,7 @@ def test_dates_narrow_the_offset_to_what_all_agree_on():
 
 
 def test_a_clock_that_was_set_starts_the_estimate_anew():
-    offset = Offset()
+    offset = ClockOffset()
     offset.learn(NOW, NOW, "Mon, 12 Jan 1970 13:47:00 GMT")
     offset.learn(NOW + 5, NOW + 5, "Mon, 12 Jan 1970 13:46:46 GMT")
     assert offset.value == pytest.approx(1.5)
@@ -143,7 +143,7 @@ def test_a_clock_that_was_set_starts_the_estimate_anew():
 
 
 def test_only_a_negative_delay_means_a_clock_ahead():
-    ahead = Ahead()
+    ahead = ClockSkew()
     ahead.learn(4.0, NOW)
     ahead.learn(-0.6, NOW)
     assert ahead.sentence() == ""
@@ -156,7 +156,7 @@ def test_only_a_negative_delay_means_a_clock_ahead():
 
 
 def test_memory_forgets_what_no_query_can_bring_again():
-    seen = Seen(most=3)
+    seen = KnownRows(most=3)
     for number in range(5):
         assert seen.is_news(str(number), 1.0)
         seen.remember(str(number), 1.0, float(number))

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from collectors.langfuse.rows import Row, Times, cost_of, read_page, read_rows, read_traces, times_of, to_call
+from collectors.langfuse.rows import (
+    ObservationRow,
+    Times,
+    cost_of,
+    read_page,
+    read_rows,
+    read_traces,
+    times_of,
+    to_call,
+)
 from collectors.langfuse.settings import LangfuseSettings
 from collectors.runtime.base import SourceError
 from tests.collectors.langfuse.langfuse_helpers import CAPTURES, V4, settings
@@ -18,7 +27,7 @@ NOW = 1.8e9
 TIMES = Times(1000.0, 1001.5, None, 1001.5)
 
 
-def row(**told: Any) -> Row:
+def row(**told: Any) -> ObservationRow:
     base = {"id": "a", "startTime": "2026-11-23T16:57:00.000Z", "endTime": "2026-11-23T16:57:01.500Z"}
     found = next(read_rows([msgspec.Raw(json.dumps({**base, **told}).encode())], metadata=True))
     assert found is not None
@@ -168,7 +177,7 @@ def test_no_prompt_of_a_v1_row_reaches_the_call():
         assert "synthetic" not in repr(to_call(one, TIMES, 0.0, settings()))
 
 
-KEYS = sorted({field.encode_name for field in msgspec.structs.fields(Row)} | {"metadata", "input"})
+KEYS = sorted({field.encode_name for field in msgspec.structs.fields(ObservationRow)} | {"metadata", "input"})
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

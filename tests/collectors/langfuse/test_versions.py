@@ -4,7 +4,7 @@ import pytest
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Call
-from collectors.langfuse.versions import ABSENT_S, FEWEST, VersionWatch
+from collectors.langfuse.versions import ABSENT_S, MIN_CALLS, VersionWatch
 from tests.collectors.langfuse.langfuse_helpers import calls_of, collector, playback, polls
 
 START = 1_764_000_000.0
@@ -44,7 +44,7 @@ def test_what_comes_into_use_is_told_once_with_what_was_before(changed, about, s
 
 def test_after_few_calls_nothing_is_known_to_be_new():
     watch = VersionWatch("langfuse")
-    few = FEWEST["version"]
+    few = MIN_CALLS["version"]
     assert watch.take([*usual(few - 1), call(1, START + 90, version="1.8")]) == ()
     assert watch.take(usual(few, START + 100, version="1.8")) == ()
 

@@ -10,9 +10,9 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Tick
 from aistack_top.state import State
 from collectors.config import MlflowSource, parse
-from collectors.mlflow.parser import Model, Version
+from collectors.mlflow.parser import ModelRow, ModelVersion
 from collectors.mlflow.registry import Registry
-from collectors.registry import Tools, build
+from collectors.registry import CollectorContext, build
 from collectors.runtime.base import Source
 from collectors.runtime.http import search
 from tests.fakes.pages import CAPTURES
@@ -55,7 +55,7 @@ async def polled(server: Server, clock: VirtualClock, *moments: tuple[float, str
     batches = []
     async with httpx.AsyncClient(transport=httpx.MockTransport(server)) as client:
         source = MlflowSource(url="http://mlflow:5000/", name="mlflow", **config)
-        collector = build(source, Tools(clock, client, b"", "node"))
+        collector = build(source, CollectorContext(clock, client, b"", "node"))
         with clock.participant():
             for at, server.moment in moments:
                 await clock.sleep_until(at)
@@ -136,8 +136,10 @@ async def test_a_new_version_and_a_moved_alias_are_things_that_changed():
 
 
 def test_an_alias_that_was_taken_away_names_nothing():
-    book, version = Registry(Source("mlflow", "mlflow", "pipelines", 10.0)), Version("2", 0.0, "READY")
-    told = [book.take([Model("support-llama", version, aliases)], 1e9)[1] for aliases in ((("champion", "2"),), (), ())]
+    book, version = Registry(Source("mlflow", "mlflow", "pipelines", 10.0)), ModelVersion("2", 0.0, "READY")
+    told = [
+        book.take([ModelRow("support-llama", version, aliases)], 1e9)[1] for aliases in ((("champion", "2"),), (), ())
+    ]
     alias = [[fact.value for fact in facts if fact.key == "alias champion"] for facts in told]
     assert alias == [["2"], ["none"], []]
 

@@ -8,9 +8,9 @@ import pytest
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.signals import signals
 from collectors.config import NemoTraceSource
-from collectors.nemo.tail import LONGEST_LINE, MOST_BYTES, Tail
+from collectors.nemo.tail import MAX_BYTES, MAX_LINE, FileTail
 from collectors.nemo.trace_file import NemoTraceCollector, build
-from collectors.registry import Tools
+from collectors.registry import CollectorContext
 from collectors.runtime.base import Source
 from tests.fakes.pages import CAPTURES
 
@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 def collector(path, clock):
-    return build(NemoTraceSource(path=str(path)), Tools(clock, None, b"", "node"))
+    return build(NemoTraceSource(path=str(path)), CollectorContext(clock, None, b"", "node"))
 
 
 def rails(batch, signal):
@@ -124,7 +124,7 @@ async def test_a_file_that_is_not_there_is_said_and_read_from_its_start_when_it_
 def test_a_rotated_file_and_a_truncated_one_are_read_from_their_start(tmp_path):
     path = tmp_path / "t"
     path.write_bytes(b"old\n")
-    tail = Tail(path)
+    tail = FileTail(path)
     assert tail.read().lines == ()
     path.rename(tmp_path / "t.1")
     path.write_bytes(b"new 1\nnew 2 is longer\n")
@@ -140,14 +140,14 @@ def test_a_rotated_file_and_a_truncated_one_are_read_from_their_start(tmp_path):
 def test_a_flood_and_an_endless_line_are_passed_over(tmp_path):
     path = tmp_path / "t"
     path.write_bytes(b"")
-    tail = Tail(path)
+    tail = FileTail(path)
     tail.read()
-    path.write_bytes(b"x" * (MOST_BYTES + 100) + b"\nlast\n")
+    path.write_bytes(b"x" * (MAX_BYTES + 100) + b"\nlast\n")
     flood = tail.read()
     assert flood.lines == (b"last",)
     assert flood.notes == ("4 MB were appended at once; the newest 4 are read",)
     with path.open("ab") as file:
-        file.write(b"y" * (LONGEST_LINE + 1))
+        file.write(b"y" * (MAX_LINE + 1))
     assert tail.read().lines == ()
     with path.open("ab") as file:
         file.write(b"yyy\nnext\n")
@@ -157,7 +157,7 @@ def test_a_flood_and_an_endless_line_are_passed_over(tmp_path):
 def test_the_first_look_amid_a_line_begins_with_the_next_one(tmp_path):
     path = tmp_path / "t"
     path.write_bytes(b"half a li")
-    tail = Tail(path)
+    tail = FileTail(path)
     tail.read()
     path.write_bytes(b"half a line\nwhole\n")
     assert tail.read().lines == (b"whole",)

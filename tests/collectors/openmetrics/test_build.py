@@ -2,10 +2,10 @@
 
 import pytest
 
-from collectors.openmetrics.build import recogniser, table
+from collectors.openmetrics.build import page_matcher, table
 from collectors.openmetrics.table import load
 from collectors.registry import KINDS, RAY
-from collectors.registry import recogniser as of_kind
+from collectors.registry import page_matcher as of_kind
 from tests.fakes.pages import CAPTURES, collected, page
 
 PAGES = [
@@ -53,7 +53,7 @@ async def test_a_page_is_asked_with_its_token_and_at_its_own_path(monkeypatch):
 
     from aistack_top.measure.clock import VirtualClock
     from collectors.openmetrics.build import build
-    from collectors.registry import Tools
+    from collectors.registry import CollectorContext
 
     asked = []
 
@@ -62,7 +62,7 @@ async def test_a_page_is_asked_with_its_token_and_at_its_own_path(monkeypatch):
         return httpx.Response(401)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        batch = await build(source, Tools(VirtualClock(0.0), client, b"", "n")).collect()
+        batch = await build(source, CollectorContext(VirtualClock(0.0), client, b"", "n")).collect()
     assert asked == [("http://r/metrics", "Bearer secret")]
     assert (batch.health.status, batch.health.interval_s) == ("unauthorized", 15.0)
 
@@ -70,6 +70,6 @@ async def test_a_page_is_asked_with_its_token_and_at_its_own_path(monkeypatch):
 def test_every_table_is_sound_and_says_where_to_look_instead():
     for layer, name in (("training", "ray"), ("data", "milvus")):
         assert table(layer, name).hint
-        assert not recogniser(layer, name)(b"node_load1 1\n")
+        assert not page_matcher(layer, name)(b"node_load1 1\n")
     with pytest.raises(ValueError, match="no such signal"):
         load('title = "x"\nidentity = []\nentity = {}\n[[metric]]\nsignal = "data.nothing"\nnames = ["a"]\n')

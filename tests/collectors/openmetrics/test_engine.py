@@ -12,7 +12,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Quantiles
 from collectors.openmetrics.collector import ExpositionCollector, check
 from collectors.openmetrics.engine import Assembled, Exposition
-from collectors.openmetrics.parser import ASIDE, MOST_SERIES, Memo, Page, parse, parse_aside
+from collectors.openmetrics.parser import ASIDE, MAX_SERIES, LineMemo, MetricsPage, parse, parse_aside
 from collectors.openmetrics.table import TableError, load
 from collectors.runtime.base import Source, SourceError
 from collectors.runtime.http import Answer
@@ -61,11 +61,11 @@ names = ["rail_requests_total"]
 """
 
 
-def values(page: Page) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def values(page: MetricsPage) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {(s.name, tuple(sorted(s.labels.items()))): v for s, v in page.values.items()}
 
 
-def summary(page: Page) -> object:
+def summary(page: MetricsPage) -> object:
     return values(page), page.bad, page.twice, page.left_off, page.cut
 
 
@@ -77,9 +77,9 @@ class Reader:
     def __init__(self, text: str) -> None:
         self.table = load(text)
         self.exposition = Exposition(self.table, source())
-        self.memo = Memo()
+        self.memo = LineMemo()
 
-    def page(self, body: bytes) -> Page:
+    def page(self, body: bytes) -> MetricsPage:
         return parse(body, self.table.wanted(), self.memo)
 
     def read(self, body: bytes, at: float) -> Assembled:
@@ -134,7 +134,7 @@ def test_any_bytes_are_read_without_an_error(body):
 @QUICK
 @given(st.lists(st.lists(LINE, max_size=8), min_size=1, max_size=4))
 def test_a_memo_changes_nothing_but_the_work(pages):
-    memo = Memo()
+    memo = LineMemo()
     for lines in pages:
         body = b"\n".join(lines) + b"\n"
         assert summary(parse(body, WANTED, memo)) == summary(parse(body, WANTED))
@@ -187,15 +187,15 @@ def test_created_gauges_and_unwanted_names_are_not_read():
 
 
 async def test_fifty_thousand_series_are_read_up_to_the_limit_and_on_a_thread():
-    body = b"".join(b'b{x="%070d"} 1\n' % number for number in range(MOST_SERIES + 500))
+    body = b"".join(b'b{x="%070d"} 1\n' % number for number in range(MAX_SERIES + 500))
     assert len(body) > ASIDE
-    page = await parse_aside(body, WANTED, Memo())
-    assert (len(page.values), page.left_off) == (MOST_SERIES, 500)
+    page = await parse_aside(body, WANTED, LineMemo())
+    assert (len(page.values), page.left_off) == (MAX_SERIES, 500)
 
 
 def test_a_memo_stays_bounded_under_labels_that_never_come_back(monkeypatch):
-    monkeypatch.setattr("collectors.openmetrics.parser.MOST_PREFIXES", 100)
-    memo = Memo()
+    monkeypatch.setattr("collectors.openmetrics.parser.MAX_PREFIXES", 100)
+    memo = LineMemo()
     for turn in range(5):
         body = b"".join(b'b{x="%d"} 1\n' % (turn * 90 + number) for number in range(90))
         assert len(parse(body, WANTED, memo).values) == 90
@@ -369,12 +369,12 @@ async def test_a_source_of_one_page_needs_only_a_table():
 def test_the_engine_can_be_left_while_a_page_is_being_read():
     async def leave() -> None:
         body = b"".join(b'b{x="%070d"} 1\n' % number for number in range(15_000))
-        memo = Memo()
+        memo = LineMemo()
         first = asyncio.create_task(parse_aside(body, WANTED, memo))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-        assert len((await parse_aside(body, WANTED, memo)).values) == MOST_SERIES
+        assert len((await parse_aside(body, WANTED, memo)).values) == MAX_SERIES
 
     asyncio.run(leave())
 
@@ -382,13 +382,13 @@ def test_the_engine_can_be_left_while_a_page_is_being_read():
 def test_a_memo_that_had_to_forget_costs_an_interval_and_invents_nothing(monkeypatch):
     reader = Reader(RAIL)
     reader.read(b"rail_requests_total 100\n", 0.0)
-    monkeypatch.setattr("collectors.openmetrics.parser.MOST_PREFIXES", 1)
+    monkeypatch.setattr("collectors.openmetrics.parser.MAX_PREFIXES", 1)
     found = reader.read(b"rail_requests_total 120\n", 2.0)
     assert (got(found), found.events) == ({}, ())
 
 
 def test_any_number_of_unwanted_lines_costs_the_wanted_ones_nothing(monkeypatch):
-    monkeypatch.setattr("collectors.openmetrics.parser.MOST_PREFIXES", 50)
+    monkeypatch.setattr("collectors.openmetrics.parser.MAX_PREFIXES", 50)
     reader = Reader(RAIL)
     rest = b"".join(b'other{x="%d"} 1\n' % number for number in range(200))
     reader.read(rest + b"rail_requests_total 100\n", 0.0)

@@ -16,7 +16,7 @@ from collectors.doctor import checks as doctor
 from collectors.prices import genai
 from collectors.prices import settings as spend_settings
 from collectors.prices.collector import SET_IT, PriceCollector, local_zone, managed_prices, own_rows, settings
-from collectors.prices.settings import Spend
+from collectors.prices.settings import SpendSettings
 
 OWN = '[[row]]\nprovider = "mine"\nmodel = "big"\ninput = 1.0\noutput = 2.0\ndate = 2026-01-01\nsource = "bill"\n'
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -30,7 +30,7 @@ async def told(config):
 
 
 async def test_nothing_set_says_what_to_set_and_prices_nothing():
-    health, facts = await told(Spend())
+    health, facts = await told(SpendSettings())
     assert health.status == "ok"
     assert health.reason == f"$/h not set: {SET_IT}; token prices as of 2026-11-24"
     assert not prices_in(facts).known
@@ -40,7 +40,9 @@ async def test_nothing_set_says_what_to_set_and_prices_nothing():
 
 
 async def test_a_price_is_told_with_all_that_belongs_to_it():
-    config = Spend(gpu_hour=2.5, basis="spot", provider="ACME", date=datetime.date(2026, 11, 1), time_zone="Asia/Tokyo")
+    config = SpendSettings(
+        gpu_hour=2.5, basis="spot", provider="ACME", date=datetime.date(2026, 11, 1), time_zone="Asia/Tokyo"
+    )
     health, facts = await told(config)
     assert (
         health.reason
@@ -50,17 +52,19 @@ async def test_a_price_is_told_with_all_that_belongs_to_it():
 
 
 def test_a_list_is_used_only_if_it_is_named_and_with_its_own_date():
-    prices = settings(Spend(prices="seed-2026-06"), "UTC")
+    prices = settings(SpendSettings(prices="seed-2026-06"), "UTC")
     assert prices.gpu_hour("NVIDIA H200") == 4.88
     assert prices.date == "2026-06-10"
-    by_name = settings(Spend(gpu_hour={"NVIDIA H200": 4.0}, basis="owned"), "UTC")
+    by_name = settings(SpendSettings(gpu_hour={"NVIDIA H200": 4.0}, basis="owned"), "UTC")
     assert (by_name.gpu_hour("NVIDIA H200"), by_name.gpu_hour("NVIDIA H100 PCIe")) == (4.0, None)
 
 
 async def test_a_file_of_prices_comes_after_the_configuration_and_before_the_table(tmp_path):
     own = tmp_path / "prices.toml"
     own.write_text(OWN + f'serves = ["{LLAMA}", "mine"]\n')
-    config = Spend(token_prices=str(own), managed={"tuned": "mine/big", "mine": TokenPrice(0.0, 0.5), "lost": "x/y"})
+    config = SpendSettings(
+        token_prices=str(own), managed={"tuned": "mine/big", "mine": TokenPrice(0.0, 0.5), "lost": "x/y"}
+    )
     found, lost = managed_prices(config, (*token_rows(), *own_rows(str(own))))
     assert found[LLAMA] == found["tuned"] == TokenPrice(1.0, 2.0)
     assert found["mine"] == TokenPrice(0.0, 0.5)
@@ -82,7 +86,7 @@ async def test_a_file_with_nonsense_is_said_in_words_and_the_other_prices_stand(
     own = tmp_path / "prices.toml"
     if text is not None:
         own.write_text(text)
-    config = Spend(node_hour=6.0, token_prices=str(own), managed={"x": "mine/small"})
+    config = SpendSettings(node_hour=6.0, token_prices=str(own), managed={"x": "mine/small"})
     health, facts = await told(config)
     assert health.status == "misconfigured"
     assert said in health.reason
@@ -115,7 +119,7 @@ def genai_prices(monkeypatch):
 async def test_the_extra_prices_rows_that_the_table_has_not_and_says_which_it_has_not_either(monkeypatch):
     genai_prices(monkeypatch)
     rows = {"a": "groq/flat", "b": "groq/tiers", "c": "groq/speech", "d": "groq/nobody"}
-    health, facts = await told(Spend(node_hour=6.0, managed=rows))
+    health, facts = await told(SpendSettings(node_hour=6.0, managed=rows))
     assert [managed_in(facts, model) for model in "abcd"] == [TokenPrice(0.59, 0.79), TokenPrice(3, 15), None, None]
     assert health.status == "misconfigured"
     assert health.reason == (
@@ -127,7 +131,7 @@ async def test_the_extra_prices_rows_that_the_table_has_not_and_says_which_it_ha
 async def test_another_version_of_the_extra_costs_its_rows_only(monkeypatch):
     genai_prices(monkeypatch)
     sys.modules["genai_prices.data"].providers = None
-    health, facts = await told(Spend(node_hour=6.0, managed={"a": "groq/flat"}))
+    health, facts = await told(SpendSettings(node_hour=6.0, managed={"a": "groq/flat"}))
     assert "genai-prices cannot be used" in health.reason
     assert prices_in(facts).node_hour == 6.0
 
@@ -166,7 +170,7 @@ def test_a_mistake_under_spend_is_said_with_its_line_and_the_rest_is_used(monkey
     monkeypatch.setattr(spend_settings, "installed", lambda: False)
     config, problems = examine(f'[spend]\n{text}\n[console]\nnode = "n"\n', "c")
     assert problems == [said]
-    assert (config.spend, config.console.node) == (Spend(), "n")
+    assert (config.spend, config.console.node) == (SpendSettings(), "n")
 
 
 def test_the_zone_is_the_machines_and_utc_where_it_has_none(tmp_path):

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from collectors.procfs import files as host_proc
 from collectors.procfs.files import (
+    CpuShares,
     CpuTimes,
-    Shares,
     cpu_shares,
     parse_cgroup,
     parse_container,
@@ -61,7 +61,7 @@ def test_an_old_kernel_without_steal_tells_none():
     before, after = (parse_stat(f"cpu  {n} 0 0 {n} 0 0 0\ncpu0 1\n".encode()).times for n in (10, 60))
     assert before is not None
     assert after is not None
-    assert cpu_shares(before, after) == Shares(busy=0.5, iowait=0.0, steal=None)
+    assert cpu_shares(before, after) == CpuShares(busy=0.5, iowait=0.0, steal=None)
 
 
 def times(**changed: int) -> CpuTimes:
@@ -71,11 +71,11 @@ def times(**changed: int) -> CpuTimes:
 
 def test_busy_idle_iowait_and_steal_make_one():
     shares = cpu_shares(times(), times(user=130, system=60, idle=1040, iowait=30, steal=15))
-    assert shares == Shares(busy=0.4, iowait=0.1, steal=0.1)
+    assert shares == CpuShares(busy=0.4, iowait=0.1, steal=0.1)
 
 
 def test_idle_and_iowait_may_go_back_a_little_and_nothing_else():
-    assert cpu_shares(times(), times(user=110, iowait=15)) == Shares(busy=1.0, iowait=0.0, steal=0.0)
+    assert cpu_shares(times(), times(user=110, iowait=15)) == CpuShares(busy=1.0, iowait=0.0, steal=0.0)
     assert cpu_shares(times(), times(user=90, idle=2000)) is None
     assert cpu_shares(times(), times(steal=0, idle=2000)) is None
     assert cpu_shares(times(), times()) is None

@@ -8,11 +8,11 @@ import pytest
 
 from collectors.openmetrics.build import table
 from collectors.openmetrics.engine import Exposition
-from collectors.openmetrics.parser import MOST_SERIES, Memo, parse
-from collectors.prometheus.client import Series
+from collectors.openmetrics.parser import MAX_SERIES, LineMemo, parse
+from collectors.prometheus.client import QuerySeries
 from collectors.prometheus.pages import Pages, by_target, interval
 from collectors.prometheus.queries import readable, series_of, up_of, whose
-from collectors.prometheus.reading import Names, Reader
+from collectors.prometheus.reading import TargetNames, TargetReader
 from collectors.registry import KINDS
 from collectors.runtime.base import Source
 from tests.fakes.pages import CAPTURES, page
@@ -23,17 +23,17 @@ VLLM = next(kind for kind in KINDS if kind.name == "vllm")
 
 
 def answer(name):
-    return msgspec.convert(json.loads(page(RECORDED + name))["data"]["result"], list[Series])
+    return msgspec.convert(json.loads(page(RECORDED + name))["data"]["result"], list[QuerySeries])
 
 
 def reader():
-    return Reader(VLLM, table("serving", "vllm"), TARGET, "vllm-28102")
+    return TargetReader(VLLM, table("serving", "vllm"), TARGET, "vllm-28102")
 
 
 @pytest.fixture(scope="module")
 def scraped():
     """Return every page that the server may have read, parsed, as sets of numbers by series."""
-    found, memo = [], Memo()
+    found, memo = [], LineMemo()
     with gzip.open(CAPTURES / "vllm-0.32.0/run1/series.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     wanted = table("serving", "vllm").wanted()
@@ -117,18 +117,18 @@ def test_hostile_names_of_targets_cannot_leave_their_quotes():
 
 @pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf", "", "0x", "1e999"])
 def test_what_is_no_number_is_a_gap(text):
-    row = Series({"__name__": "vllm:num_requests_running"}, [(1.0, text)])
+    row = QuerySeries({"__name__": "vllm:num_requests_running"}, [(1.0, text)])
     assert Pages().of([row]) == []
 
 
 def test_labels_that_churn_cost_a_bounded_amount():
     pages = Pages()
-    for start in range(0, 5 * MOST_SERIES, MOST_SERIES):
-        rows = [Series({"__name__": "x", "id": str(start + n)}, [(start + 1.0, "1")]) for n in range(MOST_SERIES)]
+    for start in range(0, 5 * MAX_SERIES, MAX_SERIES):
+        rows = [QuerySeries({"__name__": "x", "id": str(start + n)}, [(start + 1.0, "1")]) for n in range(MAX_SERIES)]
         ((_, one),) = pages.of(rows)
-        assert len(one.values) == MOST_SERIES
-    assert len(pages._series) <= 3 * MOST_SERIES
-    ((_, one),) = pages.of([Series({"__name__": "y", "id": str(n)}, [(1e6, "1")]) for n in range(MOST_SERIES + 3)])
+        assert len(one.values) == MAX_SERIES
+    assert len(pages._series) <= 3 * MAX_SERIES
+    ((_, one),) = pages.of([QuerySeries({"__name__": "y", "id": str(n)}, [(1e6, "1")]) for n in range(MAX_SERIES + 3)])
     assert (one.left_off, one.clean) == (3, False)
 
 
@@ -149,5 +149,5 @@ def test_labels_that_churn_cost_a_bounded_amount():
     ],
 )
 def test_a_target_has_the_name_that_it_has_when_it_is_read_directly(instance, near, name):
-    names = Names({"gpu-1", "192.168.0.7"}, near, {("127.0.0.1", 8001): "chat"})
+    names = TargetNames({"gpu-1", "192.168.0.7"}, near, {("127.0.0.1", 8001): "chat"})
     assert names.of("vllm", instance) == name

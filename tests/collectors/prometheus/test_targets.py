@@ -11,9 +11,9 @@ from aistack_top.model.entity import Entity
 from aistack_top.store.timeline import Timeline
 from collectors.openmetrics.build import table
 from collectors.openmetrics.engine import Exposition
-from collectors.openmetrics.parser import Memo, parse
+from collectors.openmetrics.parser import LineMemo, parse
 from collectors.prometheus.client import Prometheus
-from collectors.prometheus.reading import Names
+from collectors.prometheus.reading import TargetNames
 from collectors.prometheus.targets import GONE_S, PrometheusCollector
 from collectors.runtime.base import Source
 from collectors.runtime.scheduler import LiveFeed
@@ -44,8 +44,8 @@ async def watched(scrapes=(), *, alone=True):
         fake.scrape(moment, instance, body)
     server = Prometheus(ACCESS, connect=fake.connect)
     source = Source("prometheus", "prometheus", "tracing", 60.0, 15.0, "http://prometheus:9090")
-    collector = PrometheusCollector(source, server, clock, EVERY_S, Names((), near=True))
-    collector.invite(joined.append, joined.remove, {})
+    collector = PrometheusCollector(source, server, clock, EVERY_S, TargetNames((), near=True))
+    collector.start_discovery(joined.append, joined.remove, {})
     with clock.participant() if alone else nullcontext():
         try:
             yield fake, collector, clock, joined
@@ -58,7 +58,7 @@ def values(batch):
 
 
 async def test_a_target_reads_what_its_page_says_when_it_is_read_directly(bodies):
-    read, memo = table("serving", "vllm"), Memo()
+    read, memo = table("serving", "vllm"), LineMemo()
     direct = Exposition(read, Source("vllm-8000", "vllm", "serving", EVERY_S))
     async with watched([(START - 5.0, ONE, bodies[0])]) as (fake, collector, clock, joined):
         health = (await collector.collect()).health
@@ -116,7 +116,7 @@ async def test_a_feed_begins_with_the_past_and_goes_on_with_the_present(bodies):
     scrapes = [(START - 300.0 + EVERY_S * number, ONE, bodies[0]) for number in range(60)]
     async with watched(scrapes, alone=False) as (_, collector, clock, _):
         feed, ticks = LiveFeed([collector], clock), []
-        collector.invite(feed.join, feed.leave, {})
+        collector.start_discovery(feed.join, feed.leave, {})
         stream = feed.ticks()
         async for tick in stream:
             ticks.append(tick)

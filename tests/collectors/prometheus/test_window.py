@@ -7,7 +7,7 @@ import pytest
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, Health
 from collectors.prometheus.client import Prometheus
-from collectors.prometheus.reading import Names
+from collectors.prometheus.reading import TargetNames
 from collectors.prometheus.window import WindowFeed
 from collectors.runtime.base import Source
 from tests.collectors.prometheus.test_targets import EVERY_S, ONE, OTHER, START, bodies, values, watched
@@ -41,7 +41,7 @@ def server_of(pages, *, at=START):
 
 
 async def played(fake, start, end, calls=()):
-    feed = WindowFeed(SOURCE, Prometheus(ACCESS, connect=fake.connect), Names((), near=True), start, end, calls)
+    feed = WindowFeed(SOURCE, Prometheus(ACCESS, connect=fake.connect), TargetNames((), near=True), start, end, calls)
     assert await feed.look() > 0
     ticks = [tick async for tick in feed.ticks()]
     await feed.aclose()
@@ -104,7 +104,9 @@ async def test_calls_of_the_same_window_stand_beside(bodies):
 
 async def test_a_server_that_fails_in_mid_window_is_said_once_per_query_and_given_up(bodies):
     fake = server_of(bodies)
-    feed = WindowFeed(SOURCE, Prometheus(ACCESS, connect=fake.connect), Names((), near=True), START - 3600.0, START)
+    feed = WindowFeed(
+        SOURCE, Prometheus(ACCESS, connect=fake.connect), TargetNames((), near=True), START - 3600.0, START
+    )
     fake.scrape(START - 3500.0, ONE, bodies[0])
     assert await feed.look() == 1
     looked = len(fake.asked)

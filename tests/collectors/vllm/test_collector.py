@@ -15,7 +15,7 @@ from aistack_top.model.tick import Batch, Bound, Quantiles
 from collectors.runtime.base import Source
 from collectors.runtime.http import get
 from collectors.vllm.collector import VllmCollector, fingerprint, table
-from collectors.vllm.frozen import FrozenWatch, Look
+from collectors.vllm.frozen import EngineLook, FreezeDetector
 from tests.playback.vllm import Player, PlayerTransport, Recording, moved, serve
 
 CAPTURES = Path(__file__).parents[3] / "fixtures" / "captures"
@@ -364,8 +364,8 @@ def test_an_engine_is_told_from_its_router_and_from_others():
 
 
 def watched(looks: Sequence[tuple[float, float, float, float]]) -> list[bool]:
-    watch = FrozenWatch()
-    return [watch.observe(Look(at, held, inside, inside, work)) for at, held, inside, work in looks]
+    watch = FreezeDetector()
+    return [watch.observe(EngineLook(at, held, inside, inside, work)) for at, held, inside, work in looks]
 
 
 def test_one_request_that_is_being_tokenised_is_no_frozen_engine():

@@ -25,7 +25,7 @@ SCHEMA = json.loads((Path(__file__).parents[3] / "docs/schema/demo-list.json").r
 
 async def test_a_scenario_says_that_it_is_computed_first_until_it_is():
     notes = [demo.COMPUTING]
-    ticks = demo.Telling(FakeFeed(seconds(2, World())), notes).ticks()
+    ticks = demo.AnnouncedFeed(FakeFeed(seconds(2, World())), notes).ticks()
     assert notes
     await anext(ticks)
     assert notes == []

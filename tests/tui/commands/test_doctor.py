@@ -3,7 +3,7 @@
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Health
-from collectors.gpu_owners.links import LinkCollector
+from collectors.gpu_owners.links import GpuLinkCollector
 from collectors.gpu_owners.proof import EngineAddress
 from collectors.runtime.base import Source
 from collectors.runtime.scheduler import LiveFeed
@@ -33,7 +33,7 @@ def feed(root, engines, *others):
     async def run(look):
         return look()
 
-    links = LinkCollector(clock, lambda: {GPU: (200,)}, engines, proc_root=root, run=run)
+    links = GpuLinkCollector(clock, lambda: {GPU: (200,)}, engines, proc_root=root, run=run)
     return LiveFeed([links, *others], clock)
 
 

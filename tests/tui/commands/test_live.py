@@ -8,7 +8,7 @@ from collectors.config import Config
 from collectors.runtime.environment import state_folder
 from tests.aistack_top.session.ticks import START, drain, record, tick
 from tui.commands.common import Options
-from tui.commands.live import RememberingFeed, configuration, ring_name, ringed, run
+from tui.commands.live import ResumedFeed, configuration, ring_name, ringed, run
 
 
 class Seconds:
@@ -62,9 +62,9 @@ async def test_the_first_console_records_and_the_second_attaches(tmp_path):
     first = ring(tmp_path / "ring.aistack")
     second = ring(tmp_path / "ring.aistack")
     other = ring(tmp_path / ring_name(options("http://a:1")))
-    assert isinstance(first, RememberingFeed)
+    assert isinstance(first, ResumedFeed)
     assert isinstance(second, SessionFeed)
-    assert isinstance(other, RememberingFeed)
+    assert isinstance(other, ResumedFeed)
     for feed in (second, other, first):
         await feed.aclose()
 
@@ -124,7 +124,7 @@ async def test_rings_of_single_addresses_are_dropped_after_a_day(tmp_path, name)
         )
         await feed.aclose()
         assert old.exists() is stays
-        assert isinstance(feed, RememberingFeed)
+        assert isinstance(feed, ResumedFeed)
 
 
 def test_a_user_without_a_home_has_no_state_folder_and_no_configuration(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from collectors.config import Config, ConfigError, Console, LangfuseSource, Secret
+from collectors.config import Config, ConfigError, ConsoleSettings, LangfuseSource, Secret
 from layouts.load import load
 from tests.fakes.incident import trace
 from tui.commands.common import Options
@@ -32,7 +32,7 @@ def test_a_layout_with_a_mistake_is_told_and_the_overview_shown(tmp_path, monkey
     file = tmp_path / "layouts" / "mine.toml"
     file.write_text('title = "mine"\nbase = "overview"\npannel = []\n', encoding="utf-8")
     notes = []
-    assert layout_of(Options(), Config(console=Console(layout="mine")), notes) == load("overview")
+    assert layout_of(Options(), Config(console=ConsoleSettings(layout="mine")), notes) == load("overview")
     assert notes == [f"{file}:3: unknown key 'pannel'; did you mean 'panel'?; the overview is shown instead"]
     file.write_text('title = "mine"\nbase = "wall"\n', encoding="utf-8")
     assert layout_of(Options(layout="mine"), Config(), notes).title == "mine"

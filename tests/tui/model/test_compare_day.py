@@ -10,7 +10,7 @@ from aistack_top.session.recorder import Recorder, RecordingFeed
 from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.fakes.incident import incident, troubled
 from tests.tui.screen_text import press, settle, shown, text
-from tui.model.compare_day import DAY_S, UnknownError, same_hour
+from tui.model.compare_day import DAY_S, NoDataError, same_hour
 
 WORLD = World(gpus=2, history_s=0)
 
@@ -50,7 +50,7 @@ async def test_a_recording_that_is_too_young_says_since_when_there_is_one(tmp_pa
         await app.workers.wait_for_complete()
         await settle(app, pilot)
         assert "nothing is known of yesterday: the recording begins at 16:00 on 2025-11-24" in text(app)
-    with pytest.raises(UnknownError, match="the recording begins at 16:00 on 2025-11-24"):
+    with pytest.raises(NoDataError, match="the recording begins at 16:00 on 2025-11-24"):
         await same_hour(tmp_path / "ring.aistack", START)
 
 
@@ -59,5 +59,5 @@ async def test_where_nothing_is_recorded_that_is_said(tmp_path):
         await press(app, pilot, "i", "b")
         await app.workers.wait_for_complete()
         assert "nothing is recorded that could tell of yesterday" in text(app)
-    with pytest.raises(UnknownError, match="yesterday cannot be read"):
+    with pytest.raises(NoDataError, match="yesterday cannot be read"):
         await same_hour(tmp_path / "none.aistack", START)
