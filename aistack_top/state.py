@@ -43,7 +43,7 @@ class HealthLog:
         self._log: dict[str, deque[tuple[float, Health]]] = {}
         self.newest: dict[str, tuple[float, Health]] = {}
 
-    def take(self, seen: float, health: Health) -> Event | None:
+    def apply(self, seen: float, health: Health) -> Event | None:
         """Take a record; return an event when the source's status changed."""
         log = self._log.setdefault(health.source, deque(maxlen=self._most))
         before = log[-1][1] if log else None
@@ -106,12 +106,12 @@ class State:
         self._owners: dict[tuple[str, Entity], _SourceOfSeries] = {}
         self._told: dict[tuple[float, str, Entity, str], None] = {}
 
-    def take(self, tick: Tick) -> None:
+    def apply(self, tick: Tick) -> None:
         """Take what was learned at one moment."""
-        for _ in self.taking(tick):
+        for _ in self.apply_in_steps(tick):
             pass
 
-    def taking(self, tick: Tick) -> Iterator[None]:
+    def apply_in_steps(self, tick: Tick) -> Iterator[None]:
         """Take what was learned at one moment in steps of a few milliseconds, between which a screen may be seen to.
 
         The time that is seen moves on with the last step.
@@ -119,15 +119,15 @@ class State:
         if tick.reset:
             self._clear()
         if tick.history is not None:
-            self.timeline.lay(tick.history)
-            self._derived.lay(tick.history)
+            self.timeline.backfill(tick.history)
+            self._derived.backfill(tick.history)
             for key in tick.history.columns:
                 self._owners.setdefault((key[0], key[1]), _SourceOfSeries("history", "", 0.0))
             if self._spend is not None:
                 self._spend.begin(tick.history.start)
             yield from self._take_all(tick.history.batches)
         yield from self._take_all(tick.batches)
-        self.incidents.take(tick.incidents)
+        self.incidents.add(tick.incidents)
         self.note(*tick.marks)
         self.now = max(self.now, tick.at)
         if self._spend is not None:
@@ -171,16 +171,16 @@ class State:
         fresh = []
         for batch in batches:
             self._take_batch(batch)
-            fresh += self.calls.take(batch.calls)
-        for at, readings in self._derived.take(batches, fresh):
+            fresh += self.calls.add(batch.calls)
+        for at, readings in self._derived.update(batches, fresh):
             self.timeline.add(at, readings)
             yield
         if self._spend is not None:
-            self._spend.learn(batches, fresh)
+            self._spend.observe(batches, fresh)
 
     def _take_batch(self, batch: Batch) -> None:
         health = batch.health
-        changed = self.health.take(batch.seen, health)
+        changed = self.health.apply(batch.seen, health)
         if changed is not None:
             self.events.append(changed)
         refused = self.timeline.refused
@@ -194,7 +194,7 @@ class State:
                 Event(batch.at, batch.seen, health.layer, "source", "warning", about, text, health.source)
             )
         self.events.extend(event for event in batch.events if self._is_news(event))
-        self.events.extend(self.facts.learn(batch.facts, batch.at, batch.seen, health.layer, health.source))
+        self.events.extend(self.facts.observe(batch.facts, batch.at, batch.seen, health.layer, health.source))
         self.facts.join(batch.links)
 
     def _is_news(self, event: Event) -> bool:

@@ -72,7 +72,7 @@ def by_cpu(ticks: list[Tick]) -> None:
     trouble.OpenIncident._review, IncidentDetector._step = timed, stepped  # type: ignore[method-assign]  # to time what has no hook
     for tick in ticks:
         began = time.process_time()
-        watch.take(tick)
+        watch.observe(tick)
         takes.append(time.process_time() - began)
     timeline = watch.state.timeline
     signals = len({key[0] for key in timeline})

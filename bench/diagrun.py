@@ -51,7 +51,7 @@ def play(case: Case) -> dict[str, Any]:
         if second < first:
             continue
         began = time.process_time()
-        for version in watch.take(_hidden(tick, case.withheld)):
+        for version in watch.observe(_hidden(tick, case.withheld)):
             versions.setdefault(version.id, []).append(version)
         spent += time.process_time() - began
     record: dict[str, Any] = {

@@ -112,7 +112,7 @@ async def play_fast(session: Session, at: float, seconds: float) -> tuple[float,
     began = time.perf_counter()
     async for tick in feed.ticks():
         before = time.perf_counter()
-        state.take(tick)
+        state.apply(tick)
         spent += time.perf_counter() - before
         if tick.seen > at + seconds:
             break
@@ -132,7 +132,7 @@ def recording(folder: Path, series: int) -> None:
     cpu = time.process_time()
     took = []
     for tick in minute:
-        took += timed(partial(recorder.take, tick))
+        took += timed(partial(recorder.record, tick))
         while recorder.backlog:
             time.sleep(0.001)
     recorder.close(30)
@@ -172,7 +172,7 @@ def main() -> None:
     show("seek, first (reads the day's changes)", seeks[:1])
     show("seek, 20 random", seeks[1:])
     history = past.before(*past.find(moments[3]))
-    show("laying the history of a seek into the timeline", timed(lambda: State().take(Tick(0, 0, history=history)), 3))
+    show("laying the history of a seek into the timeline", timed(lambda: State().apply(Tick(0, 0, history=history)), 3))
     total, own = asyncio.run(play_fast(session, session.start + 3600, 3600.0))
     print(f"{'an hour at full speed: times real time; feed alone':58} {3600 / total:9.0f} {3600 / own:9.0f} x")
     for ending in (".parquet", ".csv"):

@@ -187,7 +187,7 @@ def discovery(config: Config, tools: CollectorContext, live: LiveFeed) -> "Disco
 
         kinds.append(Matcher(kind.name, local.path, known, make))
         traits.append(ProcessPattern(kind.name, re.compile(local.process) if local.process else None, local.ports))
-    look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).look
+    look = LocalServers(Path("/proc"), Path("/sys"), traits, tools.clock.monotonic).scan
     taken = place_of(getattr(source, "url", "") for source in config.source)
     return DiscoveryCollector(tools.clock, tools.client, look, kinds, FeedMembership(live.join, live.leave, taken))
 

@@ -91,7 +91,7 @@ class ConsoleApp(App[None]):
             layout,
             glyphs,
             self._on_news,
-            self.tell,
+            self.show_message,
             low_bandwidth=low_bandwidth,
             node=sanitize(node, 60),
             notes=notes,
@@ -142,7 +142,7 @@ class ConsoleApp(App[None]):
         """
         return [NoColor() if isinstance(one, Monochrome) else one for one in super().get_line_filters()]
 
-    def tell(self, sentence: str) -> None:
+    def show_message(self, sentence: str) -> None:
         """Show a sentence that a person must know."""
         self.console_model.told.append(sentence)
         self.paint()

@@ -68,19 +68,19 @@ def newest_incident(screen: "ConsoleScreen") -> None:
     if found is not None:
         open_target(screen, IncidentTarget(found.id))
     else:
-        screen.say("no incident is known at this moment")
+        screen.show_message("no incident is known at this moment")
 
 
 def keep_evidence(screen: "ConsoleScreen") -> None:
     """Write what is seen into a folder, while the screen goes on."""
     if screen.console.keeping:
-        screen.say("the evidence is being written already")
+        screen.show_message("the evidence is being written already")
         return
     view = screen.console.view()
     with screen.discreet():
         # the strips as they stand are no public API; export_screenshot would make the SVG of them on this very loop
         strips = screen._compositor.render_strips()
-    screen.say("writing the evidence")
+    screen.show_message("writing the evidence")
     screen.console.keeping = True
     screen.app.run_worker(_keep(screen, view, strips, screen.app.size.width), exit_on_error=False)
 
@@ -101,7 +101,7 @@ async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]"
     finally:
         screen.console.keeping = False
     seen = screen.app.screen
-    (seen if isinstance(seen, TimeNavigationScreen) else screen).say(said)
+    (seen if isinstance(seen, TimeNavigationScreen) else screen).show_message(said)
 
 
 def keep_recording(screen: "ConsoleScreen") -> None:
@@ -114,7 +114,7 @@ def keep_recording(screen: "ConsoleScreen") -> None:
 
         def wanted(name: str) -> None:
             if name:
-                screen.say("keeping the recording")
+                screen.show_message("keeping the recording")
                 screen.app.run_worker(_keep_recording(screen, name), exit_on_error=False)
 
         screen.ask("keep as", wanted, value=evidence.recording_name(screen.console))
@@ -132,7 +132,7 @@ async def _keep_recording(screen: "ConsoleScreen", name: str) -> None:
     except evidence.EvidenceError as error:
         said = str(error)
     seen = screen.app.screen
-    (seen if isinstance(seen, TimeNavigationScreen) else screen).say(said)
+    (seen if isinstance(seen, TimeNavigationScreen) else screen).show_message(said)
 
 
 def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
@@ -140,12 +140,12 @@ def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
     from tui import evidence
 
     if incident is None:
-        screen.say("nothing to copy: no incident is known at this moment")
+        screen.show_message("nothing to copy: no incident is known at this moment")
         return
     text = evidence.markdown(screen.console.view(), screen.console.name, incident)
     screen.app.copy_to_clipboard(text)
     lines = text.count("\n")
-    screen.say(f"the verdict is copied ({lines} lines), if your terminal lets programs copy (OSC 52)")
+    screen.show_message(f"the verdict is copied ({lines} lines), if your terminal lets programs copy (OSC 52)")
 
 
 def incidents(screen: "ConsoleScreen") -> None:

@@ -39,7 +39,7 @@ class CallStore:
     _calls: list[Call] = field(default_factory=list)
     """The calls in the order of `_ends`: looking ten thousand up by name takes ten times as long."""
 
-    def take(self, calls: Iterable[Call]) -> list[Call]:
+    def add(self, calls: Iterable[Call]) -> list[Call]:
         """Add calls and return those that are new or newer than what was known (a row can be written again)."""
         fresh = []
         for call in calls:
@@ -102,16 +102,16 @@ class CallSignals:
         self._begun: dict[str, float] = {}
         self._done: float | None = None
 
-    def lay(self, history: History) -> None:
+    def backfill(self, history: History) -> None:
         """Take what a past tells beside its calls, before these are taken."""
-        self._rails.lay(history)
+        self._rails.backfill(history)
 
-    def take(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> Iterator[tuple[float, Readings]]:
+    def update(self, batches: Sequence[Batch], fresh: Sequence[Call]) -> Iterator[tuple[float, Readings]]:
         """Yield the readings of each grid point that became computable or has to be computed again.
 
         A late call asks for up to 60 points, each a millisecond or two: whoever has a screen to keep may pause between.
         """
-        self._rails.learn(batches, fresh)
+        self._rails.observe(batches, fresh)
         for batch in batches:
             if batch.calls_until is not None:
                 source = batch.health.source

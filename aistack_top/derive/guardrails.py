@@ -44,7 +44,7 @@ class GuardrailStats:
         self._known: dict[Entity, tuple[float, float]] = {}
         self._counted: dict[str, tuple[float, float]] = {}
 
-    def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
+    def observe(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
         """Take what was learned."""
         for batch in batches:
             if "guardrail.requests" in batch.readings.signals:
@@ -59,7 +59,7 @@ class GuardrailStats:
                 first, last = self._known.get(who, (call.end, call.end))
                 self._known[who] = (min(first, call.end), max(last, call.end))
 
-    def lay(self, history: History) -> None:
+    def backfill(self, history: History) -> None:
         """Take a past in bulk, before its calls: its readings are columns, and come with no batch of their own."""
         proxies = {batch.health.source for batch in history.batches if batch.health.kind == PROXY}
         for (name, who, _), column in history.columns.items():

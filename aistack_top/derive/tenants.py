@@ -44,7 +44,7 @@ class TopTenants:
         self._at: dict[float, Names] = {}
         self._newest: Names = frozenset()
 
-    def take(self, moment: float, calls: Iterable[Call]) -> Names:
+    def update(self, moment: float, calls: Iterable[Call]) -> Names:
         """Return who is named at a moment, by the calls of the minutes before it."""
         return self.count(moment, Counter(call.tenant for call in calls))
 
@@ -75,7 +75,7 @@ class TopTenants:
 
     def _again(self, moment: float, counts: Counter[str]) -> Names:
         """Return who is named at a moment that is done again: whoever was, and late comers while there is room."""
-        known = self.named(moment)
+        known = self.names_at(moment)
         late = [name for name, _ in counts.most_common() if name not in known]
         if late and len(known) < MAX_TENANTS:
             known |= frozenset(late[: MAX_TENANTS - len(known)])
@@ -83,7 +83,7 @@ class TopTenants:
                 self._at[moment] = known
         return known
 
-    def named(self, moment: float) -> Names:
+    def names_at(self, moment: float) -> Names:
         """Return who was named at a moment; who is named now, if that is not known any more."""
         return self._at.get(moment, self._newest)
 

@@ -106,7 +106,7 @@ class AnomalyDetector:
         return len(self._past if len(self._past) >= MIN_SAMPLES else self._seen()) * STEP_S
 
     @property
-    def usual(self) -> float | None:
+    def baseline(self) -> float | None:
         """The usual value, None while it is unknown; of less than three minutes it is only what was seen so far."""
         if len(self._past) >= MIN_SAMPLES:
             return exp(self._middle)
@@ -190,7 +190,7 @@ class AnomalyDetector:
         return max(max(seen) + EARLY_RATIO, log(usual + EARLY_FLOORS * self.limits.floor)) + log(self.raised)
 
     def _open(self, at: float, smooth: float) -> Anomaly:
-        usual = self.usual
+        usual = self.baseline
         rise = sorted(value for _, value in list(self._raw)[-SMOOTH:])
         level = max(median(rise), smooth)
         half = exp(self._threshold()) if usual is None else usual + (level - usual) / 2

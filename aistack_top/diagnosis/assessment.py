@@ -243,7 +243,7 @@ def _ruled_out(readings: list[RuleMatch], best: _Ranked | None) -> tuple[RuledOu
     """Return the causes whose required evidence was looked for and was not there, one reason each."""
     own = best.reading.rule.slug if best else None
     fits = {reading.rule.slug for reading in readings if reading.established}
-    unseen = {reading.rule.slug for reading in readings if reading.unseen}
+    unseen = {reading.rule.slug for reading in readings if reading.cannot_tell}
     found: dict[Cause, RuledOut] = {}
     for reading in readings:
         slug, failed = reading.rule.slug, reading.refuted

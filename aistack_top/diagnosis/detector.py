@@ -56,7 +56,7 @@ class IncidentDetector:
         self._next: float | None = None
         self._reset()
 
-    def take(self, tick: Tick) -> tuple[Incident, ...]:
+    def observe(self, tick: Tick) -> tuple[Incident, ...]:
         """Take a tick; return the versions of incidents that became known with it."""
         if tick.reset:
             self._reset()
@@ -64,7 +64,7 @@ class IncidentDetector:
             tick = replace(tick, history=coarse(tick.history))
             for trouble in self._troubles:
                 trouble.forget()
-        self.state.take(tick)
+        self.state.apply(tick)
         late = tick.history is not None and tick.history.fills
         if self._next is None:
             start = tick.at if tick.history is None else max(tick.history.start, tick.at - CATCH_UP_S)
@@ -115,11 +115,11 @@ class IncidentDetector:
         touched += [self._alarm(event) for event in self._alarms(at)]
         found = []
         for trouble in self._troubles:
-            version = trouble.step(self.state, at, seen, trouble in touched)
+            version = trouble.advance(self.state, at, seen, trouble in touched)
             if version is not None:
                 found.append(version)
         quiet = not any(trouble.is_open for trouble in self._troubles)
-        found += self._lost.step(self.state, at, seen, quiet)
+        found += self._lost.advance(self.state, at, seen, quiet)
         self._troubles = [t for t in self._troubles if t.end is None or at - t.end < 3 * 3600.0]
         return found
 
@@ -216,7 +216,7 @@ class IncidentDetector:
         fresh = [e for e in self.state.events if self._events_until < e.seen <= at + STEP_S and e.at > at - 300.0]
         self._events_until = at + STEP_S
         self._started |= {event.entity.get("engine") or "": event.at for event in fresh if event.kind == "restart"}
-        found = [e for e in fresh if _is_alarm(e)] + self._gone.step(self.state, at)
+        found = [e for e in fresh if _is_alarm(e)] + self._gone.advance(self.state, at)
         for entity in self.state.timeline.entities("gpu.ecc.uncorrected"):
             sample = self.state.timeline.sample(("gpu.ecc.uncorrected", entity, "value"), at, 30.0)
             if sample is not None:

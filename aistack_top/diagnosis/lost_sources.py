@@ -32,7 +32,7 @@ class LostSources:
         self._worked: set[str] = set()
         self._silent: dict[str, _Silence] = {}
 
-    def step(self, state: State, at: float, seen: float, quiet: bool) -> list[Incident]:
+    def advance(self, state: State, at: float, seen: float, quiet: bool) -> list[Incident]:
         """Return versions that are new; nothing new is opened while other incidents are open (not ``quiet``)."""
         found = []
         for _, health in state.health.at():

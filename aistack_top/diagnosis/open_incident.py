@@ -100,7 +100,7 @@ class OpenIncident:
             self.gone.append(event.source)
         self.onset = min(self.onset, event.at)
 
-    def step(self, state: State, at: float, seen: float, touched: bool) -> Incident | None:
+    def advance(self, state: State, at: float, seen: float, touched: bool) -> Incident | None:
         """Go on to a grid time; return a version if there is something to tell."""
         if self.end is not None:
             return None

@@ -175,7 +175,7 @@ class RuleMatch:
         return next((finding for finding in self.required if finding.holds is False), None)
 
     @property
-    def unseen(self) -> bool:
+    def cannot_tell(self) -> bool:
         """Whether a required test cannot be told, and none fails."""
         return not self.established and self.refuted is None
 

@@ -18,7 +18,7 @@ class UnreachableEngines:
         self._fine: dict[str, float] = {}
         self._told: set[str] = set()
 
-    def step(self, state: State, at: float) -> list[Event]:
+    def advance(self, state: State, at: float) -> list[Event]:
         """Return an event for each source of engines that is gone since the last step."""
         found = []
         for seen, health in state.health.at():

@@ -58,7 +58,7 @@ class DiagnosedFeed:
         try:
             while self._dismissed:
                 self._watch.dismiss(self._dismissed.pop(0))
-            found = (*_left_open(tick), *self._watch.take(tick))
+            found = (*_left_open(tick), *self._watch.observe(tick))
         except Exception as error:  # a mistake in a verdict must not cost the numbers: it is said, and they go on
             self._fault = f"diagnosis stopped: {sanitize(f'{type(error).__name__}: {error}')}"
             health = Health("diagnosis", "diagnosis", "tracing", "down", self._fault)

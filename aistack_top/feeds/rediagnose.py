@@ -39,7 +39,7 @@ async def versions(session: Session, until: float) -> AsyncIterator[Incident]:
         async for tick in feed.ticks():
             if tick.seen > until:
                 break
-            for incident in watch.take(tick):
+            for incident in watch.observe(tick):
                 yield incident
 
 

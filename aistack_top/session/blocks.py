@@ -119,7 +119,7 @@ class BlockData:
             found = {name: tuple(rows[number]) for name, rows in self._extras.items() if number in rows}
         return Batch(at, seen, _health(health), calls_until=until, **found)
 
-    def told(self, first: int, last: int) -> tuple[Incident, ...]:
+    def incidents_between(self, first: int, last: int) -> tuple[Incident, ...]:
         """Return the versions of incidents that came with ticks, given by the first and last index in `ticks`."""
         since = self.ticks[first - 1].seen if first else 0.0
         until = self.ticks[last].seen if last + 1 < len(self.ticks) else MAX_TIME
@@ -131,7 +131,7 @@ class BlockData:
         until = self.ticks[last].seen if last + 1 < len(self.ticks) else MAX_TIME
         return tuple(mark for mark in self.marks if since < mark.seen <= until)
 
-    def telling(self) -> list[Batch]:
+    def notable_batches(self) -> list[Batch]:
         """Return the batches that say more than readings and health, without their readings."""
         return [self.batch(place) for place, row in enumerate(self._rows) if row[0] in self._told]
 

@@ -99,9 +99,9 @@ def main(arguments: list[str]) -> int:
         below = int(arguments[1])
     else:
         numbers = [name.block for name in block_names(folder)]
-        below = max(numbers, default=0) if Lock(folder).held() else max(numbers, default=0) + 1
+        below = max(numbers, default=0) if Lock(folder).is_held() else max(numbers, default=0) + 1
     lock = Lock(folder, COMPACT_LOCK)
-    if lock.take():
+    if lock.acquire():
         compact(folder, below)
         lock.drop()
     return 0

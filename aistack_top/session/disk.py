@@ -88,7 +88,7 @@ class Disk:
     def sweep(self) -> None:
         """Remove what a killed process left half done, unless a compaction is under way."""
         lock = Lock(self.folder, COMPACT_LOCK)
-        if not lock.take():
+        if not lock.acquire():
             return
         for pattern in ("tmp.*", "old.*"):
             for path in self.folder.glob(pattern):
@@ -103,7 +103,7 @@ class Lock:
         self._path = folder / name
         self._handle: int | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take the lock; return False when somebody who lives has it."""
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         if not any(_locked(handle, pause) for pause in (0.0, 0.005, 0.02)):
@@ -120,7 +120,7 @@ class Lock:
             os.close(self._handle)
             self._handle = None
 
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether a living recorder, of this process or another, has the lock."""
         try:
             handle = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

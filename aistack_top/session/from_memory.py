@@ -116,9 +116,9 @@ def write(held: MemoryCopy, target: Path, node: str) -> None:
                 number += 1
             writer.add(tick)
             while notes and notes[-1][1] <= tick.seen:
-                writer.note(*notes.pop())
+                writer.add_row(*notes.pop())
         for note in reversed(notes):
-            writer.note(*note)
+            writer.add_row(*note)
         disk.put_block(BlockName(number), *writer.encode())
         names = tuple(sorted(writer.sources))
         info = SessionInfo(SCHEMA, node, program(), ticks[0].seen, names, signal_table(), os.getpid())

@@ -164,7 +164,7 @@ def _told(session: Session, block: Block) -> tuple[Batch, ...]:
     if not any(block.rows(table) for table in ("events", "facts", "links")):
         return ()
     data = load(session, block, _FAR_TABLES)
-    return tuple(replace(batch, calls_until=None) for batch in data.telling())
+    return tuple(replace(batch, calls_until=None) for batch in data.notable_batches())
 
 
 def _batches_before(data: BlockData, tick: int) -> int:

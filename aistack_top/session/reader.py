@@ -109,7 +109,7 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether a recorder is writing to it now."""
-        return Lock(self.path).held()
+        return Lock(self.path).is_held()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -159,7 +159,7 @@ class Session:
         numbers = set(keep)
         self._cache = {name: tables for name, tables in self._cache.items() if name.block in numbers}
 
-    def note(self, problem: str) -> None:
+    def add_problem(self, problem: str) -> None:
         """Add to the problems, once each and not without end."""
         if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
@@ -169,9 +169,9 @@ class Session:
             return read_block_info(self.path, name)
         except FileNotFoundError:
             if (self.path / str(name)).is_dir():
-                self.note(f"{name}: it has no {BLOCK_FILE}")
+                self.add_problem(f"{name}: it has no {BLOCK_FILE}")
         except (OSError, SessionError) as error:
-            self.note(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
+            self.add_problem(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
         return None
 
     def _table(self, name: BlockName, info: BlockInfo, table: str) -> Table | None:
@@ -185,7 +185,7 @@ class Session:
         except FileNotFoundError:
             raise  # compacted or pruned under our eyes: the caller looks again
         except (OSError, SessionError) as error:
-            self.note(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
+            self.add_problem(f"{name}: {os_error_text(error) if isinstance(error, OSError) else error.msg}")
         return None
 
 

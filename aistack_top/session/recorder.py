@@ -134,7 +134,7 @@ class Recorder:
         while self.is_behind and self._thread.is_alive():
             time.sleep(0.001)
 
-    def take(self, tick: Tick) -> None:
+    def record(self, tick: Tick) -> None:
         """Record a tick; returns at once. History and resets are no news and are left out."""
         if tick.reset or tick.history is not None or self._closed:
             return
@@ -172,7 +172,7 @@ class Recorder:
                 if isinstance(item, Tick):
                     self._add(item)
                 elif isinstance(item, tuple):
-                    self._writer.note(*item)
+                    self._writer.add_row(*item)
                 elif isinstance(item, threading.Event):
                     self._flush()
                     item.set()
@@ -206,7 +206,7 @@ class Recorder:
             self._next_block()
         writer.add(tick)
         for incident in tick.incidents:
-            writer.note("incidents", tick.seen, (incident.id, incident.revised, document.encode(incident)))
+            writer.add_row("incidents", tick.seen, (incident.id, incident.revised, document.encode(incident)))
         if writer.first is None:
             self._on_disk = tick.seen
         elif self._due is None:
@@ -292,7 +292,7 @@ class RecordingFeed:
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
         async for tick in self._feed.ticks():
-            self._recorder.take(tick)
+            self._recorder.record(tick)
             if self._recorder.is_behind:
                 await on_thread(self._recorder.catch_up)
             yield tick
@@ -326,7 +326,7 @@ def _locked(path: Path) -> Lock:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = Lock(path)
-        taken = lock.take()
+        taken = lock.acquire()
     except OSError as error:
         raise SessionError("cannot record", f"{path}: {os_error_text(error)}") from error
     if not taken:

@@ -195,7 +195,7 @@ class SessionFeed:
         if row.seen > self._seen + 1.5 * quiet:
             return Tick(self._seen + quiet, self._seen + quiet), self._next
         if self._speed <= FAST:
-            told, marks = data.told(index, index), data.marked(index, index)
+            told, marks = data.incidents_between(index, index), data.marked(index, index)
             tick = Tick(row.at, row.seen, data.whole(row), incidents=told, marks=marks)
             return tick, (data.block.number, row.number + 1)
         last = index
@@ -203,7 +203,7 @@ class SessionFeed:
             last += 1
         end = data.ticks[last]
         history = await self._read(lambda: self._past.between(data, row.low, end.high))
-        told, marks = data.told(index, last), data.marked(index, last)
+        told, marks = data.incidents_between(index, last), data.marked(index, last)
         tick = Tick(end.at, end.seen, history=history, incidents=told, marks=marks)
         return tick, (data.block.number, end.number + 1)
 

@@ -97,7 +97,7 @@ class BlockWriter:
             self._add_batch(tick, batch)
         self._tick += 1
 
-    def note(self, table: str, at: float, row: Row) -> None:
+    def add_row(self, table: str, at: float, row: Row) -> None:
         """Take a mark or an incident of a time; it goes with the next segment."""
         if self.first is None:
             self.first = self.last = at

@@ -105,7 +105,7 @@ class EngineBatch:
         decoding = self.decoding
         if not decoding:
             return [], 0
-        self.kv.take(self._allocations(tokens))
+        self.kv.allocate(self._allocations(tokens))
         self.position += tokens
         self.kv_tokens += tokens * decoding
         useful, ended = tokens * decoding, []
@@ -175,9 +175,9 @@ class EngineBatch:
         if private + cost > kv.available - self._reserved:
             return False
         for key, blocks in held:
-            kv.hold(key, blocks)
+            kv.pin(key, blocks)
             request.held.append(key)
-        kv.take(private)
+        kv.allocate(private)
         request.blocks, request.to_prefill = private, tokens - hits
         if request.scheduled is None:
             request.scheduled, request.cached_tokens = now, hits

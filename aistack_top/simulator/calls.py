@@ -32,7 +32,7 @@ class TraceStore:
     visible: deque[tuple[float, Request]] = field(default_factory=deque)
     _coming: list[tuple[float, int, Request]] = field(default_factory=list)
 
-    def take(self, request: Request, now: float) -> None:
+    def accept(self, request: Request, now: float) -> None:
         """Accept an ended request's spans, to be visible some seconds later."""
         if self.down:
             self.lost += 1

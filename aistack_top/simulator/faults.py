@@ -55,12 +55,12 @@ class BaseFault(msgspec.Struct, metaclass=AbstractStruct, frozen=True, forbid_un
 
     def _happen(self, node: SimulatedNode) -> None:
         kind = str(self.__struct_config__.tag)
-        node.note("fault", kind, "begins")
+        node.log_fault("fault", kind, "begins")
         undo = self.begin(node)
 
         def end(_: float) -> None:
             undo()
-            node.note("fault", kind, "ends")
+            node.log_fault("fault", kind, "ends")
 
         if self.until:
             node.agenda.at(self.until, end)

@@ -58,7 +58,7 @@ class KvCache:
         prefix = self._prefixes.get(key)
         return blocks if prefix is None else 0 if prefix.holders else prefix.blocks
 
-    def hold(self, key: str, blocks: int) -> None:
+    def pin(self, key: str, blocks: int) -> None:
         """Hold a prefix for one request, making it if it is not there; the caller has checked what it costs."""
         prefix = self._prefixes.get(key)
         if prefix is None:
@@ -79,7 +79,7 @@ class KvCache:
             self.shared -= prefix.blocks
             self.idle += prefix.blocks
 
-    def take(self, blocks: int) -> None:
+    def allocate(self, blocks: int) -> None:
         """Take blocks for a request; the caller has checked that they are available."""
         self.private += blocks
         self._make_room()

@@ -173,7 +173,7 @@ class SimulatedNode:
         """Return the engines that use a GPU."""
         return [engine for engine in self.engines if index in engine.config.gpus]
 
-    def note(self, kind: str, subject: str, text: str) -> None:
+    def log_fault(self, kind: str, subject: str, text: str) -> None:
         """Write on the answer sheet what is done now."""
         self.happenings.append(AppliedFault(self.now, kind, subject, text))
 
@@ -185,7 +185,7 @@ class SimulatedNode:
     def restart(self, engine: SimulatedEngine, after: float = 0.0, **changes: object) -> None:
         """End an engine's process and start it again with changed settings; it is ready ``load_s`` after that."""
         self.kill(engine)
-        self.note("restart", engine.label, ", ".join(f"{key}={value}" for key, value in changes.items()))
+        self.log_fault("restart", engine.label, ", ".join(f"{key}={value}" for key, value in changes.items()))
         ready = self.now + after + engine.config.load_s
         self.agenda.at(ready, lambda now: None if engine.up else engine.restart(now, **changes))
 
@@ -251,7 +251,7 @@ class SimulatedNode:
             self.traffic.converse(tenant.name, round(rate * tenant.share / total * 35.0))
 
     def _ended(self, request: Request, now: float) -> None:
-        self.sink.take(request, now)
+        self.sink.accept(request, now)
         self.traffic.ended(request, now)
 
     def _tick(self, now: float) -> None:

@@ -231,7 +231,7 @@ class Spot(BaseFault, frozen=True, tag="spot"):
         """See `BaseFault.begin`."""
         engine, gateway = node.engines[self.engine], node.gateway
         gateway.draining.append(engine)
-        node.note("notice", engine.label, f"gone in {self.notice_s:.0f} s")
+        node.log_fault("notice", engine.label, f"gone in {self.notice_s:.0f} s")
         node.gone_at = node.now + self.notice_s
         node.agenda.at(node.now + self.notice_s, lambda _: node.kill(engine))
 

@@ -167,7 +167,7 @@ class Meter:
         self._day = 0.0
         self._last: tuple[float, float] | None = None
 
-    def take(self, at: float, usd_hour: float | None, day_began: float) -> None:
+    def add(self, at: float, usd_hour: float | None, day_began: float) -> None:
         """Take the rate at a moment, None where it is not known; moments come in order."""
         if day_began > self._day:
             self._day, self.usd, self.covered_s = day_began, 0.0, 0.0

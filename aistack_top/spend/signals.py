@@ -99,9 +99,9 @@ class SpendSignals:
         self._done = self._calls_done = 0
         self._restart(0)
 
-    def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
+    def observe(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
         """Take what a tick brought, once it is in the timeline and the book."""
-        self._usage.learn(batches, fresh)
+        self._usage.observe(batches, fresh)
 
     def begin(self, start: float) -> None:
         """Note that history has been laid in from a time on: what came before the first moment is derived too."""
@@ -195,8 +195,8 @@ class SpendSignals:
             self._usage.leave(step)
         if day_began is not None:
             self._go_on(step, day_began)
-            self._meter.take(at, usd_hour, day_began)
-            self._proxy_meter.take(at, None if proxy is None else sum(proxy.values()), day_began)
+            self._meter.add(at, usd_hour, day_began)
+            self._proxy_meter.add(at, None if proxy is None else sum(proxy.values()), day_began)
         carried = self._carried
         metered_s = max(self._meter.covered_s, self._proxy_meter.covered_s if gpus is None else 0.0)
         self._points[step] = _Point(
@@ -253,7 +253,7 @@ class SpendSignals:
     def _tell_shares(self, out: ReadingsBuilder, point: _Point, names: EngineNames) -> float | None:
         """Tell what models and tenants cost, 0 where that has ended; return what managed calls do."""
         usage = self._usage.window(point.step)
-        usd_hour, shares = _tell_calls(out, point, usage, names, self._tenants.named(point.at))
+        usd_hour, shares = _tell_calls(out, point, usage, names, self._tenants.names_at(point.at))
         ended = self._shared.keys() - shares.keys() if usage is not None or point.proxy is not None else ()
         self._shared |= {who: max(point.step, self._shared.get(who, 0)) for who in shares}
         for who in sorted(ended, key=str):

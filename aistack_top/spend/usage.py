@@ -59,7 +59,7 @@ class CallUsage:
         self._told_elsewhere: set[int] = set()
         self._after = 0
 
-    def learn(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
+    def observe(self, batches: Iterable[Batch], fresh: Iterable[Call]) -> None:
         """Take what a tick brought: how far the sources of calls have got, and the calls that are new or changed."""
         for batch in batches:
             if batch.calls_until is not None:

@@ -76,7 +76,7 @@ class Facts:
         self._values: dict[tuple[Entity, str], str] = {}
         self._links: dict[tuple[Entity, Entity], Link] = {}
 
-    def learn(self, facts: Iterable[Fact], at: float, seen: float, layer: str, source: str) -> list[Event]:
+    def observe(self, facts: Iterable[Fact], at: float, seen: float, layer: str, source: str) -> list[Event]:
         """Take facts and return an event of kind ``changed`` for each watched one that differs from before."""
         events = []
         for fact in facts:

@@ -15,7 +15,7 @@ class IncidentStore:
     def __init__(self) -> None:
         self._versions: dict[str, list[Incident]] = {}
 
-    def take(self, incidents: Iterable[Incident]) -> None:
+    def add(self, incidents: Iterable[Incident]) -> None:
         """Take versions; one that is known already is taken once, and of too many the oldest are forgotten."""
         for incident in incidents:
             versions = self._versions.setdefault(incident.id, [])
@@ -38,7 +38,7 @@ class IncidentStore:
                 found.append(versions[place - 1])
         return tuple(sorted(found, key=lambda incident: (incident.onset, incident.id)))
 
-    def told(self) -> list[tuple[float, Incident]]:
+    def latest(self) -> list[tuple[float, Incident]]:
         """Return when each incident was told as it is known now, the earliest first, with its newest version."""
         found = ((incident_at(versions), versions[-1]) for versions in self._versions.values())
         return sorted(found, key=lambda one: (one[0], one[1].id))

@@ -66,7 +66,7 @@ class _Series:
         if mark or self.marks is not None:
             self._set_mark(position, mark)
 
-    def lay(self, slot: int, values: "array[float]", marks: "array[int] | None") -> None:
+    def backfill(self, slot: int, values: "array[float]", marks: "array[int] | None") -> None:
         """Write a run of slots at once; NaN in it leaves what stood there."""
         if len(values) > self.capacity:
             cut = len(values) - self.capacity
@@ -162,7 +162,7 @@ class Timeline:
         else:
             self._of((signal, entity, "value")).write(slot, value, 0)
 
-    def lay(self, history: History) -> None:
+    def backfill(self, history: History) -> None:
         """Lay bulk columns in; their step must be a multiple of this timeline's."""
         start = self.slot(history.start)
         stride = max(round(history.step / self.step_s), 1)
@@ -170,7 +170,7 @@ class Timeline:
             marks = history.marks.get(key)
             series = self._of(key)
             if stride == 1 and not history.fills:
-                series.lay(start, column, marks)
+                series.backfill(start, column, marks)
                 continue
             present = [index for index, value in enumerate(column) if value == value]
             if history.fills and series.last >= 0:
@@ -184,7 +184,7 @@ class Timeline:
         series, low, high = other._series.get(key), self.slot(start), self.slot(end)
         if series is not None and high > low:
             marks = None if series.marks is None else array("b", map(series.mark, range(low, high)))
-            self._of(key).lay(low, series.slots(low, high), marks)
+            self._of(key).backfill(low, series.slots(low, high), marks)
 
     def slot(self, at: float) -> int:
         """Return the number of the grid's slot that holds a time."""

@@ -59,17 +59,17 @@ class CloudCollector:
         began = self._clock.monotonic()
         if self._cloud is None:
             now = self._clock.now()
-            return Batch(now, now, self._keeper.bad(now, SourceError("misconfigured", NO_CLOUD)))
+            return Batch(now, now, self._keeper.failure(now, SourceError("misconfigured", NO_CLOUD)))
         try:
             if self._instance is None:
                 self._instance = await self._cloud.who()
             told, notes = await self._ask(self._cloud)
         except SourceError as error:
             now = self._clock.now()
-            return Batch(now, now, self._keeper.bad(now, error, self._clock.monotonic() - began))
+            return Batch(now, now, self._keeper.failure(now, error, self._clock.monotonic() - began))
         now = self._clock.now()
         events = tuple(event for what, notices in told.items() for event in self._news(what, notices, now))
-        health = self._keeper.good(now, self._clock.monotonic() - began, reason=sanitize("; ".join(notes), 400))
+        health = self._keeper.success(now, self._clock.monotonic() - began, reason=sanitize("; ".join(notes), 400))
         facts = self._book.news(now, self._facts(self._cloud, self._instance))
         return Batch(now, now, health, events=events, facts=facts)
 

@@ -144,7 +144,7 @@ class DemoFeed:
         return Bounds(self._play.watched_from, self.clock.now(), live=True, title=TITLE)
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `ticks`; the first one brings what came before, where that is known already."""
+        """See `Feed.ticks`; the first one brings what came before, where that is known already."""
         if self._play.has_past:
             yield await self._past()
         folder = Path(self._held.enter_context(tempfile.TemporaryDirectory(prefix="aistack-top-")))

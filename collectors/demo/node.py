@@ -94,12 +94,12 @@ class SilencedCollector:
 
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
-        if self.source.kind in self._world.look().down:
+        if self.source.kind in self._world.advance().down:
             now = self._clock.now()
-            return Batch(now, now, self._keeper.bad(now, SourceError("down", "the driver does not answer")))
+            return Batch(now, now, self._keeper.failure(now, SourceError("down", "the driver does not answer")))
         batch = await self._inner.collect()
         if batch.health.status == "ok":
-            self._keeper.good(batch.seen, 0.0)
+            self._keeper.success(batch.seen, 0.0)
         return batch
 
     async def aclose(self) -> None:
@@ -160,10 +160,10 @@ def feed(node: SimulatedNode, clock: Clock, folder: Path, *, step_s: float | Non
     tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), SALT, NODE)
     served = sources(node, ADDRESS, step_s)
     files = HostFiles(folder)
-    nvml = SimulatedNvml(lambda: states(world.look()), clock.now)
+    nvml = SimulatedNvml(lambda: states(world.advance()), clock.now)
     gpus = gpu_collector(nvml, clock, files.proc, step_s)
     host = HookedCollector(
-        host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.look())
+        host_collector(gpus, clock, files.proc, files.sys, step_s), lambda: files.write(world.advance())
     )
     links = link_collector(gpus, served, clock, files.proc)
     servers = [langfuse_collector(ADDRESS, tools, node.seed, step_s), *(build(source, tools) for source in served)]

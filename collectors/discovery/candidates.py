@@ -110,7 +110,7 @@ class LocalServers:
         self._servers: dict[int, tuple[Process, ProcessPattern]] = {}
         self._proxies: dict[int, tuple[int, str]] = {}
 
-    def look(self) -> ScanResult:
+    def scan(self) -> ScanResult:
         """Return the servers that can be asked now, and those that cannot."""
         tree = ProcTree(self._proc)
         pids = set(tree.pids())

@@ -107,7 +107,7 @@ class DiscoveryCollector:
         except (TimeoutError, OSError) as error:
             now = self._clock.now()
             told = SourceError("slow", sanitize(f"/proc did not answer: {error}"))
-            return Batch(now, now, self._keeper.bad(now, told))
+            return Batch(now, now, self._keeper.failure(now, told))
         took = self._clock.monotonic() - began
         there = {one.url: one for one in sight.candidates if place(one.url) not in self._roll.configured}
         events = self._gone(there)
@@ -117,7 +117,7 @@ class DiscoveryCollector:
         found = await asyncio.gather(*(self._ask(one) for one in due[:AT_ONCE]))
         events += [event for event in found if event]
         now = self._clock.now()
-        health = self._keeper.good(now, took, reason=self._reason())
+        health = self._keeper.success(now, took, reason=self._reason())
         return Batch(now, now, health, events=tuple(events), facts=self._facts(there))
 
     async def aclose(self) -> None:

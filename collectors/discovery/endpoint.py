@@ -42,7 +42,7 @@ class EndpointCollector:
                 self._found = await self._recognise()
             except SourceError as error:
                 now = self._clock.now()
-                return Batch(now, now, self._keeper.bad(now, error))
+                return Batch(now, now, self._keeper.failure(now, error))
         return await self._found.collect()
 
     async def aclose(self) -> None:

@@ -75,7 +75,7 @@ class GpuLinkCollector:
         gpus = {gpu: tuple(pids) for gpu, pids in self._gpu_processes().items()}
         engines = tuple(self._engines())
         try:
-            found = await self._run(lambda: self._finder.look(gpus, engines))
+            found = await self._run(lambda: self._finder.find(gpus, engines))
         except TimeoutError:
             return self._failed(SourceError("slow", f"/proc did not answer within {self._source.deadline_s:g} s"))
         except OSError as error:
@@ -84,7 +84,7 @@ class GpuLinkCollector:
         proofs, notes = self._with_configured(found, gpus, engines)
         links = [*self._ended(proofs, found, gpus), *(proof.link for proof in proofs)]
         spans = _spans(found.servers, self._standing.values())
-        health = self._keeper.good(
+        health = self._keeper.success(
             now, self._clock.monotonic() - began, reason=sanitize("; ".join([*notes, *spans]), 400)
         )
         facts = [fact for engine, server in found.servers.items() for fact in _facts(engine, server)]
@@ -106,7 +106,7 @@ class GpuLinkCollector:
 
     def _failed(self, error: SourceError) -> Batch:
         now = self._clock.now()
-        return Batch(now, now, self._keeper.bad(now, error))
+        return Batch(now, now, self._keeper.failure(now, error))
 
     def _with_configured(
         self, found: OwnershipResult, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]

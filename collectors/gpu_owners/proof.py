@@ -109,7 +109,7 @@ class LinkFinder:
         self._walk: ProcessScan | None = None
         self._last: tuple[float, object, OwnershipResult] | None = None
 
-    def look(self, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]) -> OwnershipResult:
+    def find(self, gpus: Mapping[Entity, Sequence[int]], engines: Sequence[EngineAddress]) -> OwnershipResult:
         """Return what can be proven now; the last answer, if all was proven and nobody has come or gone."""
         tree = ProcTree(self._root)
         pids = sorted({pid for on_gpu in gpus.values() for pid in on_gpu})

@@ -112,12 +112,12 @@ class BackgroundQuestion(Generic[T]):
         self._asked, self._busy = now, True
         self._start(work)
 
-    def take(self) -> T | None:
+    def answer(self) -> T | None:
         """Return the answer if there is a new one."""
         answer, self._answer = self._answer, None
         return answer
 
-    def note(self, now: float, what: str) -> str:
+    def problem(self, now: float, what: str) -> str:
         """Return what is wrong with it in words, or nothing."""
         if self._busy and self._asked is not None and now - self._asked > 2 * self._every_s:
             return f"{what} unknown: no answer from the system"
@@ -242,7 +242,7 @@ class DevicePart:
         if names != self._names:
             self._names, self._chosen = names, self._which(names, sys_root)
         chosen = {name: row for name, row in counters.items() if name in self._chosen}
-        for name, signal, rate in self._rates.take(at, chosen):
+        for name, signal, rate in self._rates.update(at, chosen):
             out.add(signal, node.with_(device=sanitize(name, 60)), rate)
 
 
@@ -348,10 +348,10 @@ class HostCollector:
 
     def _look_aside(self, at: float, out: ReadingsBuilder) -> None:
         proc_root = self._proc
-        for point, share in self._usage.take() or ():
+        for point, share in self._usage.answer() or ():
             out.add("host.disk.usage", self._node.with_(device=sanitize(point, 60)), share)
         self._usage.ask(at, lambda: file_systems(proc_root))
-        self._owned = self._owners.take() or self._owned
+        self._owned = self._owners.answer() or self._owned
         pids = tuple(self.gpu_pids())
         self._owners.ask(at, lambda: owners(pids, proc_root))
 
@@ -383,12 +383,12 @@ class HostCollector:
         took = self._clock.monotonic() - began
         if len(missing) == 4:
             said = f"nothing to read under {self._proc}: host numbers need Linux with its proc file system"
-            return self._keeper.bad(at, SourceError("misconfigured", said), took)
+            return self._keeper.failure(at, SourceError("misconfigured", said), took)
         notes = [f"not shown by this kernel or container: {', '.join(missing)}"] if missing else []
-        notes += [self._usage.note(at, "disk usage"), self._owners.note(at, "GPU process owners")]
+        notes += [self._usage.problem(at, "disk usage"), self._owners.problem(at, "GPU process owners")]
         if self._owned[1]:
             notes.append("owners of some GPU processes are not visible: another namespace, or hidden processes")
-        return self._keeper.good(at, took, reason="; ".join(note for note in notes if note))
+        return self._keeper.success(at, took, reason="; ".join(note for note in notes if note))
 
 
 def build(config: "HostSource", tools: "CollectorContext") -> HostCollector:

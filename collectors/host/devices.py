@@ -42,7 +42,7 @@ class DeviceRates:
         self._meters: dict[str, tuple[RateMeter, ...]] = {}
         self._weights: dict[str, float] = {}
 
-    def take(self, at: float, counters: Mapping[str, Sequence[int]]) -> list[tuple[str, str, float]]:
+    def update(self, at: float, counters: Mapping[str, Sequence[int]]) -> list[tuple[str, str, float]]:
         """Return device, signal and rate of what was counted at a time; the first two counters are its traffic."""
         for gone in self._meters.keys() - counters.keys():
             del self._meters[gone], self._weights[gone]

@@ -90,7 +90,7 @@ class LangfuseApi:
             self.busy_s += self._clock.monotonic() - began
         answered = self._clock.now()
         if "age" not in answer.headers:
-            self.offset.learn(sent, answered, answer.headers.get("date"))
+            self.offset.observe(sent, answered, answer.headers.get("date"))
         if answer.status == 429:
             wait = retry_after(answer.headers.get("retry-after"), answer.body, answered)
             self.budgets.pause(bucket, answered, wait)

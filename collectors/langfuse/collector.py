@@ -109,7 +109,7 @@ class LangfuseCollector:
             at=asked,
             seen=seen,
             health=self._health(news, notes, seen),
-            events=self._versions.take(news.calls),
+            events=self._versions.observe(news.calls),
             calls=tuple(news.calls),
             facts=facts,
             calls_until=news.until,
@@ -141,10 +141,10 @@ class LangfuseCollector:
             try:
                 news = await self._reader.between(await self._connect(deadline), at, until, deadline)
             except SourceError as error:
-                batches.append(Batch(at, at, self._keeper.bad(at, error)))
+                batches.append(Batch(at, at, self._keeper.failure(at, error)))
                 return batches
             said = self._reason(replace(news, notes=[]), [], until)
-            health = self._keeper.good(at, 0.0, "slow" if news.sampled else "ok", said)
+            health = self._keeper.success(at, 0.0, "slow" if news.sampled else "ok", said)
             steps: dict[int, list[Call]] = {}
             for call in news.calls:
                 steps.setdefault(int((call.end - at) // STEP_S), []).append(replace(call, seen=call.end))
@@ -221,13 +221,13 @@ class LangfuseCollector:
     def _health(self, news: FetchResult, notes: list[str], seen: float) -> Health:
         """Return the one health record of a run."""
         if news.error is not None and not news.calls:
-            health = self._keeper.bad(seen, news.error, self._api.busy_s)
+            health = self._keeper.failure(seen, news.error, self._api.busy_s)
         elif news.until is None and news.error is None:
-            health = self._keeper.bad(seen, SourceError("ok", self._reason(news, notes, seen)), self._api.busy_s)
+            health = self._keeper.failure(seen, SourceError("ok", self._reason(news, notes, seen)), self._api.busy_s)
         else:
             status: Status = "slow" if news.error or "the newest calls" in news.sampled else "ok"
             reason = self._reason(news, notes, seen)
-            health = self._keeper.good(seen, self._api.busy_s, status, reason)
+            health = self._keeper.success(seen, self._api.busy_s, status, reason)
         offset = self._api.offset
         return replace(health, clock_offset_s=offset.value, clock_uncertainty_s=offset.uncertainty)
 

@@ -227,7 +227,7 @@ class ClockOffset:
     high: float | None = None
     _at: float = 0.0
 
-    def learn(self, sent: float, answered: float, date: str | None) -> None:
+    def observe(self, sent: float, answered: float, date: str | None) -> None:
         """Take the ``Date`` of an answer; an answer that contradicts the earlier ones (a clock was set) starts anew."""
         server = http_date(date) if date else None
         if server is None:
@@ -257,7 +257,7 @@ class ClockSkew:
     _periods: list[float | None] = field(default_factory=lambda: [None, None])
     _began: float = 0.0
 
-    def learn(self, delay_s: float, now: float) -> None:
+    def observe(self, delay_s: float, now: float) -> None:
         """Take one row's delay; the smallest of the last 15 to 30 minutes counts."""
         if now >= self._began + SWEEP_S:
             self._periods = [None if now >= self._began + 2 * SWEEP_S else self._periods[1], None]

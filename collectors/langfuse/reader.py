@@ -213,7 +213,7 @@ class LangfuseReader:
                 if not self._seen.is_news(row.id, times.updated):
                     continue
                 if times.created is not None:
-                    self.ahead.learn(times.created - times.end, seen)
+                    self.ahead.observe(times.created - times.end, seen)
                 self._seen.remember(row.id, times.updated, times.end)
                 trace = self._traces.get(row.trace_id or "") if mode == "v1" else None
                 news.calls.append(rows.to_call(row, times, seen, self._settings, trace))

@@ -45,7 +45,7 @@ class VersionWatch:
         self._source = source
         self._uses: OrderedDict[tuple[str, str], _Use] = OrderedDict()
 
-    def take(self, calls: Iterable[Call]) -> tuple[Event, ...]:
+    def observe(self, calls: Iterable[Call]) -> tuple[Event, ...]:
         """Return what is new with these calls."""
         found: list[Event] = []
         for call in sorted(calls, key=lambda one: one.end):

@@ -98,9 +98,9 @@ class MlflowCollector:
         except SourceError as error:
             now = self._clock.now()
             self._due.clear()
-            return Batch(now, now, self._keeper.bad(now, error))
+            return Batch(now, now, self._keeper.failure(now, error))
         now = self._clock.now()
-        readings, events = ReadingsBuilder(), list(self._runs.take(running[0], ended and ended[0], now))
+        readings, events = ReadingsBuilder(), list(self._runs.observe(running[0], ended and ended[0], now))
         self._runs.read(readings, now)
         if ended is not None:
             self._note("runs", not ended[1], f"of the newest {MAX_ENDED} runs only")
@@ -108,7 +108,7 @@ class MlflowCollector:
         events += found
         self._registry.read(readings, now)
         took = self._clock.monotonic() - began
-        health = self._keeper.good(now, took, reason=reason(list(self._notes.values())))
+        health = self._keeper.success(now, took, reason=reason(list(self._notes.values())))
         return Batch(now, now, health, readings.build(), tuple(events), facts=tuple(facts))
 
     async def aclose(self) -> None:
@@ -145,7 +145,7 @@ class MlflowCollector:
             self._notes["models"] = f"the model registry could not be read: {error.reason}"
             return [], []
         self._note("models", not whole, f"the first {MAX_MODELS} registered models only")
-        return self._registry.take(models, now)
+        return self._registry.observe(models, now)
 
     async def _search_for(self, what: str, wanted: dict[str, object]) -> Answer:
         body = msgspec.json.encode(wanted)

@@ -19,7 +19,7 @@ class Registry:
         self._told: dict[str, str] = {}
         self._aliases: dict[tuple[str, str], str] = {}
 
-    def take(self, models: list[ModelRow], now: float) -> tuple[list[Event], list[Fact]]:
+    def observe(self, models: list[ModelRow], now: float) -> tuple[list[Event], list[Fact]]:
         """Take the registry as it is now; return what changed.
 
         A version carries the time it was registered, so that those of the last day are told at first sight too. An

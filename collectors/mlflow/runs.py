@@ -68,7 +68,7 @@ class RunTracker:
         self._begun: dict[str, None] = {}
         self._diverged: set[str] = set()
 
-    def take(self, running: list[RunRow], newest: list[RunRow] | None, now: float) -> Iterable[Event]:
+    def observe(self, running: list[RunRow], newest: list[RunRow] | None, now: float) -> Iterable[Event]:
         """Take those said to be running and, when they were asked for, the newest of all; yield what happened."""
         self._running = running
         if newest is not None:

@@ -90,13 +90,13 @@ class NemoTraceCollector:
         except TimeoutError:  # before OSError, of which it is a kind: a file server may hang
             now = self._clock.now()
             said = f"{self._path} could not be read in time: does the file system that it lies on answer?"
-            return Batch(now, now, self._keeper.bad(now, SourceError("slow", sanitize(said))))
+            return Batch(now, now, self._keeper.failure(now, SourceError("slow", sanitize(said))))
         except OSError as error:
             now = self._clock.now()
             said = (
                 f"cannot read {self._path}: {error.strerror}: does tracing use the FileSystem adapter with this path?"
             )
-            return Batch(now, now, self._keeper.bad(now, SourceError("misconfigured", sanitize(said))))
+            return Batch(now, now, self._keeper.failure(now, SourceError("misconfigured", sanitize(said))))
         now = self._clock.now()
         bad = sum(not self._take(line, now) for line in appended.lines)
         notes = [*appended.notes, f"{bad} {'line is' if bad == 1 else 'lines are'} no trace" if bad else ""]
@@ -104,7 +104,7 @@ class NemoTraceCollector:
         readings = ReadingsBuilder()
         if not first:
             self._tell(readings, now)
-        return Batch(now, now, self._keeper.good(now, 0.0, reason=reason(notes)), readings.build())
+        return Batch(now, now, self._keeper.success(now, 0.0, reason=reason(notes)), readings.build())
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`."""

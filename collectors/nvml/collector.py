@@ -90,7 +90,7 @@ class NvmlCollector:
         else:
             return self._batch(sample, clock.monotonic() - began)
         now = clock.now()
-        health = self._keeper.bad(now, error, clock.monotonic() - began)
+        health = self._keeper.failure(now, error, clock.monotonic() - began)
         return Batch(now, now, health, events=self._events())
 
     async def aclose(self) -> None:
@@ -122,16 +122,16 @@ class NvmlCollector:
     def _batch(self, sample: NodeSample, took_s: float) -> Batch:
         self._sample = sample
         now = self._clock.now()
-        self._owned = self._owners.take() or self._owned
+        self._owned = self._owners.answer() or self._owned
         pids, proc_root = tuple(self.pids()), self._proc
         if pids:
             self._owners.ask(now, lambda: owners(pids, proc_root))
         facts = self._book.news(now, [*sample.facts, *self._owned[0]])
         reason = "; ".join(sample.notes)
         if sample.there == 0:
-            health = self._keeper.bad(now, SourceError("down", reason), took_s)
+            health = self._keeper.failure(now, SourceError("down", reason), took_s)
         else:
-            health = self._keeper.good(now, took_s, reason=reason)
+            health = self._keeper.success(now, took_s, reason=reason)
         return Batch(sample.at, now, health, sample.readings, self._events(), facts=facts)
 
     def _events(self) -> tuple[Event, ...]:

@@ -176,7 +176,7 @@ class NvmlNode:
         """Turn the XIDs heard since the last time into events; the same XID of a GPU is told once, with its count."""
         if self.xid is None:
             return
-        heard = self.xid.take()
+        heard = self.xid.drain()
         times = Counter((one.gpu, one.code) for one in heard)
         for one in heard:
             count = times.pop((one.gpu, one.code), 0)

@@ -81,7 +81,7 @@ class XidWaiter:
         self._thread = threading.Thread(target=self._run, name="nvml-xid", daemon=True)
         self._thread.start()
 
-    def take(self) -> list[XidEvent]:
+    def drain(self) -> list[XidEvent]:
         """Return what was heard since the last time, oldest first."""
         heard = []
         while self._heard:

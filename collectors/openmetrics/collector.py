@@ -116,7 +116,7 @@ class ExpositionCollector:
         except SourceError as error:
             now = self._clock.now()
             self._facts_due = now
-            return Batch(now, now, self._keeper.bad(now, error))
+            return Batch(now, now, self._keeper.failure(now, error))
         now = self._clock.now()
         found = self._exposition.read(scrape.page, now, now)
         more = self._add(scrape.page, found, now) if self._add else Extracted()
@@ -124,7 +124,7 @@ class ExpositionCollector:
         for signal, entity, value in (*found.readings, *more.readings):
             readings.add(signal, entity, value)
         notes = [*found.notes, *more.notes, self._exposition.missing(scrape.page)]
-        health = self._keeper.good(now, scrape.took_s, reason=reason(notes))
+        health = self._keeper.success(now, scrape.took_s, reason=reason(notes))
         facts = self._exposition.facts(scrape.page) if found.restarted or now >= self._facts_due else ()
         if facts:
             self._facts_due = now + FACTS_S

@@ -110,7 +110,7 @@ class Exposition:
             self._epoch = page.epoch
             self._places.forget()
             self._forget()
-        if self._places.learn(values):
+        if self._places.match(values):
             self._layout = None
         events, restarted = self._restart(values, at, seen)
         self._carry(values, page.clean)

@@ -65,7 +65,7 @@ class SeriesMatcher:
         self.gauges: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
         self.cumulative: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
 
-    def learn(self, values: Iterable[PageSeries]) -> bool:
+    def match(self, values: Iterable[PageSeries]) -> bool:
         """Place the series that are new; return whether there were any, so that what was built of them is old."""
         new = [series for series in values if series not in self._known]
         if not new:

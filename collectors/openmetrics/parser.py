@@ -52,7 +52,7 @@ class LineMemo:
             self._series.clear()
             self.epoch = object()
 
-    def learn(self, prefix: bytes, wanted: frozenset[bytes], room: bool) -> PageSeries | None:
+    def add(self, prefix: bytes, wanted: frozenset[bytes], room: bool) -> PageSeries | None:
         """Read a prefix that was not seen before; None when nobody wants it.
 
         Raises:
@@ -182,7 +182,7 @@ def _irregular(
         end = len(line)
     series = None
     try:
-        series = memo.learn(line[:end], wanted, len(page.values) < MAX_SERIES)
+        series = memo.add(line[:end], wanted, len(page.values) < MAX_SERIES)
     except OverflowError:
         page.left_off += 1
     except ValueError:

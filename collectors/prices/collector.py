@@ -72,9 +72,9 @@ class PriceCollector:
         if not self._prices.known:
             said += f": {SET_IT}"
         said += f"; {self._dated}"
-        health = self._keeper.good(now, 0.0, reason=said)
+        health = self._keeper.success(now, 0.0, reason=said)
         if self._problems:
-            health = self._keeper.bad(now, SourceError("misconfigured", sanitize("; ".join(self._problems), 300)))
+            health = self._keeper.failure(now, SourceError("misconfigured", sanitize("; ".join(self._problems), 300)))
         return Batch(now, now, health, facts=facts_of(self._prices, self._managed))
 
     async def aclose(self) -> None:

@@ -107,7 +107,7 @@ def _read(
 ) -> list[Batch]:
     """Lay the pages of an answer; return what is not a number: what changed, and restarts."""
     batches = []
-    for told in reader.told(rows, times=times, whole=whole, pace_s=pace_s):
+    for told in reader.results(rows, times=times, whole=whole, pace_s=pace_s):
         columns.put(told)
         if told.events or told.facts:
             health = Health(source.name, source.kind, source.layer, "ok")

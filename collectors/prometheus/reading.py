@@ -54,7 +54,7 @@ class TargetReader:
             self._known = knows is None or knows(self.pages.body())
         return self._known is False
 
-    def told(
+    def results(
         self,
         rows: Sequence[client.QuerySeries],
         seen: float | None = None,

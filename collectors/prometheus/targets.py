@@ -116,7 +116,7 @@ class PrometheusCollector:
             found = await scraped(self._server, self._names)
         except SourceError as error:
             now = self._clock.now()
-            return Batch(now, now, self._keeper.bad(now, error))
+            return Batch(now, now, self._keeper.failure(now, error))
         now = self._clock.now()
         left_off = self._take(found, now)
         notes = [f"warns: {text}" for text in self._server.warned]
@@ -125,7 +125,7 @@ class PrometheusCollector:
             notes.append(f"scrapes nothing that can be read here ({kinds})")
         if left_off:
             notes.append(f"{left_off} targets beyond the first {MAX_TARGETS} are not read")
-        return Batch(now, now, self._keeper.good(now, time.perf_counter() - began, reason=reason(notes)))
+        return Batch(now, now, self._keeper.success(now, time.perf_counter() - began, reason=reason(notes)))
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`."""
@@ -250,7 +250,7 @@ class TargetCollector:
         """See `collectors.runtime.base.Collector.source`."""
         return self._source
 
-    async def past(self) -> History | None:
+    async def backfill(self) -> History | None:
         """Return the last two hours as the server has them; see `collectors.runtime.base.HasHistory`."""
         now = self._clock.now()
         try:
@@ -265,20 +265,20 @@ class TargetCollector:
             rows, warned = await self._pool.rows(self.reader)
         except SourceError as error:
             now = self._clock.now()
-            return Batch(now, now, self._keeper.bad(now, error))
+            return Batch(now, now, self._keeper.failure(now, error))
         now = self._clock.now()
-        told = list(self.reader.told(rows, now, whole=not warned))
+        told = list(self.reader.results(rows, now, whole=not warned))
         every_s = self.reader.every_s
         self._keeper.source = replace(self._source, interval_s=max(every_s, self._source.interval_s))
         if (trouble := self._trouble(now, every_s)) is not None:
-            return Batch(now, now, self._keeper.bad(now, trouble))
+            return Batch(now, now, self._keeper.failure(now, trouble))
         took = time.perf_counter() - began
         if not told:
-            return Batch(now, now, self._keeper.good(now, took))
+            return Batch(now, now, self._keeper.success(now, took))
         events: list[Event] = [event for one in told for event in one.events]
         facts: list[Fact] = [fact for one in told for fact in one.facts]
         newest, notes = told[-1], [f"warns: {text}" for text in warned]
-        health = self._keeper.good(now, took, reason=reason([*newest.notes, *notes]))
+        health = self._keeper.success(now, took, reason=reason([*newest.notes, *notes]))
         return Batch(newest.at, now, health, newest.readings, tuple(events), facts=tuple(facts))
 
     async def aclose(self) -> None:

@@ -66,7 +66,7 @@ class WindowFeed:
         """See `aistack_top.model.feed.Feed.bounds`."""
         return Bounds(self._start, self._end, live=False, title=self._source.address)
 
-    async def look(self) -> int:
+    async def find_targets(self) -> int:
         """Find out who was scraped in the window; returns how many there are.
 
         Raises:
@@ -128,7 +128,7 @@ class WindowFeed:
             try:
                 rows = by_target(await self._server.samples(selector, until - at, until))
             except SourceError as error:
-                return [Batch(at, at, self._keeper.bad(at, error))], True
+                return [Batch(at, at, self._keeper.failure(at, error))], True
             here = self._server.warned
             warned.update(dict.fromkeys(here))
             for one in targets:
@@ -136,7 +136,7 @@ class WindowFeed:
                 batches += await on_thread(partial(one.batches, mine, not here))
         notes = reason([f"warns: {text}" for text in warned])
         looks = [at + LOOK_S * count for count in range(ceil((until - at) / LOOK_S))]
-        return [*(Batch(look, look, self._keeper.good(look, 0.0, reason=notes)) for look in looks), *batches], False
+        return [*(Batch(look, look, self._keeper.success(look, 0.0, reason=notes)) for look in looks), *batches], False
 
 
 class _Target:
@@ -158,7 +158,9 @@ class _Target:
             for at, value in row.values
             if number(value) == 0.0 and at > newest
         }
-        told: list[tuple[float, ScrapeResult | None]] = [(one.at, one) for one in self.reader.told(rows, whole=whole)]
+        told: list[tuple[float, ScrapeResult | None]] = [
+            (one.at, one) for one in self.reader.results(rows, whole=whole)
+        ]
         if self.reader.is_another:
             return []
         self._keeper.source = replace(self._source, interval_s=self.reader.every_s)
@@ -168,8 +170,10 @@ class _Target:
     def _batch(self, at: float, told: ScrapeResult | None) -> Batch:
         if told is None:
             where = sanitize(self.reader.target[1], 80)
-            return Batch(at, at, self._keeper.bad(at, SourceError("down", f"Prometheus could not read it ({where})")))
-        health = self._keeper.good(at, 0.0, reason=reason(told.notes))
+            return Batch(
+                at, at, self._keeper.failure(at, SourceError("down", f"Prometheus could not read it ({where})"))
+            )
+        health = self._keeper.success(at, 0.0, reason=reason(told.notes))
         return Batch(at, at, health, told.readings, told.events, facts=told.facts)
 
 

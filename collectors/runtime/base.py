@@ -51,7 +51,7 @@ class Collector(Protocol):
 class HasHistory(Protocol):
     """A collector whose source also knows what was before we came."""
 
-    async def past(self) -> History | None:
+    async def backfill(self) -> History | None:
         """Return it, once and before the first run; None where there is none. Never raises for what a server did."""
         ...
 
@@ -93,7 +93,7 @@ class HealthTracker:
         self.source = source
         self._last_good: float | None = None
 
-    def good(
+    def success(
         self,
         seen: float,
         took_s: float,
@@ -107,7 +107,7 @@ class HealthTracker:
         self._last_good = seen
         return self._record(status, reason, 0.0, took_s, clock_offset_s, clock_uncertainty_s)
 
-    def bad(self, seen: float, error: SourceError, took_s: float = 0.0) -> Health:
+    def failure(self, seen: float, error: SourceError, took_s: float = 0.0) -> Health:
         """Return the record of a run that brought none."""
         age = None if self._last_good is None else seen - self._last_good
         return self._record(error.status, error.reason, age, took_s, None, None)

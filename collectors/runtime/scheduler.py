@@ -148,7 +148,7 @@ class LiveFeed:
             # whatever fails here, the present is still to be had
             with suppress(TimeoutError, Exception):
                 async with asyncio.timeout(PAST_S):
-                    past = await collector.past()
+                    past = await collector.backfill()
                     if past is not None:
                         self._pasts.append(past)
 
@@ -159,14 +159,14 @@ class LiveFeed:
             async with asyncio.timeout(source.deadline_s + GRACE_S):
                 batch = await collector.collect()
                 if batch.health.status in ("ok", "slow"):
-                    keeper.good(batch.seen, 0.0)
+                    keeper.success(batch.seen, 0.0)
                 return batch
         except TimeoutError:
             error = SourceError("slow", f"no answer within {source.deadline_s:g} s")
         except Exception as fault:  # a bug in one collector must not cost the others their screen
             error = SourceError("down", sanitize(f"this collector failed: {type(fault).__name__}: {fault}"))
         now = clock.now()
-        return Batch(now, now, keeper.bad(now, error, clock.monotonic() - began))
+        return Batch(now, now, keeper.failure(now, error, clock.monotonic() - began))
 
 
 def _paced(batch: Batch, pace_s: float, wanted_s: float) -> Batch:

@@ -122,7 +122,7 @@ class VllmCollector:
         if isinstance(scraped, SourceError):
             self._up, self._facts_due = False, now
             self._frozen.reset()
-            return Batch(now, now, self._keeper.bad(now, scraped))
+            return Batch(now, now, self._keeper.failure(now, scraped))
         self._up = True
         found = self._exposition.read(scraped.page, now, now)
         events = list(found.events)
@@ -142,7 +142,7 @@ class VllmCollector:
         told = self._watch(readings, events, found, held, now)
         facts = self._facts(scraped, found, asked, now)
         notes = [told, *found.notes, self._exposition.missing(scraped.page, self._version)]
-        health = self._keeper.good(now, scraped.took_s, reason=reason(notes))
+        health = self._keeper.success(now, scraped.took_s, reason=reason(notes))
         return Batch(now, now, health, readings.build(), tuple(events), facts=facts)
 
     async def aclose(self) -> None:

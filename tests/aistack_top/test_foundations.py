@@ -110,15 +110,15 @@ def test_a_difference_between_two_sayings_is_an_event_once():
     facts, engine = Facts(), Entity.of(engine="a")
 
     def learn(value):
-        return facts.learn([Fact(engine, "kv_blocks", value)], 5.0, 6.0, "serving", "a")
+        return facts.observe([Fact(engine, "kv_blocks", value)], 5.0, 6.0, "serving", "a")
 
     assert learn("11200") == []
     assert learn("11200") == []
     (event,) = learn("7400")
     assert event.text == "KV blocks 11,200 -> 7,400"
     assert (event.kind, event.at, event.seen, event.entity) == ("changed", 5.0, 6.0, engine)
-    assert facts.learn([Fact(GPU, "index", "0", watched=False)], 0, 0, "compute", "n") == []
-    assert facts.learn([Fact(GPU, "index", "1", watched=False)], 0, 0, "compute", "n") == []
+    assert facts.observe([Fact(GPU, "index", "0", watched=False)], 0, 0, "compute", "n") == []
+    assert facts.observe([Fact(GPU, "index", "1", watched=False)], 0, 0, "compute", "n") == []
     assert facts.get(GPU, "index") == "1"
 
 
@@ -146,7 +146,7 @@ def test_a_change_is_said_in_words_that_can_be_read(key, before, after, said):
 def test_a_gpu_is_called_by_its_index_and_a_model_by_its_last_part():
     facts = Facts()
     assert label(GPU, facts) == "gpu 0a1b2c3d"
-    facts.learn([Fact(GPU, "index", "3")], 0, 0, "compute", "n")
+    facts.observe([Fact(GPU, "index", "3")], 0, 0, "compute", "n")
     assert label(GPU, facts) == "gpu 3"
     assert label(Entity.of(model="meta-llama/Llama-3.3-70B"), facts) == "Llama-3.3-70B"
     assert label(SERVICE, facts) == "all"
@@ -156,11 +156,11 @@ def test_a_gpu_is_called_by_its_index_and_a_model_by_its_last_part():
 def test_a_call_belongs_to_an_engine_only_where_it_is_proven():
     facts = Facts()
     assert engine_of(call(model="m"), facts) is None
-    facts.learn([Fact(Entity.of(engine="one"), "model", "m")], 0, 0, "serving", "one")
+    facts.observe([Fact(Entity.of(engine="one"), "model", "m")], 0, 0, "serving", "one")
     assert engine_of(call(model="m"), facts) == "one"
     assert engine_of(call(model="other"), facts) is None
     assert engine_of(call(), facts) is None
-    facts.learn([Fact(Entity.of(engine="two"), "model_alias_1", "m")], 0, 0, "serving", "two")
+    facts.observe([Fact(Entity.of(engine="two"), "model_alias_1", "m")], 0, 0, "serving", "two")
     assert engine_of(call(model="m"), facts) is None
     assert engine_of(call(model="m", engine="two"), facts) == "two"
 

@@ -42,7 +42,7 @@ async def test_every_bad_server_is_said_in_words_and_costs_only_itself():
         stream = feed.ticks()
         async with asyncio.timeout(30):
             async for tick in stream:
-                state.take(tick)
+                state.apply(tick)
                 if len(state.health.newest) == len(sources):
                     break
         stop.set()

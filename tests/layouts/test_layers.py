@@ -26,7 +26,7 @@ def test_columns_have_headings_that_fit():
         (Section("table", "x", per="gpus"), "no such key of an entity: 'gpus'"),
         (Section("table", "x"), "'per'"),
         (Section("shares", "x", signal="spend.shares"), "no such signal: 'spend.shares'"),
-        (Section("rows", "x", row=(layers.Row("serving.ttft", stat="p96"),)), "has no 'p96'"),
+        (Section("rows", "x", row=(layers.PanelRow("serving.ttft", stat="p96"),)), "has no 'p96'"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(section, said):

@@ -248,7 +248,7 @@ async def test_the_focus_is_not_taken_from_somebody_at_the_keys():
     calm = [replace(one, incidents=()) for one in ticks]
     async with shown(FakeFeed(calm)) as (app, pilot):
         await press(app, pilot, "l")
-        app.console_model.state.take(replace(ticks[-1], incidents=ticks[0].incidents))
+        app.console_model.state.apply(replace(ticks[-1], incidents=ticks[0].incidents))
         await settle(app, pilot)
         assert "! TTFT p95" in text(app)
         assert "aistack-top › serving" in await press(app, pilot, "enter")
@@ -432,7 +432,7 @@ async def test_every_screen_opens_and_nothing_is_cut_or_laid_over_another(world,
 async def test_every_row_of_every_screen_fits_seen_or_not(world, size):
     console = make(FakeFeed([]), load("overview"), Glyphs(), lambda: None, lambda _: None)
     for tick in WORLDS[world]()._ticks:
-        console.state.take(tick)
+        console.state.apply(tick)
     view, drawing = console.view(), Drawing(console.glyphs, histories=True, tables=True)
     calls = console.state.calls.between(0.0, START * 2)
     screens = [

@@ -42,7 +42,7 @@ async def replayed(path) -> State:
     session = Session.open(path)
     state, feed = State(), SessionFeed(session, VirtualClock(session.start), at=session.end, speed=0.0)
     async for tick in feed.ticks():
-        state.take(tick)
+        state.apply(tick)
         break
     return state
 

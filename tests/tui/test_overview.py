@@ -143,7 +143,7 @@ async def test_only_changed_cells_are_repainted(monkeypatch):
         builder = ReadingsBuilder()
         builder.add("gpu.temperature", gpu(0), 99.0)
         last = still[-1]
-        app.console_model.state.take(
+        app.console_model.state.apply(
             Tick(last.at, last.at, (Batch(last.at, last.at, last.batches[0].health, builder.build()),))
         )
         regions: list[Region] = []

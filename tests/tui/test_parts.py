@@ -31,7 +31,7 @@ def state_of(*rows, at=START) -> State:
     builder = ReadingsBuilder()
     for row in rows:
         builder.add(*row)
-    state.take(Tick(at, at, (Batch(at, at, HEALTH, builder.build()),)))
+    state.apply(Tick(at, at, (Batch(at, at, HEALTH, builder.build()),)))
     return state
 
 
@@ -56,7 +56,7 @@ def test_the_worst_is_the_highest_or_the_lowest_by_what_hurts():
 def test_the_newest_column_holds_the_last_number_for_a_few_seconds_and_is_a_gap_then():
     state = state_of(("serving.kv_cache.usage", engine("a"), 0.5), at=START + 9)
     for later, shown in ((10, 0.5), (13, 0.5), (16, nan)):
-        state.take(Tick(START + later, START + later, ()))
+        state.apply(Tick(START + later, START + later, ()))
         values = TimeCursor(300.0).view(state).history("serving.kv_cache.usage", engine("a"), "value", 30, "max")
         assert values[-2:] == pytest.approx([0.5, shown], nan_ok=True)
 
@@ -85,7 +85,7 @@ def test_a_sum_without_a_member_says_so_and_leaves_its_last_number_out():
     later = START + 20
     builder = ReadingsBuilder()
     builder.add("serving.requests.waiting", engine("a"), 4.0)
-    state.take(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
+    state.apply(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
     (total,) = figures(PanelRow("serving.requests.waiting", over="sum"), TimeCursor().view(state))
     assert (total.text, total.notes, total.tone) == ("4", ("1 of 2",), "value")
 
@@ -100,7 +100,7 @@ def test_an_older_quantile_does_not_stand_in_for_too_few():
     later = START + 2
     builder = ReadingsBuilder()
     builder.add("serving.ttft", engine("a"), Quantiles(None, None, None, 0.1, 3.0, 300.0))
-    state.take(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
+    state.apply(Tick(later, later, (Batch(later, later, HEALTH, builder.build()),)))
     (figure,) = figures(PanelRow("serving.ttft"), TimeCursor().view(state))
     assert (figure.text, figure.notes) == ("too few", ("a", "n 3"))
 
@@ -204,7 +204,7 @@ def test_a_search_for_servers_that_found_none_fills_no_panel():
     state = State()
     for status in ("ok", "down"):
         record = Health("discovery", "discovery", "serving", status, "", 0.0)
-        state.take(Tick(START + 9, START + 9, (Batch(START + 9, START + 9, record),)))
+        state.apply(Tick(START + 9, START + 9, (Batch(START + 9, START + 9, record),)))
         made = body(load("overview").panel_of("serving"), TimeCursor().view(state), 80, 9, Drawing(Glyphs()))
         assert ("no source" in made[0][0].text) is (status == "ok")
 
@@ -212,7 +212,7 @@ def test_a_search_for_servers_that_found_none_fills_no_panel():
 def test_a_panel_says_only_what_fits_whole():
     state = State()
     for tick in seconds(6, World(gpus=64, engines=50)):
-        state.take(tick)
+        state.apply(tick)
     view = TimeCursor().view(state)
     for panel in load("overview").panel:
         for width in range(24, 130, 7):

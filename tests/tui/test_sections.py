@@ -36,7 +36,7 @@ GPUS = Section(
 def scene(*ticks: Tick, width: int = 120, **changes) -> RenderContext:
     state = State()
     for one in ticks:
-        state.take(one)
+        state.apply(one)
     made = RenderContext(TimeCursor().view(state), width, Drawing(Glyphs(), histories=True, tables=True), "compute")
     return replace(made, **changes)
 

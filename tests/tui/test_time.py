@@ -26,7 +26,7 @@ async def test_space_pauses_the_display_while_collection_goes_on():
     async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
         paused = await press(app, pilot, "space")
         assert "PAUSED 16:00:09 UTC" in paused
-        app.console_model.state.take(tick(START + 30, WORLD))
+        app.console_model.state.apply(tick(START + 30, WORLD))
         await settle(app, pilot)
         painted = text(app)
         assert "PAUSED 16:00:09 UTC 21 s behind" in painted

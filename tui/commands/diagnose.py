@@ -79,7 +79,7 @@ async def _frame(session: Session, at: float, span_s: float) -> Frame:
     feed, state = SessionFeed(session, WallClock(), at=at, speed=0.0, span_s=span_s), State()
     async with aclosing(feed):
         async for tick in feed.ticks():
-            state.take(tick)
+            state.apply(tick)
             break
     return state.frame()
 

@@ -116,7 +116,7 @@ async def look(feed: LiveFeed) -> State:
     if linking is not None:
         batch = await linking.collect()
         await linking.aclose()
-        state.take(Tick(batch.seen, batch.seen, (batch,)))
+        state.apply(Tick(batch.seen, batch.seen, (batch,)))
     return state
 
 

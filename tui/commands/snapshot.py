@@ -50,7 +50,7 @@ async def collect(feed: Feed, settle: float, start: float | None = None) -> Stat
     stream = feed.ticks()
     try:
         async for tick in stream:
-            state.take(tick)
+            state.apply(tick)
             start = tick.at if start is None else start
             if tick.at - start >= settle:
                 break

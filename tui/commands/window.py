@@ -90,7 +90,7 @@ class WindowOptions:
         async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as http:
             tools = CollectorContext(WallClock(), http, salt(state_folder()), node_name(config))
             feed = self._feed(config, tools, start, end)
-            if not await feed.look():
+            if not await feed.find_targets():
                 raise SourceError("ok", "in this window it scraped nothing that can be read here")
             recorder = Recorder(path, node=tools.node, clock=VirtualClock(start))
             recording, readings = RecordingFeed(DiagnosedFeed(feed), recorder), 0

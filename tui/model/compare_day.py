@@ -43,5 +43,5 @@ def _read(path: Path, middle: float) -> State:
     except (SessionError, OSError) as error:
         raise NoDataError(f"yesterday cannot be read: {error}") from error
     state = State(spend=False, tenants=False)
-    state.take(Tick(middle + HALF_S, middle + HALF_S, (), history))
+    state.apply(Tick(middle + HALF_S, middle + HALF_S, (), history))
     return state

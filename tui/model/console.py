@@ -65,16 +65,16 @@ class Console:
 
     def pause(self) -> None:
         """Stop the display where it is, or let it go on."""
-        if self.cursor.at is not None or self.deck.held:
+        if self.cursor.at is not None or self.deck.paused:
             self.newest()
         else:
-            self.cursor.hold(self.state.now)
-            self.deck.hold()
+            self.cursor.stay_at(self.state.now)
+            self.deck.pause()
 
     def newest(self) -> None:
         """Go back to the newest moment."""
         self.cursor.release()
-        self.deck.go()
+        self.deck.resume()
         if self.deck.newest(self.state.now):
             self.pump.wake()
 
@@ -90,12 +90,12 @@ class Console:
         at_newest = abs(at - now) < SAME_S
         if self.pump.oldest <= at < now and not at_newest:
             self.cursor.put(at, now)
-            self.deck.hold()
-        elif at_newest and self.deck.held:
+            self.deck.pause()
+        elif at_newest and self.deck.paused:
             self.cursor.release()
         elif not at_newest and self.deck.seek(at):
             self.cursor.release()
-            self.deck.hold()
+            self.deck.pause()
             self.pump.wake()
         elif at_newest or at > now:
             self.newest()
@@ -109,7 +109,7 @@ class Console:
     def dismiss(self, incident: Incident, reason: str) -> bool:
         """Say that an incident is none, and why; return whether that is kept with a recording."""
         now = self.state.now
-        self.state.incidents.take([replace(incident, dismissed=True, revised=max(now, incident.revised + 1e-3))])
+        self.state.incidents.add([replace(incident, dismissed=True, revised=max(now, incident.revised + 1e-3))])
         return self._note(Mark(self._here(), now, reason, self.author or user(), "dismissed", incident.id))
 
     def zoom(self, steps: int) -> None:

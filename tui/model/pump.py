@@ -85,7 +85,7 @@ class TickLoop:
     async def _take(self, tick: Tick) -> None:
         self.taking = True
         try:
-            for _ in self._state.taking(tick):
+            for _ in self._state.apply_in_steps(tick):
                 if not tick.reset:  # of another time nothing is shown before it is whole
                     await asyncio.sleep(0)
         finally:

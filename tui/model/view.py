@@ -109,7 +109,7 @@ class TimeCursor:
         self.at: float | None = None
         self._end = 0.0
 
-    def hold(self, now: float) -> None:
+    def stay_at(self, now: float) -> None:
         """Stay at a time; the axis stays with it."""
         if self.at is None:
             self._end = now

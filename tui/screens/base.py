@@ -88,7 +88,7 @@ class ConsoleScreen(TimeNavigationScreen):
         """Return the signals whose numbers are on this screen, for its help; those of the layout where it has none."""
         return ()
 
-    def place(self) -> Sequence[str]:
+    def position(self) -> Sequence[str]:
         """Return what stands before the keys: where in a list one is."""
         return ()
 
@@ -112,16 +112,16 @@ class ConsoleScreen(TimeNavigationScreen):
             yield TimeAxis(glyphs, id="axis")
             yield KeyBar(glyphs, id="keys")
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment. Called once a tick, and never for a moment that another has replaced."""
-        self.query_one(TitleBar).tell(self.console.name, *self.path())
-        self.query_one(TransportBar).look(view)
+        self.query_one(TitleBar).set_title(self.console.name, *self.path())
+        self.query_one(TransportBar).update_view(view)
         if self.HEALTH:
-            self.query_one(HealthBar).look(view)
-        self.query_one(NoticeBar).say(self.console.notices)
-        self.query_one(VerdictBar).look(view)
+            self.query_one(HealthBar).update_view(view)
+        self.query_one(NoticeBar).show_notices(self.console.notices)
+        self.query_one(VerdictBar).update_view(view)
         self.draw(view)
-        self.query_one(TimeAxis).look(view)
+        self.query_one(TimeAxis).update_view(view)
         if self.console.shows_cost:
             self.console.cost.measure()
         self.show_keys()
@@ -129,7 +129,7 @@ class ConsoleScreen(TimeNavigationScreen):
     def show_keys(self) -> None:
         """Show what the keys do here."""
         cost = self.console.cost.words() if self.console.shows_cost else ()
-        self.query_one(KeyBar).hints(self.hints(), (*self.place(), *cost))
+        self.query_one(KeyBar).hints(self.hints(), (*self.position(), *cost))
 
     def path(self) -> tuple[str, ...]:
         """Return the names of the screens one came through, this one's last."""
@@ -147,7 +147,7 @@ class ConsoleScreen(TimeNavigationScreen):
         """Show the moment that the console stands at now, whether this screen is seen already or about to be."""
         if self._composed:
             with self.app.batch_update():
-                self.look(self.console.view())
+                self.update_view(self.console.view())
 
     def on_mount(self) -> None:
         """Follow the theme."""
@@ -237,7 +237,7 @@ class ConsoleScreen(TimeNavigationScreen):
     def _mark(self, text: str) -> None:
         if text:
             kept = self.console.mark(text)
-            self.say("noted" if kept else "noted here; nothing is recorded that could keep it")
+            self.show_message("noted" if kept else "noted here; nothing is recorded that could keep it")
             self.refresh_view()
 
     def _restyle(self, _: Theme) -> None:

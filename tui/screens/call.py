@@ -55,7 +55,7 @@ class CallScreen(RowListScreen):
             try:
                 self._text = await self.console.text_of(call)
             except Exception as error:  # whatever it was, it is told, and the next try begins anew
-                self.say(f"no text: {sanitize(str(error) or type(error).__name__, 300)}")
+                self.show_message(f"no text: {sanitize(str(error) or type(error).__name__, 300)}")
                 self._text = None
         self._show_text()
 

@@ -50,10 +50,10 @@ class CallsScreen(RowListScreen):
             return [note_line(f"none of {self._known} calls passes the filter; esc drops it")]
         return table.CallRows(self._found, scene)
 
-    def place(self) -> Sequence[str]:
+    def position(self) -> Sequence[str]:
         """See `RowListScreen.place`."""
         left = f"{len(self._found)} of {self._known} calls" if len(self._found) < self._known else ""
-        return [one for one in (left, *super().place()) if one]
+        return [one for one in (left, *super().position()) if one]
 
     def _choose(self, scene: RenderContext) -> None:
         """Filter and sort only when there is something else to see: with 10,000 calls it takes 20 ms."""

@@ -26,11 +26,11 @@ def ask_to_dismiss(screen: ConsoleScreen, incident: Incident | None) -> None:
 
     def dismiss(reason: str) -> None:
         if incident is None or not reason:
-            screen.say("not dismissed: a reason is needed")
+            screen.show_message("not dismissed: a reason is needed")
             return
         kept = screen.console.dismiss(incident, reason)
         screen.refresh_view()
-        screen.say("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
+        screen.show_message("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
 
     if incident is not None:
         screen.ask("dismiss, because", dismiss, hint="the load test of this morning")
@@ -110,7 +110,7 @@ class IncidentScreen(RowListScreen):
         known = sorted(self.console.state.incidents.at(), key=lambda one: (one.onset, one.id))
         place = next((index for index, one in enumerate(known) if one.id == self.incident_id), None)
         if place is None or not 0 <= place + direction < len(known):
-            self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
+            self.show_message("no later incident is known" if direction > 0 else "no earlier incident is known")
             return
         self.incident_id = known[place + direction].id
         self._bring()
@@ -122,7 +122,7 @@ class IncidentScreen(RowListScreen):
             self._yesterday = None
             self.refresh_view()
             return
-        self.say("reading yesterday out of the recording")
+        self.show_message("reading yesterday out of the recording")
         self.run_worker(self._read_yesterday(), exclusive=True, exit_on_error=False)
 
     async def _read_yesterday(self) -> None:
@@ -132,9 +132,9 @@ class IncidentScreen(RowListScreen):
             recording = await self.console.deck.recording()
             self._yesterday = await yesterday.same_hour(recording, self.console.view().frame.at)
         except yesterday.NoDataError as error:
-            self.say(str(error))
+            self.show_message(str(error))
             return
-        self.say("beside now stands the same hour of yesterday")
+        self.show_message("beside now stands the same hour of yesterday")
         self.refresh_view()
 
     def _against(self, incident: Incident, scene: RenderContext) -> parts.Comparison:

@@ -66,7 +66,7 @@ class OverviewScreen(ConsoleScreen):
         """See `ConsoleScreen.draw`."""
         opened = self.maximized
         for panel in [opened] if isinstance(opened, LayerPanel) else self._shown():
-            panel.look(view)
+            panel.update_view(view)
         if not self._greeted and view.frame.incidents:
             self._greeted = True
             if self._untouched and open_incidents(view):

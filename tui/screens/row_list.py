@@ -51,7 +51,7 @@ class RowListScreen(ConsoleScreen):
         super().on_mount()
         self.query_one(RowList).focus()
 
-    def scene(self, view: View) -> RenderContext:
+    def context(self, view: View) -> RenderContext:
         """Return what the rows are drawn from."""
         width, height = self.query_one(RowList).size
         drawing = Drawing(self.console.glyphs, not self.console.low_bandwidth and width >= 60, tables=True)
@@ -61,7 +61,7 @@ class RowListScreen(ConsoleScreen):
         """See `ConsoleScreen.draw`."""
         board = self.query_one(RowList)
         if board.size.width:
-            board.put(self.rows(self.scene(view)))
+            board.put(self.rows(self.context(view)))
 
     def hints(self) -> Hints:
         """See `ConsoleScreen.hints`."""
@@ -76,9 +76,9 @@ class RowListScreen(ConsoleScreen):
             ("?", "help", "screen.help"),
         )
 
-    def place(self) -> Sequence[str]:
+    def position(self) -> Sequence[str]:
         """See `ConsoleScreen.place`."""
-        told = [self.query_one(RowList).place]
+        told = [self.query_one(RowList).position]
         if self.wanted:
             told.append(f"/{self.wanted.text}")
         return [one for one in told if one]
@@ -120,7 +120,7 @@ class RowListScreen(ConsoleScreen):
 
     def sorts(self) -> list[str]:
         """Return what the rows of this moment can be sorted by."""
-        return self.columns(self.scene(self.console.view()))
+        return self.columns(self.context(self.console.view()))
 
     def sort_by(self, column: str) -> None:
         """Sort by a column, the worst or the first first; by none is the natural order."""
@@ -142,8 +142,8 @@ class RowListScreen(ConsoleScreen):
         try:
             self.wanted = filtering.read(text)
         except filtering.FilterError as error:
-            self.say(str(error))
+            self.show_message(str(error))
             return
         if self.fields() and (said := self.wanted.unknown(self.fields())):
-            self.say(said)
+            self.show_message(said)
         self.refresh_view()

@@ -62,15 +62,15 @@ class TimeNavigationScreen(Screen[None]):
         self.query_one("#foot").mount(question)
         return question
 
-    def say(self, sentence: str) -> None:
+    def show_message(self, sentence: str) -> None:
         """Tell what a key could not do, or did out of sight, until the next key or for `SAID_S`."""
-        self.query_one(MessageBar).say(sentence)
+        self.query_one(MessageBar).show_message(sentence)
         self._said_at = asyncio.get_running_loop().time()
         self.set_timer(SAID_S, self._say_no_more)
 
     def on_key(self) -> None:
         """Take away what was said for the key before."""
-        self.query_one(MessageBar).say("")
+        self.query_one(MessageBar).show_message("")
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Go back in time by the wheel, a column of the axis at a time."""
@@ -117,25 +117,25 @@ class TimeNavigationScreen(Screen[None]):
     def action_speed(self, factor: float) -> None:
         """Play faster or slower, where the feed can."""
         if not self.console.deck.play_at(factor):
-            self.say("this feed runs at the speed of time")
+            self.show_message("this feed runs at the speed of time")
         self.refresh_view()
 
     def action_incident_at(self, direction: int) -> None:
         """Go to where the cause of the incident before, or of the next, was told, so that it opens there."""
-        self.say("looking for it")
+        self.show_message("looking for it")
         self.run_worker(self._go_to_incident(direction), group="incident", exclusive=True, exit_on_error=False)
 
     async def _go_to_incident(self, direction: int) -> None:
         here = self.console.view().frame.at
-        known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.told()}
+        known = {at: f"; it began at {clock(one.onset)}" for at, one in self.console.state.incidents.latest()}
         times = sorted({*known, *await self.console.deck.incident_times()})
         ahead = [at for at in times if (at > here + 1 if direction > 0 else at < here - 1)]
         if not ahead:
-            self.say("no later incident is known" if direction > 0 else "no earlier incident is known")
+            self.show_message("no later incident is known" if direction > 0 else "no earlier incident is known")
             return
         found = ahead[0] if direction > 0 else ahead[-1]
         self.go_to(found)
-        self.say(f"at {clock(found)}, when this incident was told{known.get(found, '')}; i opens it")
+        self.show_message(f"at {clock(found)}, when this incident was told{known.get(found, '')}; i opens it")
 
     def action_ask_time(self) -> None:
         """Ask for a time and go there."""
@@ -150,7 +150,7 @@ class TimeNavigationScreen(Screen[None]):
         try:
             self.go_to(moment(text, first, last, back_from=now))
         except ValueError as error:
-            self.say(str(error))
+            self.show_message(str(error))
 
     def _answer_ahead(self, question: "Prompt") -> None:
         """Hand over what was typed before the question was there to take it."""
@@ -163,7 +163,7 @@ class TimeNavigationScreen(Screen[None]):
 
     def _say_no_more(self) -> None:
         if asyncio.get_running_loop().time() - self._said_at >= SAID_S - 0.1:
-            self.query_one(MessageBar).say("")
+            self.query_one(MessageBar).show_message("")
 
     def _wheel(self, columns: int) -> None:
         view = self.console.view()

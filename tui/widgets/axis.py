@@ -18,7 +18,7 @@ _STYLE: dict[Severity, str] = {"info": "text", "warning": "warning", "critical":
 class TimeAxis(CellView):
     """One line: first time, track with marks and cursor, last time, span."""
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment."""
         if self.size.width and view.frame.now > 0:
             self.show([axis(view, self.size.width, self.glyphs)])

@@ -23,7 +23,7 @@ class Bar(CellView):
 class TitleBar(Bar):
     """Program, node, and the path to the screen one is on."""
 
-    def tell(self, node: str, *path: str) -> None:
+    def set_title(self, node: str, *path: str) -> None:
         """Show a node's name and a path."""
         wordings = [" › ".join(("aistack-top", *path)), *(" › ".join(path[start:]) for start in range(len(path)))]
         crumbs = first_that_fits(wordings, self.size.width)
@@ -38,7 +38,7 @@ class TitleBar(Bar):
 class HealthBar(Bar):
     """Every source's status and the age of its data, the worst first."""
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment."""
         if self.size.width:
             self.show([health_line(view, self.size.width, self.glyphs)])
@@ -85,7 +85,7 @@ def _source(record: health.Record, view: View, glyphs: Glyphs) -> list[Cell]:
 class NoticeBar(Bar):
     """What a person must know before reading on; takes no room while there is nothing."""
 
-    def say(self, notices: Sequence[str]) -> None:
+    def show_notices(self, notices: Sequence[str]) -> None:
         """Show notices, newest last; the newest that fits is seen."""
         self.display = bool(notices)
         if notices:
@@ -97,7 +97,7 @@ class NoticeBar(Bar):
 class MessageBar(Bar):
     """What a key could not do, or did out of sight: above the keys, over nothing, gone after a while or a key."""
 
-    def say(self, sentence: str) -> None:
+    def show_message(self, sentence: str) -> None:
         """Show a sentence, over as many lines as it takes."""
         lines = wrapped(self.glyphs.text(sanitize(sentence, 400)), max(self.app.size.width - 2, 20))[:MAX_MESSAGES]
         self.display = bool(lines)

@@ -52,7 +52,7 @@ class LayerPanel(CellView, can_focus=True):
         """Whether the panel is shown alone."""
         return self.has_class("-maximized")
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment."""
         self._view = view
         self._draw()

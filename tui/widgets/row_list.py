@@ -24,14 +24,14 @@ REACH = 2
 class Row:
     """A line that is made when it is seen. ``head`` begins a section; ``target`` is where `enter` leads."""
 
-    make: Callable[[], Line]
+    render: Callable[[], Line]
     target: Target | None = None
-    head: bool = False
+    is_heading: bool = False
 
     @cached_property
     def line(self) -> Line:
         """The line, made once."""
-        return self.make()
+        return self.render()
 
 
 def static_row(line: Line, target: Target | None = None, *, head: bool = False) -> Row:
@@ -78,7 +78,7 @@ class RowList(CellView, can_focus=True):
         return self._target
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         """Which lines are seen, or nothing when all are."""
         height, count = self.size.height, len(self._rows)
         return f"{self._top + 1} to {min(self._top + height, count)} of {count}" if count > height > 0 else ""
@@ -150,7 +150,7 @@ class RowList(CellView, can_focus=True):
     def action_section(self, direction: int) -> None:
         """Go to the next section, or to the one before."""
         here = self._chosen if self._chosen is not None else self._top
-        heads = [index for index in range(len(self._rows)) if self._rows[index].head]
+        heads = [index for index in range(len(self._rows)) if self._rows[index].is_heading]
         if direction > 0:
             head = next((index for index in heads if index > here), None)
         else:
@@ -232,8 +232,8 @@ class RowList(CellView, can_focus=True):
         if 0 <= place < len(shown):
             shown[place] = _marked(shown[place])
         self.show(shown)
-        if self._told != (self.place, self._target):
-            self._told = (self.place, self._target)
+        if self._told != (self.position, self._target):
+            self._told = (self.position, self._target)
             self.post_message(self.Moved())
 
 

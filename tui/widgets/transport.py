@@ -49,7 +49,7 @@ class Playback:
         return self._held if self._held is not None else self.bounds.speed
 
     @property
-    def held(self) -> bool:
+    def paused(self) -> bool:
         """Whether the feed was made to stand still."""
         return self._held is not None
 
@@ -63,14 +63,14 @@ class Playback:
         feed: object = self._feed
         return await feed.incident_times() if isinstance(feed, KnowsIncidents) else ()
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Make a feed that can be played stand still; a live one goes on."""
         bounds = self.bounds
         if bounds.speeds and self._held is None:
             self._held = bounds.speed or 1.0
             self._feed.set_speed(0.0)
 
-    def go(self) -> None:
+    def resume(self) -> None:
         """Let the feed run on as fast as before."""
         if self._held is not None:
             self._feed.set_speed(self._held)
@@ -124,15 +124,15 @@ class TransportBar(CellView):
     def on_resize(self, _: events.Resize) -> None:
         """Lay out anew for another width."""
         if self._view is not None:
-            self.look(self._view)
+            self.update_view(self._view)
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment."""
         self._view = view
         self._fit()
         if self.size.width:
             bounds = replace(self._deck.bounds, speed=self._deck.speed)
-            self.show([transport(bounds, view, self._deck.held, self.size.width, self.glyphs)])
+            self.show([transport(bounds, view, self._deck.paused, self.size.width, self.glyphs)])
 
     def _fit(self) -> None:
         # a live feed needs less room for its times, and the path beside them needs it

@@ -27,7 +27,7 @@ class VerdictBar(Bar, can_focus=True):
 
     _gave: Widget | None = None
 
-    def look(self, view: View) -> None:
+    def update_view(self, view: View) -> None:
         """Show a moment."""
         incidents = open_incidents(view)
         self._give_way(bool(incidents))

@@ -42,7 +42,7 @@ class Servers:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        node = world.look()
+        node = world.advance()
         self._engines = {
             name: VllmServer(engines, adapters_of(engines, node.config.tenant), node.epoch)
             for name, engines in world.servers().items()
@@ -67,13 +67,13 @@ class Servers:
 
     def refuses(self, name: str) -> bool:
         """Whether nobody listens at a server's address now."""
-        node = self._world.look()
+        node = self._world.advance()
         server = self._engines.get(name)
         return (server is not None and not server.answers) or kind_of(name) in node.down
 
     def _vllm(self, server: VllmServer) -> Mapping[str, Answer]:
         def metrics(_: Request) -> Response:
-            node = self._world.look()
+            node = self._world.advance()
             return Response(server.metrics(node.epoch + node.now), media_type=CONTENT_TYPE)
 
         return {
@@ -85,7 +85,7 @@ class Servers:
         }
 
     def _page(self, write: Callable[[SimulatedNode], bytes]) -> Answer:
-        return lambda _: Response(write(self._world.look()), media_type=CONTENT_TYPE)
+        return lambda _: Response(write(self._world.advance()), media_type=CONTENT_TYPE)
 
     def _tracking(self) -> list[Route]:
         """Return MLflow's three searches; two of them are POST requests, as in MLflow, and change nothing."""
@@ -94,13 +94,13 @@ class Servers:
         async def runs(request: Request) -> Response:
             if self.refuses("mlflow"):
                 return _nobody()
-            return _json(server.runs(self._world.look(), json.loads(await request.body() or b"{}")))
+            return _json(server.runs(self._world.advance(), json.loads(await request.body() or b"{}")))
 
         def experiments(_: Request) -> Response:
-            return _json(server.experiments(self._world.look()))
+            return _json(server.experiments(self._world.advance()))
 
         def models(_: Request) -> Response:
-            return _json(server.models(self._world.look()))
+            return _json(server.models(self._world.advance()))
 
         return [
             Route(f"{base}/runs/search", runs, methods=["POST"]),
@@ -114,7 +114,7 @@ class Servers:
         def told(request: Request) -> Response:
             if request.headers.get(cloud.SESSION_HEADER) != cloud.SESSION:
                 return Response(b"", 401)
-            found = cloud.answer(self._world.look(), request.path_params["path"])
+            found = cloud.answer(self._world.advance(), request.path_params["path"])
             if found is None:
                 return Response(b"", 404)
             return Response(found, media_type="text/plain") if isinstance(found, str) else _json(found)

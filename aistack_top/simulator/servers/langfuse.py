@@ -81,7 +81,7 @@ class Langfuse:
         return self._respond(msgspec.json.encode(told), status)
 
     def _respond(self, body: bytes, status: int = 200) -> Response:
-        node = self._world.look()
+        node = self._world.advance()
         date = format_datetime(datetime.fromtimestamp(node.epoch + node.now, UTC), usegmt=True)
         return Response(body, status, {"date": date}, "application/json; charset=utf-8")
 
@@ -95,7 +95,7 @@ class Langfuse:
             return self._answer({"message": f"Invalid request data: {fault}", "error": "InvalidRequestError"}, 400)
         if not 0 < limit <= MAX_ROWS:
             return self._answer({"message": "Invalid request data", "error": "limit"}, 400)
-        clocks = self._clocks(self._world.look())
+        clocks = self._clocks(self._world.advance())
         found = self._list(json.dumps(conditions), conditions, follows=after is not None)
         # newest first: what comes after a place is what stands before it in the order of the list
         end = len(found) if after is None else bisect_left(found, after)
@@ -124,7 +124,7 @@ class Langfuse:
 
     def _list(self, asked: str, conditions: list[dict[str, Any]], *, follows: bool) -> list[SimulatedSpan]:
         """Return the spans that meet the conditions, oldest start first; a cursor's next page is of the same list."""
-        node = self._world.look()
+        node = self._world.advance()
         known, at, found = self._listed
         if known == asked and (follows or at == node.now):
             return found
@@ -149,7 +149,7 @@ class Langfuse:
             by_minute = "timeDimension" in query
             if by_minute and query["timeDimension"]["granularity"] != "minute":
                 raise ValueError("granularity other than minute")
-            node = self._world.look()
+            node = self._world.advance()
             clocks = self._clocks(node)
             groups: dict[tuple[str, float], list[SimulatedSpan]] = {}
             for seen, one in node.sink.since(low - clocks.epoch - 1.0):

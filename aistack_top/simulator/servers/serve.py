@@ -51,5 +51,5 @@ def _bound(port: int) -> socket.socket:
 
 async def _live(world: World) -> None:
     while True:
-        world.look()
+        world.advance()
         await asyncio.sleep(LIVES_S)

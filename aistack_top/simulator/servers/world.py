@@ -20,7 +20,7 @@ class World:
         """When the node's own time began, in seconds since the Unix epoch."""
         return self._node.epoch
 
-    def look(self) -> SimulatedNode:
+    def advance(self) -> SimulatedNode:
         """Return the node as it is now. A clock that stands still or goes back moves nothing.
 
         NVML is asked from a thread of its own: whoever comes first lets the time pass, the others wait for it.

@@ -21,9 +21,9 @@ def derived(signal, calls, moment=START + 100.0):
     """Return what is derived of a signal of the service at a moment, from calls that are all known by then."""
     book = CallStore()
     told = CallSignals(book)
-    fresh = book.take(calls)
+    fresh = book.add(calls)
     batch = Batch(moment + 10, moment + 10, TRACES, calls=tuple(calls), calls_until=moment + 10.0)
-    readings = dict(told.take([batch], fresh))[moment]
+    readings = dict(told.update([batch], fresh))[moment]
     values = [value for name, entity, value in readings if name == signal and entity == SERVICE]
     return values[0] if values else None
 

@@ -33,7 +33,7 @@ def played(calls, *others, seconds=120):
     for at in range(0, seconds + 1, 5):
         now = START + at
         new = [one for one in calls if now - 5 <= one.end + 5 < now]
-        state.take(Tick(now, now, (traced(now, new), *(other(now) for other in others))))
+        state.apply(Tick(now, now, (traced(now, new), *(other(now) for other in others))))
     return state
 
 
@@ -101,7 +101,7 @@ def test_what_a_source_counted_in_a_past_that_is_laid_in_is_not_counted_again():
     columns = {("guardrail.requests", Entity.of(source="proxy", rail="pii"), "value"): array("f", [1.0] * 120)}
     state = State()
     past = History(START, 1.0, columns, batches=(told, traced(START + 120, calls)))
-    state.take(Tick(START + 121, START + 121, history=past))
+    state.apply(Tick(START + 121, START + 121, history=past))
     assert [entity.get("source") for entity in state.frame().entities("guardrail.requests")] == ["proxy"]
 
 
@@ -130,7 +130,7 @@ def test_the_recorded_langfuse_project_has_its_hits():
         now += 5.0
         new = [call for call in left if call.end <= now]
         left = left[len(new) :]
-        state.take(Tick(now, now, (traced(now, new),)))
+        state.apply(Tick(now, now, (traced(now, new),)))
     minute = first // 60 * 60
     while minute < last + 60.0:
         minute += 60.0

@@ -39,7 +39,7 @@ def played(calls, seconds=120):
     for at in range(0, seconds + 1, 5):
         now = START + at
         new = [one for one in calls if now - 5 <= one.end + 5 < now]
-        state.take(Tick(now, now, (traced(now, *new),)))
+        state.apply(Tick(now, now, (traced(now, *new),)))
     return state
 
 
@@ -82,11 +82,11 @@ def test_where_no_call_names_a_tenant_there_is_no_line_called_none():
 def test_a_name_is_kept_while_its_tenant_calls_and_given_away_when_it_is_gone():
     roster = TopTenants()
     first = {f"t{n:02}": 1 for n in range(MAX_TENANTS)}
-    roster.take(START, crowd(START, **first))
+    roster.update(START, crowd(START, **first))
     # 1 of 30 calls is not much, so the newcomer waits, however often the order of the others changes
-    named = roster.take(START + 5, crowd(START, **{name: 1 + n % 3 for n, name in enumerate(first)}, late=1))
+    named = roster.update(START + 5, crowd(START, **{name: 1 + n % 3 for n, name in enumerate(first)}, late=1))
     assert named == frozenset(first)
-    named = roster.take(START + GONE_S + 10, crowd(START, **dict(list(first.items())[1:]), late=1))
+    named = roster.update(START + GONE_S + 10, crowd(START, **dict(list(first.items())[1:]), late=1))
     assert "late" in named
     assert "t00" not in named
 
@@ -94,10 +94,10 @@ def test_a_name_is_kept_while_its_tenant_calls_and_given_away_when_it_is_gone():
 def test_a_newcomer_with_much_of_the_calls_gets_the_name_of_the_least():
     roster = TopTenants()
     many = {f"t{n:02}": 10 for n in range(1, MAX_TENANTS)}
-    roster.take(START, crowd(START, t00=4, **many))
-    named = roster.take(START + 5, crowd(START, t00=4, big=40, **many))
+    roster.update(START, crowd(START, t00=4, **many))
+    named = roster.update(START + 5, crowd(START, t00=4, big=40, **many))
     assert named == frozenset([*many, "big"])
-    assert roster.named(START) == frozenset([*many, "t00"])
+    assert roster.names_at(START) == frozenset([*many, "t00"])
     assert shown_as("t00", named) == "other"
 
 

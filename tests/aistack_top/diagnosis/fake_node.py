@@ -154,7 +154,7 @@ def watch(plant: Plant, seconds: int = 1500, start: int = 0) -> dict[str, list[I
     found: dict[str, list[Incident]] = {}
     watching = IncidentDetector()
     for tick in plant.ticks(seconds, start):
-        for version in watching.take(tick):
+        for version in watching.observe(tick):
             found.setdefault(version.id, []).append(version)
     return found
 

@@ -38,7 +38,7 @@ async def vllm(run, seconds):
 def watched(ticks):
     found, watch = {}, IncidentDetector()
     for tick in ticks:
-        for version in watch.take(tick):
+        for version in watch.observe(tick):
             found.setdefault(version.id, []).append(version)
     return found
 

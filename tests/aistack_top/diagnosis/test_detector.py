@@ -293,7 +293,7 @@ def test_later_symptoms_join_and_an_incident_ends_when_they_do():
 def test_a_dismissed_incident_must_rise_further_to_be_told_again():
     plant, watching, names = Plant(both(bent(600, 800, **SLOW), bent(1800, 2000, **SLOW))), IncidentDetector(), []
     for tick in plant.ticks(2400):
-        for version in watching.take(tick):
+        for version in watching.observe(tick):
             if version.id not in names:
                 names.append(version.id)
                 assert watching.dismiss(version.id)
@@ -365,7 +365,7 @@ def test_the_calls_that_paid_are_set_against_those_before():
     old = [call(n, "1.8.0", 2.0, 1000, 500) for n in range(100)]
     new = [call(100 + n, "1.9.0", 9.0, 6000, 0) if n % 2 else call(100 + n, "1.8.0", 2.0, 1000, 500) for n in range(60)]
     state = State()
-    state.calls.take([*old, *new])
+    state.calls.add([*old, *new])
     found = compare(before_and_after(state, START + 499, START + 900, {"m"}))
     assert (found.before, found.during) == (100, 60)
     assert found.findings[0] == "only version 1.9.0 is slow; its prompts are 6.0x longer"

@@ -29,7 +29,7 @@ def state(seconds=400, gap=(250, 280)):
             builder.add("serving.ttft", ENGINE, Quantiles(late / 2, late, late * 2, late / 2, 50.0, 60.0))
         at = START + second
         health = Health("node", "nvml", "compute", "ok", "", 0.0, 1.0, 0.1)
-        found.take(Tick(at, at, (Batch(at, at, health, builder.build()),)))
+        found.apply(Tick(at, at, (Batch(at, at, health, builder.build()),)))
     return found
 
 
@@ -137,7 +137,7 @@ def test_a_series_that_is_sampled_less_often_has_no_gaps():
         builder.add("gpu.clock.sm", GPU, 1e9 + second)
         at = START + second
         health = Health("node", "nvml", "compute", "ok", "", 0.0, 10.0, 0.1)
-        slow.take(Tick(at, at, (Batch(at, at, health, builder.build()),)))
+        slow.apply(Tick(at, at, (Batch(at, at, health, builder.build()),)))
     one = incident(START + 300, onset=ONSET, end=START + 350)
     assert page(report(ReportedIncident(one, charts(one, slow.frame(), START)))).count("<polyline") == 1
 

@@ -54,8 +54,8 @@ def test_texts_from_a_session_cannot_move_the_cursor():
 
 def test_the_book_says_what_was_known_at_a_moment():
     book = IncidentStore()
-    book.take([incident(AT, onset=AT - 60), incident(AT + 30, onset=AT - 60, strength="shown")])
-    book.take([incident(AT + 10, "i-2", onset=AT - 90)])
+    book.add([incident(AT, onset=AT - 60), incident(AT + 30, onset=AT - 60, strength="shown")])
+    book.add([incident(AT + 10, "i-2", onset=AT - 90)])
     assert book.at(AT - 1) == ()
     assert [one.strength for one in book.at(AT + 29) if one.id == "i-1"] == ["likely"]
     assert [(one.id, one.strength) for one in book.at()] == [("i-2", "likely"), ("i-1", "shown")]
@@ -65,8 +65,8 @@ def test_the_book_says_what_was_known_at_a_moment():
 def test_a_frame_and_a_snapshot_tell_of_open_incidents():
     state = State()
     batch = Batch(AT, AT, Health("nvml", "nvml", "compute", "ok"))
-    state.take(Tick(AT, AT, (batch,), incidents=(incident(AT, onset=AT - 60),)))
-    state.take(Tick(AT + 9, AT + 9, (batch,), incidents=(incident(AT + 9, onset=AT - 60, end=AT + 5),)))
+    state.apply(Tick(AT, AT, (batch,), incidents=(incident(AT, onset=AT - 60),)))
+    state.apply(Tick(AT + 9, AT + 9, (batch,), incidents=(incident(AT + 9, onset=AT - 60, end=AT + 5),)))
 
     then, now = state.frame(AT + 3), state.frame()
     assert [one.open for one in then.incidents] == [True]

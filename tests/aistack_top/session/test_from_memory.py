@@ -20,7 +20,7 @@ async def test_a_verdict_later_than_the_first_block_is_told_at_its_time(tmp_path
     state, known = State(), START + LONG - 20
     for tick in seconds(LONG, World(gpus=1, engines=1)):
         told = (replace(incident(), revised=known),) if tick.at == known else ()
-        state.take(replace(tick, incidents=told))
+        state.apply(replace(tick, incidents=told))
     state.note(Mark(START + 10, START + LONG - 5, "the fan was loud", "ann"))
     write(await copy_from_memory(state, START, START + LONG), tmp_path / "session.aistack", "node")
     session = Session.open(tmp_path / "session.aistack")

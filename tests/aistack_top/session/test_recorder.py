@@ -98,13 +98,13 @@ async def test_a_full_disk_is_said_and_nothing_is_lost_once_there_is_room(tmp_pa
     path = tmp_path / "s.aistack"
     recorder = Recorder(path, node="n", clock=VirtualClock(START), make_disk=full)
     for second in range(20):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     wait_until(lambda: recorder.problem is not None and recorder.backlog == 0)
     assert recorder.problem == "recording paused: no space left on device; 19 s not recorded"
 
     disks[0].full = False
     for second in range(20, 60):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     wait_until(lambda: recorder.problem is None)
     recorder.close(10)
 
@@ -115,7 +115,7 @@ async def test_a_full_disk_is_said_and_nothing_is_lost_once_there_is_room(tmp_pa
 async def test_what_a_full_disk_cost_at_the_end_is_counted(tmp_path):
     recorder = Recorder(tmp_path / "s.aistack", node="n", clock=VirtualClock(START), make_disk=FullDisk)
     for second in range(8):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     recorder.close(10)
 
     assert recorder.problem is not None
@@ -133,11 +133,11 @@ async def test_a_disk_that_does_not_answer_holds_up_nobody(tmp_path):
     clock = VirtualClock(START)
     recorder = Recorder(tmp_path / "s.aistack", node="n", clock=clock, make_disk=stuck)
     for second in range(7):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     assert disks[0].stuck.wait(10)
     began = time.monotonic()
     for second in range(7, MAX_TICKS + 40):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     assert time.monotonic() - began < 0.5
     await clock.sleep_until(START + 60)
     assert recorder.problem is not None
@@ -172,7 +172,7 @@ async def test_a_session_of_another_node_is_left_alone(tmp_path):
     record(tmp_path / "s.aistack", [tick(0)])
     with pytest.raises(SessionError, match="session of node-1"):
         Recorder(tmp_path / "s.aistack", node="node-2", clock=VirtualClock(START))
-    assert not Lock(tmp_path / "s.aistack").held()
+    assert not Lock(tmp_path / "s.aistack").is_held()
 
 
 async def test_a_folder_that_is_something_else_is_left_alone(tmp_path):

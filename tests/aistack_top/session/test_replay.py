@@ -98,7 +98,7 @@ def test_what_was_recorded_is_replayed(ticks):
 def state_of(ticks):
     state = State()
     for one in ticks:
-        state.take(one)
+        state.apply(one)
     return state
 
 
@@ -289,7 +289,7 @@ async def test_a_second_program_follows_what_the_first_one_writes(tmp_path):
     clock = VirtualClock(START + 30.0)
     recorder = Recorder(path, node="n", clock=clock, block_s=20.0)
     for second in range(30):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     drain(recorder)
     feed = SessionFeed(Session.open(path), clock, follow=True)
     play = feed.ticks()
@@ -301,7 +301,7 @@ async def test_a_second_program_follows_what_the_first_one_writes(tmp_path):
 
     seen = []
     for second in range(30, 60):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
         drain(recorder)
         seen.append(await anext(play))
     recorder.close(10)
@@ -310,7 +310,7 @@ async def test_a_second_program_follows_what_the_first_one_writes(tmp_path):
 
     rest = [one async for one in play]
     assert rest[-1].seen == tick(59).seen
-    assert not Lock(path).held()
+    assert not Lock(path).is_held()
 
 
 async def test_incidents_replay_as_they_were(tmp_path):
@@ -348,5 +348,5 @@ async def test_marks_are_played_when_they_were_set_and_known_after_a_seek(tmp_pa
     assert (await take(feed.ticks(), 1))[0].marks == (note,)
     state = State()
     for one in (*given, *given):
-        state.take(one)
+        state.apply(one)
     assert state.frame().marks == (note,)

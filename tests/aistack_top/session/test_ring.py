@@ -39,7 +39,7 @@ async def test_the_command_leaves_alone_what_is_being_written(tmp_path):
     path = tmp_path / "s.aistack"
     recorder = Recorder(path, node="node-1", clock=VirtualClock(START), block_s=1000.0)
     for second in range(20):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
     drain(recorder)
     assert main([str(path)]) == 0
     assert all(name.segment >= 0 for name in block_names(path))
@@ -99,7 +99,7 @@ async def test_the_ring_is_bounded_by_age(tmp_path):
     path = tmp_path / "ring.aistack"
     recorder = Recorder(path, node="n", clock=VirtualClock(START), keep_s=100.0, block_s=20.0)
     for second in range(400):
-        recorder.take(tick(second))
+        recorder.record(tick(second))
         if second % 50 == 0:
             drain(recorder)
     recorder.close(10)

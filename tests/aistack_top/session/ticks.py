@@ -88,7 +88,7 @@ def record(path: Path, ticks: Iterable[Tick], *, block_s: float = 60.0, close: b
     for one in ticks:
         if recorder.backlog > 50:
             drain(recorder)
-        recorder.take(one)
+        recorder.record(one)
     if close:
         recorder.close(30.0)
     return recorder

@@ -55,7 +55,7 @@ def test_after_a_jump_today_is_what_it_was_when_it_was_recorded():
         played, START + 600, START + 901, ledger_batch(written, START + 870), calls_batch(START + 900, *known)
     )
     jumped = State()
-    jumped.take(Tick(START + 900, START + 900, history=history, reset=True))
+    jumped.apply(Tick(START + 900, START + 900, history=history, reset=True))
     assert value(jumped, "spend.today") == pytest.approx(value(played, "spend.today"), rel=0.01)
     assert value(jumped, "spend.today.covered") == pytest.approx(value(played, "spend.today.covered"), rel=0.01)
     # of the time before it was written, the sum is not known
@@ -69,7 +69,7 @@ def test_a_restart_goes_on_with_the_day_and_charges_no_silence_between():
     before = play(begun(), 600, gpu_batch)
     ledger = ledger_batch(before, START + 600)
     restarted = State()
-    restarted.take(Tick(START + 1800, START + 1800, history=laid(before, START, START + 601, ledger)))
+    restarted.apply(Tick(START + 1800, START + 1800, history=laid(before, START, START + 601, ledger)))
     play(restarted, 600, gpu_batch, start=START + 1800)
     # ten minutes each, and the minute after the last sign of the GPUs
     assert value(restarted, "spend.today") == pytest.approx(NODE * 1250 / 3600, rel=0.01)
@@ -79,7 +79,7 @@ def test_a_restart_goes_on_with_the_day_and_charges_no_silence_between():
 def test_a_new_day_begins_at_nothing_whatever_was_written_yesterday():
     yesterday = Ledger(START - 86_400 - 43_200, START - 60, 100.0, 80_000.0, START - 60, 5.0)
     state = begun()
-    state.facts.learn([yesterday.fact()], START, START, "spend", "prices")
+    state.facts.observe([yesterday.fact()], START, START, "spend", "prices")
     play(state, 600, gpu_batch)
     assert value(state, "spend.today") == pytest.approx(NODE * 590 / 3600, rel=0.01)
 
@@ -89,7 +89,7 @@ def test_a_new_day_begins_at_nothing_whatever_was_written_yesterday():
 )
 def test_a_ledger_with_nonsense_is_none(text):
     facts = Facts()
-    facts.learn([Fact(SERVICE, LEDGER_FACT, text)], 0.0, 0.0, "spend", "prices")
+    facts.observe([Fact(SERVICE, LEDGER_FACT, text)], 0.0, 0.0, "spend", "prices")
     assert ledger_in(facts) is None
 
 
@@ -108,5 +108,5 @@ async def test_the_ledger_is_recorded_with_the_prices_once_a_minute():
             break
     assert [len(facts) for facts in told] == [0] * 12 + [1]
     facts = Facts()
-    facts.learn(told[-1], 0.0, 0.0, "spend", "prices")
+    facts.observe(told[-1], 0.0, 0.0, "spend", "prices")
     assert ledger_in(facts).usd == pytest.approx(NODE * 50 / 3600, rel=0.05)

@@ -126,12 +126,12 @@ def test_days_end_where_the_node_lives_and_some_have_23_hours():
 def test_a_meter_charges_what_was_seen_and_begins_anew_at_midnight():
     meter = Meter()
     for at in range(0, 3601, 5):
-        meter.take(float(at), 4.0, 0.0)
+        meter.add(float(at), 4.0, 0.0)
     assert (meter.usd, meter.covered_s) == (pytest.approx(4.0), 3600.0)
-    meter.take(7200.0, 4.0, 0.0)  # an hour in which nobody saw the node is not charged
+    meter.add(7200.0, 4.0, 0.0)  # an hour in which nobody saw the node is not charged
     assert (meter.usd, meter.covered_s) == (pytest.approx(4.0), 3600.0)
-    meter.take(7205.0, None, 0.0)
-    meter.take(7230.0, 8.0, 0.0)  # the price that stood is charged until the new one is known
+    meter.add(7205.0, None, 0.0)
+    meter.add(7230.0, 8.0, 0.0)  # the price that stood is charged until the new one is known
     assert (meter.usd, meter.covered_s) == (pytest.approx(4.0 + 4.0 * 30 / 3600), 3630.0)
-    meter.take(7240.0, 8.0, 7236.0)
+    meter.add(7240.0, 8.0, 7236.0)
     assert (meter.usd, meter.covered_s) == (pytest.approx(8.0 * 4 / 3600), 4.0)

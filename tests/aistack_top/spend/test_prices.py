@@ -93,11 +93,11 @@ def test_what_is_paid_is_said_with_scope_basis_date_provider_and_zone():
 def test_prices_travel_as_facts_and_a_new_one_is_a_change():
     facts = Facts()
     first = Prices(node_hour=10.0, zone="Asia/Tokyo")
-    assert facts.learn(facts_of(first, {"Org/Model": TokenPrice(1.0, 2.0)}), 0.0, 0.0, "spend", "prices") == []
+    assert facts.observe(facts_of(first, {"Org/Model": TokenPrice(1.0, 2.0)}), 0.0, 0.0, "spend", "prices") == []
     assert prices_in(facts) == first
     assert managed_in(facts, "org/model") == TokenPrice(1.0, 2.0)
     assert managed_in(facts, "other") is None
-    (event,) = facts.learn(facts_of(Prices(node_hour=11.0), {}), 1.0, 1.0, "spend", "prices")
+    (event,) = facts.observe(facts_of(Prices(node_hour=11.0), {}), 1.0, 1.0, "spend", "prices")
     assert event.text.startswith("spend price $10.00/h for the node")
 
 
@@ -105,6 +105,6 @@ def test_facts_that_hold_nonsense_are_no_prices():
     facts = Facts()
     for fact in facts_of(Prices(node_hour=10.0), {"m": TokenPrice(1.0, 2.0)}):
         nonsense = type(fact)(fact.entity, fact.key, '{"node_hour": -3, "input": "x"}')
-        facts.learn((nonsense,), 0.0, 0.0, "spend", "prices")
+        facts.observe((nonsense,), 0.0, 0.0, "spend", "prices")
     assert prices_in(facts) == Prices()
     assert managed_in(facts, "m") is None

@@ -71,7 +71,7 @@ def play(state, seconds, *makers, start=START, every=5):
 
 def begun(prices=LIST, managed=MANAGED):
     state = State()
-    state.take(Tick(START, START, (prices_batch(prices, managed), names_batch())))
+    state.apply(Tick(START, START, (prices_batch(prices, managed), names_batch())))
     return state
 
 
@@ -144,7 +144,7 @@ def test_only_gpus_in_use_count_where_only_these_are_paid_for():
     prices = Prices(gpus={ANY_GPU: {"on_demand": 2.0}}, allocated="used")
     state = State()
     one = batch(START, kind="link", links=(Link(ENGINE, GPUS[0], "pid"),))
-    state.take(Tick(START, START, (prices_batch(prices), one)))
+    state.apply(Tick(START, START, (prices_batch(prices), one)))
 
     def told(at):
         return batch(at, [("gpu.processes", gpu, 0.0) for gpu in GPUS])
@@ -262,7 +262,7 @@ def test_a_replay_that_jumps_says_the_same_as_one_that_plays():
     }
     jumped = State()
     history = History(START, 1.0, columns, batches=(prices_batch(), names_batch()))
-    jumped.take(Tick(START + 300, START + 300, history=history, reset=True))
+    jumped.apply(Tick(START + 300, START + 300, history=history, reset=True))
     for key in played.timeline:
         if key[0].startswith("spend."):
             there = [
@@ -275,6 +275,6 @@ def test_a_replay_that_jumps_says_the_same_as_one_that_plays():
 
 def test_a_watch_for_incidents_spends_nothing_on_dollars():
     state = State(spend=False)
-    state.take(Tick(START, START, (prices_batch(), names_batch())))
+    state.apply(Tick(START, START, (prices_batch(), names_batch())))
     play(state, 60, gpu_batch, engine_batch)
     assert not [key for key in state.timeline if key[0].startswith("spend.")]

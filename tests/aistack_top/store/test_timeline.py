@@ -75,10 +75,10 @@ def test_bulk_columns_are_the_same_as_single_readings():
     for index, value in enumerate(values):
         if value == value:
             put(one, 100.0 + 2 * index, value)
-    many.lay(History(100.0, 2.0, {KEY: array("f", values)}, {KEY: array("b", [0, 0, 1, 0])}))
+    many.backfill(History(100.0, 2.0, {KEY: array("f", values)}, {KEY: array("b", [0, 0, 1, 0])}))
     assert str(one.window(KEY, 98.0, 110.0)) == str(many.window(KEY, 98.0, 110.0))
     assert many.sample(KEY, 104.0, 1.0).value == Bound("above", 3.0)
-    many.lay(History(107.0, 1.0, {KEY: array("f", [7.0, 8.0])}))
+    many.backfill(History(107.0, 1.0, {KEY: array("f", [7.0, 8.0])}))
     assert many.sample(KEY, 108.0, 1.0).value == 8.0
     assert many.sample(KEY, 106.0, 1.0).value == 4.0
 
@@ -105,7 +105,7 @@ def test_whatever_the_order_a_timeline_holds_what_a_dictionary_would(writes, spa
 
 def test_dense_columns_lay_over_the_end_of_the_ring():
     timeline = Timeline(span_s=8.0)
-    timeline.lay(History(5.0, 1.0, {KEY: array("f", [float(n) for n in range(20)])}))
+    timeline.backfill(History(5.0, 1.0, {KEY: array("f", [float(n) for n in range(20)])}))
     assert list(timeline.window(KEY, 17.0, 25.0)) == [float(n) for n in range(12, 20)]
 
 
@@ -133,11 +133,11 @@ def test_a_history_that_only_fills_leaves_what_is_known_and_its_surroundings():
     timeline = Timeline()
     for at in range(1000, 1100, 5):
         put(timeline, float(at), 1.0)
-    timeline.lay(History(900.0, 5.0, {KEY: array("f", [7.0] * 80)}, fills=True))
+    timeline.backfill(History(900.0, 5.0, {KEY: array("f", [7.0] * 80)}, fills=True))
     assert timeline.sample(KEY, 960.0, 1.0).value == 7.0
     assert timeline.sample(KEY, 1050.0, 1.0).value == 1.0
     assert timeline.sample(KEY, 1052.0, 1.0) is None, "nothing is laid between what is known"
     assert timeline.sample(KEY, 1200.0, 1.0).value == 7.0
     other = ("serving.requests.running", A, "value")
-    timeline.lay(History(1000.0, 5.0, {other: array("f", [2.0, nan, 3.0])}, fills=True))
+    timeline.backfill(History(1000.0, 5.0, {other: array("f", [2.0, nan, 3.0])}, fills=True))
     assert [timeline.sample(other, at, 1.0) is None for at in (1000.0, 1005.0, 1010.0)] == [False, True, False]

@@ -119,7 +119,7 @@ async def test_nvml_stands_above_it_on_the_same_gpu():
         builder = ReadingsBuilder()
         builder.add("gpu.temperature", ONE, value)
         batch = Batch(START + number, START + number, Health(kind, kind, "compute", "ok"), builder.build())
-        state.take(Tick(batch.at, batch.seen, (batch,)))
+        state.apply(Tick(batch.at, batch.seen, (batch,)))
         shown = state.frame().read("gpu.temperature", ONE)
         assert shown.sample.value == (61.0 if number == 2 else 60.0)
 

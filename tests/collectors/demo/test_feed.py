@@ -35,11 +35,11 @@ async def test_the_storys_live_part_goes_on_where_its_past_ended():
     feed = default_scenario(speed=inf)
     ticks = await played(feed, LEAD_S)
     state = State()
-    state.take(ticks[0])
+    state.apply(ticks[0])
     before = {(key[0], key[1]): state.timeline.sample(key, state.now, 30.0) for key in list(state.timeline.keys())}
     facts = {(fact.entity, fact.key): fact.value for b in ticks[0].history.batches for fact in b.facts}
     for tick in ticks[1:]:
-        state.take(tick)
+        state.apply(tick)
         for batch in tick.batches:
             assert batch.health.status == "ok"
             assert {facts[one.entity, one.key] for one in batch.facts} == {one.value for one in batch.facts}

@@ -29,7 +29,7 @@ class Node:
         self.servers = LocalServers(folder / "proc", folder / "sys", TRAITS, lambda: self.now)
 
     def urls(self):
-        return [one.url for one in self.servers.look().candidates]
+        return [one.url for one in self.servers.scan().candidates]
 
     def server(self, pid=50, argv=SERVE, namespace="net:[1]", addresses=("127.0.0.1", "10.0.0.5"), **more):
         self.proc.process(pid, 1, argv, **more)

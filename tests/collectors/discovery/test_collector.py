@@ -141,7 +141,7 @@ async def test_how_an_engine_was_started_is_a_fact_without_its_secrets_and_a_res
         room.seen = (ServerCandidate(HERE, "vllm", Process(pid, 1, 1, 0, argv, None)),)
         told += (await room.after())[0].facts
     facts = Facts()
-    (event,) = [event for fact in told for event in facts.learn([fact], 0.0, 0.0, "serving", "discovery")]
+    (event,) = [event for fact in told for event in facts.observe([fact], 0.0, 0.0, "serving", "discovery")]
     assert event.text == "command: --num-gpu-blocks-override 24 -> 12"
     assert event.entity == Entity.of(engine="vllm-8000")
     assert "s3cret" not in str(told)

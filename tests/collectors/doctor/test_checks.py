@@ -206,7 +206,7 @@ def test_the_key_that_joins_calls_to_engines_is_named_with_the_engines():
 
 def linked(*links):
     facts = Facts()
-    facts.learn([Fact(Entity.of(gpu=f"GPU-{n}"), "index", str(n)) for n in (0, 1)], 0.0, 0.0, "compute", "nvml")
+    facts.observe([Fact(Entity.of(gpu=f"GPU-{n}"), "index", str(n)) for n in (0, 1)], 0.0, 0.0, "compute", "nvml")
     facts.join(Link(Entity.of(engine=engine), Entity.of(gpu=f"GPU-{n}"), *proof) for engine, n, *proof in links)
     return facts
 

@@ -40,7 +40,7 @@ class Bench:
     async def look(self, seconds=10.0):
         batch = await self.collector.collect()
         self.clock.time += seconds
-        self.facts.learn(batch.facts, batch.at, batch.seen, "compute", "links")
+        self.facts.observe(batch.facts, batch.at, batch.seen, "compute", "links")
         self.facts.join(batch.links)
         return batch
 

@@ -300,10 +300,10 @@ async def test_a_disk_that_does_not_answer_holds_nothing_up_and_is_named(tmp_pat
 def test_a_question_that_fails_is_a_note_and_no_traceback():
     aside: BackgroundQuestion[int] = BackgroundQuestion(lambda work: work(), 4.0)
     aside.ask(0.0, lambda: 1 // 0)
-    assert aside.take() is None
-    assert aside.note(0.0, "disk usage").startswith("disk usage unknown: ZeroDivisionError")
+    assert aside.answer() is None
+    assert aside.problem(0.0, "disk usage").startswith("disk usage unknown: ZeroDivisionError")
     aside.ask(5.0, lambda: 7)
-    assert (aside.take(), aside.take(), aside.note(5.0, "disk usage")) == (7, None, "")
+    assert (aside.answer(), aside.answer(), aside.problem(5.0, "disk usage")) == (7, None, "")
 
 
 def test_the_thread_does_not_keep_the_program_from_ending():

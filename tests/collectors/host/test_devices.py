@@ -19,8 +19,8 @@ def by_device(rows: list[tuple[str, str, float]]) -> dict[tuple[str, str], float
 
 def test_a_rate_needs_two_looks_and_a_share_is_never_above_one():
     meter = rates()
-    assert meter.take(0.0, {"sda": (100, 0, 0)}) == []
-    assert meter.take(2.0, {"sda": (300, 50, 2010)}) == [
+    assert meter.update(0.0, {"sda": (100, 0, 0)}) == []
+    assert meter.update(2.0, {"sda": (300, 50, 2010)}) == [
         ("sda", "in", 100.0),
         ("sda", "out", 25.0),
         ("sda", "busy", 1.0),
@@ -30,9 +30,9 @@ def test_a_rate_needs_two_looks_and_a_share_is_never_above_one():
 def test_the_busiest_have_names_and_the_sum_over_all_stays_right():
     meter = rates(most=2)
     start = {f"sd{letter}": (0, 0, 0) for letter in "abcd"}
-    meter.take(0.0, start)
+    meter.update(0.0, start)
     found = by_device(
-        meter.take(1.0, {"sda": (1, 0, 0), "sdb": (500, 0, 900), "sdc": (20, 0, 300), "sdd": (400, 0, 0)})
+        meter.update(1.0, {"sda": (1, 0, 0), "sdb": (500, 0, 900), "sdc": (20, 0, 300), "sdd": (400, 0, 0)})
     )
     assert {device for device, _ in found} == {"sdb", "sdd", "other"}
     assert found["other", "in"] == 21.0
@@ -42,24 +42,24 @@ def test_the_busiest_have_names_and_the_sum_over_all_stays_right():
 
 def test_a_device_that_was_busy_keeps_its_name_through_a_lull():
     meter = rates(most=1)
-    meter.take(0.0, {"sda": (0, 0, 0), "sdb": (0, 0, 0)})
-    meter.take(1.0, {"sda": (1000, 0, 0), "sdb": (0, 0, 0)})
-    found = by_device(meter.take(2.0, {"sda": (1000, 0, 0), "sdb": (300, 0, 0)}))
+    meter.update(0.0, {"sda": (0, 0, 0), "sdb": (0, 0, 0)})
+    meter.update(1.0, {"sda": (1000, 0, 0), "sdb": (0, 0, 0)})
+    found = by_device(meter.update(2.0, {"sda": (1000, 0, 0), "sdb": (300, 0, 0)}))
     assert ("sda", "in") in found
     assert ("sdb", "in") not in found
 
 
 def test_a_counter_that_went_back_drops_its_interval():
     meter = rates()
-    meter.take(0.0, {"eth0": (1000, 1000, 0)})
-    assert by_device(meter.take(2.0, {"eth0": (10, 1200, 0)})) == {("eth0", "out"): 100.0, ("eth0", "busy"): 0.0}
+    meter.update(0.0, {"eth0": (1000, 1000, 0)})
+    assert by_device(meter.update(2.0, {"eth0": (10, 1200, 0)})) == {("eth0", "out"): 100.0, ("eth0", "busy"): 0.0}
 
 
 def test_a_device_that_comes_back_starts_anew():
     meter = rates()
-    meter.take(0.0, {"sda": (0, 0, 0)})
-    meter.take(2.0, {})
-    assert meter.take(4.0, {"sda": (9000, 0, 0)}) == []
+    meter.update(0.0, {"sda": (0, 0, 0)})
+    meter.update(2.0, {})
+    assert meter.update(4.0, {"sda": (9000, 0, 0)}) == []
 
 
 def test_whole_disks_count_once(tmp_path):

@@ -120,38 +120,38 @@ def test_any_date_header_is_a_time_or_none(text):
 def test_dates_narrow_the_offset_to_what_all_agree_on():
     offset = ClockOffset()
     assert (offset.value, offset.uncertainty) == (None, None)
-    offset.learn(NOW, NOW + 0.1, "Mon, 12 Jan 1970 13:47:00 GMT")
+    offset.observe(NOW, NOW + 0.1, "Mon, 12 Jan 1970 13:47:00 GMT")
     assert offset.uncertainty == pytest.approx(0.55)
     assert offset.value == pytest.approx(20, abs=0.5)
     # the same server, whose clock is 20.3 s ahead, asked at other fractions of a second
     for step in range(1, 12):
         sent = NOW + step * 5.13
         cut = iso(int(sent + 20.3))
-        offset.learn(sent, sent, f"Mon, 12 Jan 1970 {cut[11:19]} GMT")
+        offset.observe(sent, sent, f"Mon, 12 Jan 1970 {cut[11:19]} GMT")
     assert offset.value == pytest.approx(20.3, abs=offset.uncertainty)
     assert offset.uncertainty == pytest.approx(0.1, abs=0.1)
 
 
 def test_a_clock_that_was_set_starts_the_estimate_anew():
     offset = ClockOffset()
-    offset.learn(NOW, NOW, "Mon, 12 Jan 1970 13:47:00 GMT")
-    offset.learn(NOW + 5, NOW + 5, "Mon, 12 Jan 1970 13:46:46 GMT")
+    offset.observe(NOW, NOW, "Mon, 12 Jan 1970 13:47:00 GMT")
+    offset.observe(NOW + 5, NOW + 5, "Mon, 12 Jan 1970 13:46:46 GMT")
     assert offset.value == pytest.approx(1.5)
-    offset.learn(NOW + 10, NOW + 10, None)
-    offset.learn(NOW + 10, NOW + 10, "never")
+    offset.observe(NOW + 10, NOW + 10, None)
+    offset.observe(NOW + 10, NOW + 10, "never")
     assert offset.value == pytest.approx(1.5)
 
 
 def test_only_a_negative_delay_means_a_clock_ahead():
     ahead = ClockSkew()
-    ahead.learn(4.0, NOW)
-    ahead.learn(-0.6, NOW)
+    ahead.observe(4.0, NOW)
+    ahead.observe(-0.6, NOW)
     assert ahead.sentence() == ""
-    ahead.learn(-3.2, NOW)
+    ahead.observe(-3.2, NOW)
     assert "by 3.2 s or more" in ahead.sentence()
-    ahead.learn(4.0, NOW + 1000)
+    ahead.observe(4.0, NOW + 1000)
     assert "3.2 s" in ahead.sentence()
-    ahead.learn(4.0, NOW + 2000)
+    ahead.observe(4.0, NOW + 2000)
     assert ahead.sentence() == ""
 
 

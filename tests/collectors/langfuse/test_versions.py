@@ -34,46 +34,46 @@ def texts(events):
 )
 def test_what_comes_into_use_is_told_once_with_what_was_before(changed, about, said, key):
     watch = VersionWatch("langfuse")
-    assert watch.take(usual()) == ()
-    (event,) = watch.take([call(1, START + 90, **changed), call(2, START + 91, **changed)])
+    assert watch.observe(usual()) == ()
+    (event,) = watch.observe([call(1, START + 90, **changed), call(2, START + 91, **changed)])
     assert (event.text, event.kind, event.layer, event.severity) == (said, "changed", "tracing", "info")
     assert (event.entity, event.at, event.seen) == (Entity.of(**about), START + 88, START + 95)
     assert event.detail[0] == ("key", key)
-    assert watch.take([call(3, START + 100, **changed), *usual(2, START + 110)]) == ()
+    assert watch.observe([call(3, START + 100, **changed), *usual(2, START + 110)]) == ()
 
 
 def test_after_few_calls_nothing_is_known_to_be_new():
     watch = VersionWatch("langfuse")
     few = MIN_CALLS["version"]
-    assert watch.take([*usual(few - 1), call(1, START + 90, version="1.8")]) == ()
-    assert watch.take(usual(few, START + 100, version="1.8")) == ()
+    assert watch.observe([*usual(few - 1), call(1, START + 90, version="1.8")]) == ()
+    assert watch.observe(usual(few, START + 100, version="1.8")) == ()
 
 
 def test_a_version_that_was_away_comes_back_as_news():
     watch = VersionWatch("langfuse")
-    watch.take(usual())
-    assert len(watch.take(usual(50, START + 90, version="1.8"))) == 1
-    watch.take(usual(2, START + ABSENT_S, version="1.8"))
-    assert texts(watch.take([call(1, START + ABSENT_S + 60)])) == ["version 1.7 in calls, until now 1.8"]
+    watch.observe(usual())
+    assert len(watch.observe(usual(50, START + 90, version="1.8"))) == 1
+    watch.observe(usual(2, START + ABSENT_S, version="1.8"))
+    assert texts(watch.observe([call(1, START + ABSENT_S + 60)])) == ["version 1.7 in calls, until now 1.8"]
 
 
 def test_after_a_silence_of_all_nothing_is_compared():
     watch = VersionWatch("langfuse")
-    watch.take(usual())
-    assert watch.take(usual(2, START + 3 * ABSENT_S)) == ()
+    watch.observe(usual())
+    assert watch.observe(usual(2, START + 3 * ABSENT_S)) == ()
 
 
 def test_a_late_call_of_an_old_version_is_no_news_and_one_of_a_new_version_among_others_is():
     watch = VersionWatch("langfuse")
-    watch.take(usual(100, version="1.8"))
-    assert watch.take([call(1, START - 900, version="1.6")]) == ()
-    assert texts(watch.take([call(2, START + 90, version="1.9")])) == ["version 1.9 in calls, until now 1.8"]
+    watch.observe(usual(100, version="1.8"))
+    assert watch.observe([call(1, START - 900, version="1.6")]) == ()
+    assert texts(watch.observe([call(2, START + 90, version="1.9")])) == ["version 1.9 in calls, until now 1.8"]
 
 
 def test_names_from_outside_are_harmless_and_bounded():
     watch = VersionWatch("langfuse")
-    watch.take([call(number, START + number, prompt=f"p{number}") for number in range(1500)])
-    (event,) = watch.take([call(1, START + 1600, version="\x1b[2J")])
+    watch.observe([call(number, START + number, prompt=f"p{number}") for number in range(1500)])
+    (event,) = watch.observe([call(1, START + 1600, version="\x1b[2J")])
     assert "\x1b" not in event.text
 
 

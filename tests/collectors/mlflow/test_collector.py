@@ -128,7 +128,7 @@ async def test_a_run_that_stops_reporting_loses_its_pace_and_then_counts_as_sile
 async def test_a_new_version_and_a_moved_alias_are_things_that_changed():
     state = State()
     for batch in await registry((BEFORE, "before"), (AFTER + 60, "after")):
-        state.take(Tick(batch.at, batch.seen, (batch,)))
+        state.apply(Tick(batch.at, batch.seen, (batch,)))
     changed = [(event.text, event.at) for event in state.events if event.kind == "changed"]
     assert ("model support-llama: version 2 registered", 1795689115.785) in changed
     assert len([text for text, _ in changed if "support-llama: version 2" in text]) == 1
@@ -138,7 +138,8 @@ async def test_a_new_version_and_a_moved_alias_are_things_that_changed():
 def test_an_alias_that_was_taken_away_names_nothing():
     book, version = Registry(Source("mlflow", "mlflow", "pipelines", 10.0)), ModelVersion("2", 0.0, "READY")
     told = [
-        book.take([ModelRow("support-llama", version, aliases)], 1e9)[1] for aliases in ((("champion", "2"),), (), ())
+        book.observe([ModelRow("support-llama", version, aliases)], 1e9)[1]
+        for aliases in ((("champion", "2"),), (), ())
     ]
     alias = [[fact.value for fact in facts if fact.key == "alias champion"] for facts in told]
     assert alias == [["2"], ["none"], []]

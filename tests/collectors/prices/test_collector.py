@@ -25,7 +25,7 @@ LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 async def told(config):
     batch = await PriceCollector(config, VirtualClock(1000.0)).collect()
     facts = Facts()
-    facts.learn(batch.facts, batch.at, batch.seen, "spend", "prices")
+    facts.observe(batch.facts, batch.at, batch.seen, "spend", "prices")
     return batch.health, facts
 
 

@@ -19,11 +19,11 @@ async def spent(*facts):
     batches = await collected("litellm", PAGES, step=60.0)
     state, start = State(), batches[0].at
     known = Batch(start, start, Health("vllm-8000", "vllm", "serving", "ok"), facts=facts)
-    state.take(Tick(start, start, (known,)))
+    state.apply(Tick(start, start, (known,)))
     for batch in batches:
-        state.take(Tick(batch.at, batch.seen, (batch,)))
+        state.apply(Tick(batch.at, batch.seen, (batch,)))
     end = batches[-1].at + 15
-    state.take(Tick(end, end))
+    state.apply(Tick(end, end))
     return state.frame()
 
 

@@ -53,7 +53,7 @@ def readings(found):
 def test_each_scrape_is_one_of_the_pages_and_reads_as_it_does(scraped):
     read = table("serving", "vllm")
     direct = Exposition(read, Source("vllm-28102", "vllm", "serving", 5.0))
-    told = list(reader().told(answer("samples.json.gz")))
+    told = list(reader().results(answer("samples.json.gz")))
     assert len(told) == 6
     pages = Pages().of(answer("samples.json.gz"))
     known = [(numbers(one), one) for one in scraped]
@@ -71,7 +71,7 @@ def test_each_scrape_is_one_of_the_pages_and_reads_as_it_does(scraped):
 
 def test_the_steps_of_a_range_have_the_times_of_the_scrapes():
     times = {at: float(text) for row in answer("range_times.json") for at, text in row.values}
-    told = list(reader().told(answer("range.json.gz"), times=times, pace_s=30.0))
+    told = list(reader().results(answer("range.json.gz"), times=times, pace_s=30.0))
     assert [one.at for one in told] == sorted(times.values())
     assert all(at < step for step, at in times.items())
     rates = [

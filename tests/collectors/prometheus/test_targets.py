@@ -98,9 +98,9 @@ async def test_the_last_two_hours_lie_under_the_live_numbers(bodies):
     async with watched(scrapes) as (fake, collector, _, joined):
         await collector.collect()
         (target,) = joined
-        history = await target.past()
+        history = await target.backfill()
         timeline = Timeline(7200.0)
-        timeline.lay(history)
+        timeline.backfill(history)
         running = ("serving.requests.running", ENGINE, "value")
         known = [value for value in history.columns[running] if value == value]
         assert history.fills
@@ -153,7 +153,7 @@ async def test_a_prometheus_that_cannot_be_asked_is_said_by_each_and_comes_back(
         for one in (collector, target):
             health = (await one.collect()).health
             assert (health.status, health.reason) == ("down", "connection refused: nothing listens there")
-        assert await target.past() is None
+        assert await target.backfill() is None
         fake.fault = None
         assert (await collector.collect()).health.status == "ok"
         assert (await target.collect()).readings

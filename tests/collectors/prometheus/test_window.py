@@ -42,7 +42,7 @@ def server_of(pages, *, at=START):
 
 async def played(fake, start, end, calls=()):
     feed = WindowFeed(SOURCE, Prometheus(ACCESS, connect=fake.connect), TargetNames((), near=True), start, end, calls)
-    assert await feed.look() > 0
+    assert await feed.find_targets() > 0
     ticks = [tick async for tick in feed.ticks()]
     await feed.aclose()
     return ticks
@@ -108,7 +108,7 @@ async def test_a_server_that_fails_in_mid_window_is_said_once_per_query_and_give
         SOURCE, Prometheus(ACCESS, connect=fake.connect), TargetNames((), near=True), START - 3600.0, START
     )
     fake.scrape(START - 3500.0, ONE, bodies[0])
-    assert await feed.look() == 1
+    assert await feed.find_targets() == 1
     looked = len(fake.asked)
     fake.fault = ConnectionRefusedError("Connection refused")
     ticks = [tick async for tick in feed.ticks()]

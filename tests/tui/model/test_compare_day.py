@@ -34,7 +34,7 @@ async def compared(app, pilot) -> str:
 async def test_an_incident_is_compared_with_the_same_hour_of_yesterday_and_again_with_before(tmp_path):
     ring = recorder(tmp_path)
     for tick in seconds(40, WORLD, START - DAY_S):
-        ring.take(tick)
+        ring.record(tick)
     async with shown(RecordingFeed(FakeFeed(ticks()), ring), (120, 40)) as (app, pilot):
         assert "b: before 15:59:30 against now" in await press(app, pilot, "i")
         await press(app, pilot, "escape")
