@@ -23,7 +23,7 @@ def readable() -> tuple[tuple[Kind, Table], ...]:
     """Return the kinds whose page a table describes, each with its table."""
     found = []
     for kind in KINDS:
-        if files(f"collectors.{kind.layer}").joinpath(f"{kind.name}.toml").is_file():
+        if files("collectors.tables").joinpath(f"{kind.name}.toml").is_file():
             one = table(kind.layer, kind.name)
             if any(own_names(one)):
                 found.append((kind, one))

@@ -83,11 +83,11 @@ class RowListScreen(ConsoleScreen):
             told.append(f"/{self.wanted.text}")
         return [one for one in told if one]
 
-    def on_board_opened(self, message: RowList.Opened) -> None:
+    def on_row_list_opened(self, message: RowList.Opened) -> None:
         """Go where the chosen row leads."""
         doors.open_target(self, message.target)
 
-    def on_board_moved(self) -> None:
+    def on_row_list_moved(self) -> None:
         """Say where in the list one is."""
         self.show_keys()
 

@@ -409,7 +409,7 @@ def opinion(score, cause=Cause.CAPACITY_CHANGED, passing=False, effect=False):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "gives_way"),
+    ("old", "new", "is_superseded_by"),
     [
         (opinion(0.6), opinion(0.5), True),
         (opinion(0.6), opinion(0.4), False),

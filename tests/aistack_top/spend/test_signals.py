@@ -65,7 +65,7 @@ def calls_batch(at, *calls):
 def play(state, seconds, *makers, start=START, every=5):
     for at in range(0, seconds + 1, every):
         moment = start + at
-        state.take(Tick(moment, moment, tuple(make(moment) for make in makers)))
+        state.apply(Tick(moment, moment, tuple(make(moment) for make in makers)))
     return state
 
 
@@ -102,7 +102,7 @@ def test_a_model_under_a_name_of_ones_own_has_the_price_of_the_model_behind_it()
     state = begun(managed={"meta/big": TokenPrice(3.5, 3.5)})
     play(state, 60, gpu_batch, engine_batch)
     assert value(state, "spend.managed_equivalent.rate") is None
-    state.take(Tick(START + 65, START + 65, (batch(START + 65, facts=(Fact(ENGINE, "model_root", "meta/big"),)),)))
+    state.apply(Tick(START + 65, START + 65, (batch(START + 65, facts=(Fact(ENGINE, "model_root", "meta/big"),)),)))
     play(state, 60, gpu_batch, engine_batch, start=START + 65)
     assert value(state, "spend.managed_equivalent.rate", Entity.of(model=MODEL)) == pytest.approx(50.4)
     assert value(state, "spend.break_even_tokens_per_day") == pytest.approx(10.02 * 24 / 3.5e-6, rel=1e-6)
@@ -116,7 +116,7 @@ def test_without_a_price_there_are_no_dollars():
 
 def test_a_gpu_that_is_not_on_the_list_makes_the_node_unknown_and_not_cheaper():
     state = begun()
-    state.take(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))
+    state.apply(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))
     play(state, 60, gpu_batch, engine_batch)
     assert value(state, "spend.rate", GPUS[0]) == pytest.approx(5.01)
     assert value(state, "spend.rate", GPUS[1]) is None

@@ -44,7 +44,7 @@ def node(tmp_path):
 def test_a_server_is_found_by_the_socket_that_its_process_holds_whatever_the_port(node):
     node.server(argv=[*SERVE[:4]])
     node.proc.listen(50, 700, 41234)
-    (found,) = node.servers.look().candidates
+    (found,) = node.servers.scan().candidates
     assert (found.url, found.kind, found.process.pid) == ("http://127.0.0.1:41234", "vllm", 50)
 
 
@@ -60,7 +60,7 @@ def test_a_port_that_another_user_holds_is_not_the_servers(node):
     node.server(uid=0)
     node.proc.listen(1, 700, 8123, uid=1001)
     node.proc.close(50)
-    sight = node.servers.look()
+    sight = node.servers.scan()
     assert sight.candidates == ()
     assert "nothing of it listens yet" in sight.unreached[0].why
 
@@ -76,7 +76,7 @@ def test_a_server_in_a_container_is_found_at_the_containers_address(node):
 def test_an_address_that_may_be_somebody_elses_machine_is_never_asked(node, address):
     node.server(namespace="net:[2]", addresses=("127.0.0.1", address))
     node.proc.listen(50, 700, 8123, namespace="net:[2]")
-    sight = node.servers.look()
+    sight = node.servers.scan()
     assert sight.candidates == ()
     assert "does not reach directly" in sight.unreached[0].why
 
@@ -84,7 +84,7 @@ def test_an_address_that_may_be_somebody_elses_machine_is_never_asked(node, addr
 def test_a_containers_loopback_cannot_be_reached_and_the_mend_is_said(node):
     node.server(namespace="net:[2]", addresses=("127.0.0.1", "172.17.0.2"))
     node.proc.listen(50, 700, 8123, namespace="net:[2]", address="127.0.0.1")
-    sight = node.servers.look()
+    sight = node.servers.scan()
     assert sight.candidates == ()
     assert "--host 0.0.0.0" in sight.unreached[0].why
 
@@ -92,7 +92,7 @@ def test_a_containers_loopback_cannot_be_reached_and_the_mend_is_said(node):
 def test_a_usual_port_is_worth_asking_although_nobody_is_seen_behind_it(node):
     node.proc.listen(1, 700, 9400)
     node.proc.listen(1, 701, 5432)
-    (found,) = node.servers.look().candidates
+    (found,) = node.servers.scan().candidates
     assert (found.url, found.kind, found.process) == ("http://127.0.0.1:9400", "", None)
 
 
@@ -108,7 +108,7 @@ def test_a_port_forwarded_to_a_server_that_is_found_is_not_a_second_one(node):
 def test_text_that_speaks_of_a_server_is_none(node):
     node.proc.process(60, 1, ["bash", "-c", "vllm serve m --port 8123"])
     node.proc.process(61, 1, ["vim", "vllm serve"])
-    sight = node.servers.look()
+    sight = node.servers.scan()
     assert (sight.candidates, sight.unreached) == ((), ())
 
 
@@ -118,7 +118,7 @@ def test_the_wrapper_of_a_server_is_not_reported_beside_it(node):
     node.server()
     node.proc.process(50, 49, SERVE)
     node.proc.listen(50, 700, 8123)
-    sight = node.servers.look()
+    sight = node.servers.scan()
     assert [one.process.pid for one in sight.candidates] == [50]
     assert sight.unreached == ()
 
