@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from aistack_top.derive.tenants import finished_only
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import LAYERS, Signal, signals
 from aistack_top.model.tick import STATS, Bound, Health
 from aistack_top.spend.prices import NOT_SET, prices_in
-from aistack_top.store.frame import Frame
+from aistack_top.store.frame import Frame, finished_only
 from aistack_top.store.frame import Reading as Shown
 from aistack_top.store.labels import label
 from aistack_top.text import numbers

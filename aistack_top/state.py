@@ -3,18 +3,19 @@
 Live, replay, backfill and simulation all go through `State.take`. Nothing here asks which of them it is.
 """
 
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import CallSignals, CallStore
+from aistack_top.derive.call_signals import CallSignals
 from aistack_top.derive.tenants import TopTenants
 from aistack_top.model.entity import Entity
-from aistack_top.model.tick import Batch, Event, Fact, Health, Mark, Readings, Severity, Tick
+from aistack_top.model.tick import Batch, Event, Fact, Mark, Readings, Tick
 from aistack_top.spend.signals import SpendSignals
+from aistack_top.store.calls import CallStore
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import Frame
+from aistack_top.store.health import HealthLog
 from aistack_top.store.incidents import IncidentStore
 from aistack_top.store.timeline import Timeline
 
@@ -33,51 +34,6 @@ class _SourceOfSeries:
     source: str
     kind: str
     at: float
-
-
-class HealthLog:
-    """How every source was, over time: one entry for each change of status or reason, and the newest record."""
-
-    def __init__(self, most: int = 2_000) -> None:
-        self._most = most
-        self._log: dict[str, deque[tuple[float, Health]]] = {}
-        self.newest: dict[str, tuple[float, Health]] = {}
-
-    def apply(self, seen: float, health: Health) -> Event | None:
-        """Take a record; return an event when the source's status changed."""
-        log = self._log.setdefault(health.source, deque(maxlen=self._most))
-        before = log[-1][1] if log else None
-        self.newest[health.source] = (seen, health)
-        if before is not None and (before.status, before.reason) == (health.status, health.reason):
-            return None
-        log.append((seen, health))
-        if before is None or before.status == health.status:
-            return None
-        severity: Severity = "info" if health.status == "ok" else "warning"
-        text = f"{health.source} {health.status}" + (f": {health.reason}" if health.reason else "")
-        about = Entity.of(source=health.source)
-        return Event(seen, seen, health.layer, "source", severity, about, text, health.source)
-
-    def at(self, moment: float | None = None) -> tuple[tuple[float, Health], ...]:
-        """Return the record of every source that stood at a time (now for None), with when it was written."""
-        if moment is None:
-            return tuple(self.newest.values())
-        found = []
-        for log in self._log.values():
-            place = bisect_right([seen for seen, _ in log], moment) - 1
-            if place >= 0:
-                found.append(log[place])
-        return tuple(found)
-
-    def changes(self, start: float, end: float) -> list[tuple[float, Health]]:
-        """Return the changes of any source's status or reason after a time and not after another, in their order."""
-        found = [entry for log in self._log.values() for entry in log if start < entry[0] <= end]
-        return sorted(found, key=lambda entry: entry[0])
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._log.clear()
-        self.newest.clear()
 
 
 class State:
@@ -99,6 +55,7 @@ class State:
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.incidents = IncidentStore()
         self.marks: list[Mark] = []
+        self.notices: tuple[str, ...] = ()
         self.now = 0.0
         self._tenants, self._spends = TopTenants() if tenants else None, spend
         self._derived = CallSignals(self.calls, again, self._tenants)
@@ -116,6 +73,9 @@ class State:
 
         The time that is seen moves on with the last step.
         """
+        self.notices = tick.notices
+        if tick.at <= 0:  # before any time is known
+            return
         if tick.reset:
             self._clear()
         if tick.history is not None:

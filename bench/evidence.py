@@ -23,6 +23,7 @@ from aistack_top.feeds.diagnosed import DiagnosedFeed
 from collectors.demo.feed import rehearsal
 from layouts.load import load
 from tui.app import ConsoleApp
+from tui.model.console import ConsoleOptions
 
 
 class Watch:
@@ -49,7 +50,9 @@ class Watch:
 async def measure(size: tuple[int, int], settle: float) -> dict[str, object]:
     """Run the console, write evidence twice."""
     folder = Path(tempfile.mkdtemp(prefix="bench-evidence-"))
-    app = ConsoleApp(DiagnosedFeed(rehearsal("thermal_throttle", None, 1.0)), load("overview"), evidence=folder)
+    app = ConsoleApp(
+        DiagnosedFeed(rehearsal("thermal_throttle", None, 1.0)), load("overview"), ConsoleOptions(evidence=folder)
+    )
     async with app.run_test(size=size) as pilot:
         await asyncio.sleep(settle)
         gc.collect()

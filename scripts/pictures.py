@@ -16,6 +16,7 @@ from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from layouts.load import load
 from tui.app import ConsoleApp
+from tui.model.console import ConsoleOptions
 
 FOLDER = Path(__file__).parents[1] / "docs/pictures"
 DRILL = "thermal_throttle"
@@ -40,7 +41,7 @@ PICTURES: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
 async def draw(session: Session, at: float, size: tuple[int, int], wanted: dict[str, tuple[str, ...]]) -> None:
     """Draw screens of one size at a moment of a session."""
     feed = SessionFeed(session, WallClock(), at=at, speed=0.0, hold=True)
-    app = ConsoleApp(feed, load("overview"), node=session.node)
+    app = ConsoleApp(feed, load("overview"), ConsoleOptions(node=session.node))
     async with aclosing(feed), app.run_test(size=size) as pilot:
         while app.console_model.state.now <= 0:
             await pilot.pause(0.2)

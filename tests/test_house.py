@@ -1,8 +1,10 @@
 """The house stays a house: imports run down, nothing heavy comes first, the wheel holds its data."""
 
+import ast
 import subprocess
 import sys
 import zipfile
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,68 @@ def test_the_ground_floor_imports_no_client_and_no_table_engine():
 def test_the_screen_paints_before_any_client_is_imported():
     heavy = ("httpx", "polars", "pynvml", "langfuse", "prometheus_client", "prometheus_api_client", "pydantic")
     assert loaded_after("import tui.cli, tui.commands.live, tui.app", *heavy) == []
+
+
+def imports():
+    """Return what each module imports of the house, wherever in its text: for type checkers and inside functions, too.
+
+    A package counts as imported with each of its modules, but not by them.
+    """
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for package in PACKAGES
+        for file in sorted((ROOT / package).rglob("*.py"))
+    }
+    found = {name: set() for name in files}
+    for name, file in files.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            said = []
+            if isinstance(node, ast.Import):
+                said = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name} has a relative import"
+                whole = [f"{node.module}.{one.name}" for one in node.names]
+                said = [one if one in files else node.module for one in whole]
+            for one in said:
+                parts = one.split(".")
+                above = {".".join(parts[:end]) for end in range(1, len(parts) + 1)} & files.keys()
+                found[name] |= {other for other in above if other != name and not name.startswith(f"{other}.")}
+    return found
+
+
+def circle(graph):
+    """Return the modules of one circle of imports, the first of them again at its end; none where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = imports()
+    assert len(graph) > 250
+    assert graph["aistack_top.store.frame"] >= {"aistack_top.store.calls", "aistack_top.model.incident"}
+    assert graph["aistack_top.__main__"] == {"tui", "tui.cli"}  # python -m aistack_top alone points up
+    del graph["aistack_top.__main__"]
+    assert circle(graph) == []
+
+
+def test_a_circle_of_imports_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) in (
+        ["a", "b", "c", "a"],
+        ["b", "c", "a", "b"],
+        ["c", "a", "b", "c"],
+        ["a", "c", "b", "a"],
+        ["c", "b", "a", "c"],
+        ["b", "a", "c", "b"],
+    )
+
+
+def test_screens_know_no_other_screen_by_way_of_navigation():
+    graph = imports()
+    knows = {name for name, others in graph.items() if "tui.navigation" in others}
+    assert knows == {"tui.app", "tui.palette"}
 
 
 def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(tmp_path):

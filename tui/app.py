@@ -5,11 +5,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
+from rich.console import RenderableType
 from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -19,12 +20,14 @@ from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from aistack_top.model.feed import Feed
-from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
-from tui import theme
+from tui import evidence_actions, theme
+from tui import navigation as doors
 from tui.glyphs import Glyphs
-from tui.model.console import TextOf, make
+from tui.keynames import is_ours, key_words
+from tui.model.console import ConsoleOptions, make
 from tui.model.own_cost import CountingDriver
+from tui.model.targets import OpenTarget
 from tui.screens.base import ConsoleScreen
 from tui.screens.overview import OverviewScreen
 from tui.screens.time_navigation import TimeNavigationScreen
@@ -33,6 +36,7 @@ from tui.shutdown import GRACE_S, LOOKS_S, is_gone, leave_within
 SOON = ("layer", "incident")
 """Screens that are opened first of all: imported once data is on the screen, so that the key need not wait for it."""
 
+DEFAULTS = ConsoleOptions()
 REPAINT_S = 0.1
 LOW_BANDWIDTH_REPAINT_S = 12.0
 """The table of calls, whose every row moves with each new call, then takes less than 0.03 MB a minute."""
@@ -48,12 +52,7 @@ def places() -> type[Provider]:
 class ConsoleApp(App[None]):
     """Shows a feed, whatever it is, until a person quits; then closes it.
 
-    ``low_bandwidth`` drops histories and repaints every 12 s; keys are answered at once. ``notes`` are sentences to be
-    told; more may be added to the list while the console runs.
-    ``runbooks`` are the site's own pages, by the cause they are about; ``text_of`` fetches the text of one call.
-    ``node`` is what is watched, if the feed's own title is not to be used. ``keymap`` binds other keys to binding
-    ids, as Textual does. ``evidence`` is the folder that evidence is written into; the working folder otherwise.
-    ``colours`` names the theme to begin with.
+    ``options`` is what the command line and the configuration ask of it.
     """
 
     COMMANDS = App.COMMANDS | {places}
@@ -65,42 +64,15 @@ class ConsoleApp(App[None]):
         Binding("colon,ctrl+p", "command_palette", "All commands", id="palette"),
     ]
 
-    def __init__(
-        self,
-        feed: Feed,
-        layout: Layout,
-        *,
-        low_bandwidth: bool = False,
-        ascii_only: bool = False,
-        notes: Sequence[str] = (),
-        node: str = "",
-        runbooks: Mapping[str, str] | None = None,
-        text_of: TextOf | None = None,
-        keymap: dict[str, str] | None = None,
-        evidence: Path | None = None,
-        colours: str = "",
-    ) -> None:
+    def __init__(self, feed: Feed, layout: Layout, options: ConsoleOptions = DEFAULTS) -> None:
         super().__init__(driver_class=CountingDriver)
         for one in theme.THEMES:
             self.register_theme(one)
-        self.theme = colours or theme.first(os.environ)
+        self.theme = options.colours or theme.first(os.environ)
         self.animation_level = "none"
-        glyphs = Glyphs(ascii_only or theme.wants_ascii(os.environ))
-        self.console_model = make(
-            feed,
-            layout,
-            glyphs,
-            self._on_news,
-            self.show_message,
-            low_bandwidth=low_bandwidth,
-            node=sanitize(node, 60),
-            notes=notes,
-            runbooks=runbooks,
-            text_of=text_of,
-            evidence=evidence,
-        )
-        self.repaint_s = LOW_BANDWIDTH_REPAINT_S if low_bandwidth else REPAINT_S
-        self._keymap_wanted = keymap or {}
+        glyphs = Glyphs(options.ascii_only or theme.wants_ascii(os.environ))
+        self.console_model = make(feed, layout, options, glyphs, self._on_news, self.show_message)
+        self.repaint_s = LOW_BANDWIDTH_REPAINT_S if options.low_bandwidth else REPAINT_S
         self._painted = -self.repaint_s
         self._paint_due = False
         self._frozen = False
@@ -118,7 +90,7 @@ class ConsoleApp(App[None]):
 
     def on_mount(self) -> None:
         """Take the keys that were wished for, and quit cleanly when asked to by a signal."""
-        self.set_keymap(self._keymap_wanted)
+        self.set_keymap(dict(self.console_model.options.keymap))
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self._leave)
@@ -142,6 +114,31 @@ class ConsoleApp(App[None]):
         """
         return [NoColor() if isinstance(one, Monochrome) else one for one in super().get_line_filters()]
 
+    def on_open_target(self, message: OpenTarget) -> None:
+        """Open what a row leads to."""
+        if isinstance(self.screen, ConsoleScreen):
+            doors.open_target(self.screen, message.target)
+
+    def action_open(self, name: str) -> None:
+        """Open what has a key of its own: a layer, a list, the help; see `tui.navigation.NAMED`."""
+        if isinstance(self.screen, ConsoleScreen):
+            doors.open_target(self.screen, doors.NAMED[name])
+
+    def action_keep_evidence(self) -> None:
+        """Write what is seen into a folder."""
+        if isinstance(self.screen, ConsoleScreen):
+            evidence_actions.keep_evidence(self.screen)
+
+    def action_keep_recording(self) -> None:
+        """Keep the whole recording under a name."""
+        if isinstance(self.screen, ConsoleScreen):
+            evidence_actions.keep_recording(self.screen)
+
+    def action_copy_verdict(self) -> None:
+        """Hand the verdict on the incident to the terminal's clipboard (OSC 52)."""
+        if isinstance(self.screen, ConsoleScreen):
+            evidence_actions.copy_verdict(self.screen)
+
     def show_message(self, sentence: str) -> None:
         """Show a sentence that a person must know."""
         self.console_model.told.append(sentence)
@@ -160,14 +157,20 @@ class ConsoleApp(App[None]):
                 self._frozen = True
                 self.call_after_refresh(self._freeze)
 
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """See `textual.app.App`: a screen on its way up is not painted while it is empty, which would be a flash."""
+        opening = isinstance(screen, ConsoleScreen) and not screen.drawn and len(self.screen_stack) > 1
+        super()._display(screen, None if opening else renderable)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Return every action of the screen for the palette; each key's description is its command."""
         seen: set[str] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.description and not binding.system and binding.description not in seen:
+            if is_ours(binding) and binding.description not in seen:
                 seen.add(binding.description)
-                yield SystemCommand(binding.description, f"key: {binding.key}", _runner(self, active.node, binding))
+                says = f"key {key_words(binding)}"
+                yield SystemCommand(binding.description, says, _runner(self, active.node, binding))
         yield SystemCommand("Theme", "other colours", self.action_change_theme)
 
     def _leave(self) -> None:

@@ -116,11 +116,12 @@ def demo(
     A simulated node behind the real collectors. Without a SCENARIO: a calm half hour, then an incident.
     """
     import tui.commands.demo as command
+    from tui.commands.scenarios import show_list
 
     if as_json and not as_list:
         raise click.UsageError("--json goes with --list")
     if as_list:
-        sys.exit(command.show_list(as_json))
+        sys.exit(show_list(as_json))
     if serve is not None:
         sys.exit(command.serve(scenario, seed, serve))
     sys.exit(command.run(options, scenario, seed, speed))

@@ -108,7 +108,7 @@ async def keep_recording(console: Console, name: str) -> Path:
         EvidenceError: it could not be kept, and nothing is left of the attempt.
 
     """
-    target = _kept_as(name, console.evidence)
+    target = _kept_as(name, console.options.evidence)
     recording = await console.deck.recording()
     state = console.state
     held = None if recording is not None else await copy_from_memory(state, console.pump.oldest, state.now)

@@ -1,26 +1,70 @@
-"""The ways from one screen to another. Screens are imported when their door is opened, not before the first paint."""
+"""Navigation: opens what a row or a key leads to. Imported by the app and its palette only.
 
-from functools import partial
-from importlib import import_module
-from typing import TYPE_CHECKING
+Screens are imported when they are opened, not before the first paint.
+"""
 
-from tui.model.targets import CallsTarget, CallTarget, EntityTarget, IncidentTarget, MomentTarget, NumberTarget, Target
+from collections.abc import Mapping
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from aistack_top.model.signals import LAYERS
+from tui.model.targets import (
+    CallsTarget,
+    CallTarget,
+    ChangesTarget,
+    EntityTarget,
+    HelpTarget,
+    IncidentsTarget,
+    IncidentTarget,
+    LayerTarget,
+    MomentTarget,
+    NumberTarget,
+    SourcesTarget,
+    Target,
+)
+from tui.screens.base import ConsoleScreen
 
-    from textual.strip import Strip
-
-    from aistack_top.model.incident import Incident
-    from tui.model.view import View
-    from tui.screens.base import ConsoleScreen
-
-
-LAYERS = "layers"
+LAYER_SCREEN = "layers"
 """The name of the screen that shows any layer."""
 
+NAMED: Mapping[str, Target] = {
+    "incident": IncidentTarget(),
+    "incidents": IncidentsTarget(),
+    "calls": CallsTarget(),
+    "sources": SourcesTarget(),
+    "changes": ChangesTarget(),
+    "help": HelpTarget(),
+    **{layer: LayerTarget(layer) for layer in LAYERS},
+}
+"""What has a key of its own, by the name that the key's action has for it."""
 
-def layer(screen: "ConsoleScreen", name: str) -> None:
+
+def open_target(screen: ConsoleScreen, target: Target) -> None:
+    """Open a target from the screen that is seen; one that is open already stays as it is."""
+    match target:
+        case MomentTarget():
+            screen.go_to(target.at)
+        case LayerTarget():
+            layer(screen, target.layer)
+        case HelpTarget():
+            open_help(screen)
+        case IncidentTarget():
+            incident(screen, target.name)
+        case EntityTarget():
+            from tui.screens.entity import EntityScreen
+
+            screen.app.push_screen(EntityScreen(screen.console, target.entity))
+        case NumberTarget():
+            from tui.screens.number import NumberScreen
+
+            screen.app.push_screen(NumberScreen(screen.console, target))
+        case CallTarget():
+            from tui.screens.call import CallScreen
+
+            screen.app.push_screen(CallScreen(screen.console, target.name))
+        case _:
+            _open_list(screen, target)
+
+
+def layer(screen: ConsoleScreen, name: str) -> None:
     """Go to a layer's screen, which stands right above the one it all begins with.
 
     There is one for all layers, and it stays: to put a new one together takes ten times as long as to fill it anew.
@@ -31,156 +75,40 @@ def layer(screen: "ConsoleScreen", name: str) -> None:
         screen.show_layer(name)
         return
     app = screen.app
-    if app.is_screen_installed(LAYERS):
-        opened = app.get_screen(LAYERS, LayerScreen)
+    if app.is_screen_installed(LAYER_SCREEN):
+        opened = app.get_screen(LAYER_SCREEN, LayerScreen)
         opened.show_layer(name)
     else:
         opened = LayerScreen(screen.console, name)
-        app.install_screen(opened, LAYERS)
+        app.install_screen(opened, LAYER_SCREEN)
     if opened in app.screen_stack:
         while app.screen is not opened:
             app.pop_screen()
     elif len(app.screen_stack) == 2:
         app.switch_screen(opened)
     else:
-        pop_to_root(screen)
+        while len(app.screen_stack) > 1:
+            app.pop_screen()
         app.push_screen(opened)
 
 
-def pop_to_root(screen: "ConsoleScreen") -> None:
-    """Go back all the steps."""
-    while len(screen.app.screen_stack) > 1:
-        screen.app.pop_screen()
+def incident(screen: ConsoleScreen, name: str) -> None:
+    """Open an incident; without a name the one that the verdict line tells of, unless one is open already."""
+    from tui.screens.incident import IncidentScreen
+    from tui.widgets.verdict import incident_shown
+
+    if not name:
+        if isinstance(screen, IncidentScreen):
+            return
+        found = incident_shown(screen.console.view())
+        if found is None:
+            screen.show_message("no incident is known at this moment")
+            return
+        name = found.id
+    screen.app.push_screen(IncidentScreen(screen.console, name))
 
 
-def incident_shown(screen: "ConsoleScreen") -> "Incident | None":
-    """Return the incident that is open at the moment shown; else the newest that is known."""
-    from tui.widgets.verdict import open_incidents
-
-    view = screen.console.view()
-    found = open_incidents(view) or list(reversed(view.frame.incidents))
-    return found[0] if found else None
-
-
-def newest_incident(screen: "ConsoleScreen") -> None:
-    """Open the incident that is shown; say that none is."""
-    found = incident_shown(screen)
-    if found is not None:
-        open_target(screen, IncidentTarget(found.id))
-    else:
-        screen.show_message("no incident is known at this moment")
-
-
-def keep_evidence(screen: "ConsoleScreen") -> None:
-    """Write what is seen into a folder, while the screen goes on."""
-    if screen.console.keeping:
-        screen.show_message("the evidence is being written already")
-        return
-    view = screen.console.view()
-    with screen.discreet():
-        # the strips as they stand are no public API; export_screenshot would make the SVG of them on this very loop
-        strips = screen._compositor.render_strips()
-    screen.show_message("writing the evidence")
-    screen.console.keeping = True
-    screen.app.run_worker(_keep(screen, view, strips, screen.app.size.width), exit_on_error=False)
-
-
-async def _keep(screen: "ConsoleScreen", view: "View", strips: "Sequence[Strip]", width: int) -> None:
-    from aistack_top.session.threads import on_thread
-    from tui.screens.time_navigation import TimeNavigationScreen
-
-    try:
-        await on_thread(partial(import_module, "tui.evidence"))  # what it takes to write is imported beside the screen
-        from tui import evidence
-
-        kept = await evidence.keep(screen.console, view, evidence.ScreenText(strips, width), screen.console.evidence)
-        said = f"kept in {kept}: the session to play again, the verdict, the screen"
-    except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
-        known = type(fault).__name__ == "EvidenceError"
-        said = str(fault) if known else f"no evidence: {type(fault).__name__}: {fault}"
-    finally:
-        screen.console.keeping = False
-    seen = screen.app.screen
-    (seen if isinstance(seen, TimeNavigationScreen) else screen).show_message(said)
-
-
-def keep_recording(screen: "ConsoleScreen") -> None:
-    """Ask for a name and keep the whole recording under it, so that later hours cannot push it out."""
-    from aistack_top.session.threads import on_thread
-
-    async def asked() -> None:
-        await on_thread(partial(import_module, "tui.evidence"))
-        from tui import evidence
-
-        def wanted(name: str) -> None:
-            if name:
-                screen.show_message("keeping the recording")
-                screen.app.run_worker(_keep_recording(screen, name), exit_on_error=False)
-
-        screen.ask("keep as", wanted, value=evidence.recording_name(screen.console))
-
-    screen.app.run_worker(asked(), exit_on_error=False)
-
-
-async def _keep_recording(screen: "ConsoleScreen", name: str) -> None:
-    from tui import evidence
-    from tui.screens.time_navigation import TimeNavigationScreen
-
-    try:
-        kept = await evidence.keep_recording(screen.console, name)
-        said = f"the whole recording is kept in {kept}"
-    except evidence.EvidenceError as error:
-        said = str(error)
-    seen = screen.app.screen
-    (seen if isinstance(seen, TimeNavigationScreen) else screen).show_message(said)
-
-
-def copy_verdict(screen: "ConsoleScreen", incident: "Incident | None") -> None:
-    """Hand a verdict to the clipboard of the terminal, which may sit on another machine."""
-    from tui import evidence
-
-    if incident is None:
-        screen.show_message("nothing to copy: no incident is known at this moment")
-        return
-    text = evidence.markdown(screen.console.view(), screen.console.name, incident)
-    screen.app.copy_to_clipboard(text)
-    lines = text.count("\n")
-    screen.show_message(f"the verdict is copied ({lines} lines), if your terminal lets programs copy (OSC 52)")
-
-
-def incidents(screen: "ConsoleScreen") -> None:
-    """List the incidents."""
-    from tui.screens.incidents import IncidentsScreen
-
-    if not isinstance(screen, IncidentsScreen):
-        screen.app.push_screen(IncidentsScreen(screen.console))
-
-
-def calls(screen: "ConsoleScreen", wanted: str = "") -> None:
-    """Show the table of calls."""
-    from tui.screens.calls import CallsScreen
-
-    if not isinstance(screen, CallsScreen):
-        screen.app.push_screen(CallsScreen(screen.console, wanted))
-
-
-def sources(screen: "ConsoleScreen") -> None:
-    """List the sources."""
-    from tui.screens.sources import SourcesScreen
-
-    if not isinstance(screen, SourcesScreen):
-        screen.app.push_screen(SourcesScreen(screen.console))
-
-
-def changes(screen: "ConsoleScreen") -> None:
-    """List what changed and happened."""
-    from tui.screens.changes import ChangesScreen
-
-    if not isinstance(screen, ChangesScreen):
-        screen.app.push_screen(ChangesScreen(screen.console))
-
-
-def open_help(screen: "ConsoleScreen") -> None:
+def open_help(screen: ConsoleScreen) -> None:
     """Explain the keys of a screen, and all numbers."""
     from tui.screens.help import HelpScreen, layout_names
 
@@ -189,25 +117,24 @@ def open_help(screen: "ConsoleScreen") -> None:
         screen.app.push_screen(HelpScreen(screen.console, screen.active_bindings, names))
 
 
-def open_target(screen: "ConsoleScreen", target: Target) -> None:
-    """Go where a row leads."""
-    if isinstance(target, EntityTarget):
-        from tui.screens.entity import EntityScreen
+def _open_list(screen: ConsoleScreen, target: Target) -> None:
+    """Open a list, unless it is the screen that is seen."""
+    opened: ConsoleScreen
+    if isinstance(target, CallsTarget):
+        from tui.screens.calls import CallsScreen
 
-        screen.app.push_screen(EntityScreen(screen.console, target.entity))
-    elif isinstance(target, NumberTarget):
-        from tui.screens.number import NumberScreen
+        opened = CallsScreen(screen.console, target.wanted)
+    elif isinstance(target, IncidentsTarget):
+        from tui.screens.incidents import IncidentsScreen
 
-        screen.app.push_screen(NumberScreen(screen.console, target))
-    elif isinstance(target, CallTarget):
-        from tui.screens.call import CallScreen
+        opened = IncidentsScreen(screen.console)
+    elif isinstance(target, SourcesTarget):
+        from tui.screens.sources import SourcesScreen
 
-        screen.app.push_screen(CallScreen(screen.console, target.name))
-    elif isinstance(target, CallsTarget):
-        calls(screen, target.wanted)
-    elif isinstance(target, IncidentTarget):
-        from tui.screens.incident import IncidentScreen
+        opened = SourcesScreen(screen.console)
+    else:
+        from tui.screens.changes import ChangesScreen
 
-        screen.app.push_screen(IncidentScreen(screen.console, target.name))
-    elif isinstance(target, MomentTarget):
-        screen.go_to(target.at)
+        opened = ChangesScreen(screen.console)
+    if type(opened) is not type(screen):
+        screen.app.push_screen(opened)

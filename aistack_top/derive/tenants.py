@@ -1,4 +1,4 @@
-"""Whose calls they are: which tenants are named, and what a sum over tenants leaves out.
+"""Whose calls they are: which tenants are named.
 
 Tenants can be a handful of teams or a crowd of end users. `MAX_TENANTS` of them are named at a time, the others are
 one. A name is kept while its tenant calls at all, so that a crowd does not cost a new set of series every minute; a
@@ -7,12 +7,8 @@ tenant that takes much of the service gets a name at once.
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from aistack_top.model.tick import Call
-
-if TYPE_CHECKING:
-    from aistack_top.store.frame import Frame
 
 MAX_TENANTS = 20
 OTHER = "other"
@@ -97,11 +93,3 @@ class TopTenants:
 def shown_as(tenant: str, named: Names) -> str:
     """Return under which name a tenant's calls are counted."""
     return NO_TENANT if not tenant else tenant if tenant in named else OTHER
-
-
-def finished_only(frame: "Frame") -> str:
-    """Return what a sum over tenants leaves out: a call tells its tenant when it ends."""
-    engines = [one for one in frame.entities("serving.requests.waiting") if len(one.pairs) == 1 and one.get("engine")]
-    told = [shown for entity in engines if (shown := frame.read("serving.requests.waiting", entity)) is not None]
-    waiting = round(sum(shown.sample.number for shown in told))
-    return f"finished calls only; {waiting} waiting not attributed" if waiting else "finished calls only"

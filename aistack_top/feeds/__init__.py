@@ -1,1 +1,1 @@
-"""Feeds that wrap a feed: each adds one thing to the ticks that pass through."""
+"""Feeds made of other feeds: each adds one thing to the ticks of the one below it."""

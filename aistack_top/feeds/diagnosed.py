@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aistack_top.model.feed import Bounds, Feed, HasRecording, KeepsMarks
+from aistack_top.feeds.base import FeedDecorator
+from aistack_top.model.feed import Feed
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Batch, Health, Mark, Tick
 from aistack_top.session.threads import on_thread
@@ -22,14 +22,14 @@ STEPS = 2
 """Grid steps of one tick: a history at the start is caught up with over the ticks that follow."""
 
 
-class DiagnosedFeed:
+class DiagnosedFeed(FeedDecorator):
     """Puts the watch between the sources and whoever records or shows them.
 
     It looks on a thread: a look at an incident takes longer than a key may wait.
     """
 
     def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+        super().__init__(feed)
         self._made: IncidentDetector | None = None
         self._fault = ""
         self._dismissed: list[str] = []
@@ -41,10 +41,6 @@ class DiagnosedFeed:
 
             self._made = IncidentDetector(STEPS, spend=True)
         return self._made
-
-    def bounds(self) -> Bounds:
-        """See `Feed.bounds`."""
-        return self._feed.bounds()
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
@@ -77,29 +73,11 @@ class DiagnosedFeed:
         )
         return replace(tick, batches=tuple(told))
 
-    def seek(self, at: float) -> None:
-        """See `Feed.seek`."""
-        self._feed.seek(at)
-
-    def set_speed(self, speed: float) -> None:
-        """See `Feed.set_speed`."""
-        self._feed.set_speed(speed)
-
     def keep(self, mark: Mark) -> bool:
         """See `KeepsMarks`; a dismissed incident's symptoms must rise further to be told again."""
         if mark.kind == "dismissed":
             self._dismissed.append(mark.about)  # between two ticks: the thread may be at work on one
-        feed: object = self._feed
-        return isinstance(feed, KeepsMarks) and feed.keep(mark)
-
-    async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.HasRecording`."""
-        feed: object = self._feed
-        return await feed.recording() if isinstance(feed, HasRecording) else None
-
-    async def aclose(self) -> None:
-        """See `Feed.aclose`."""
-        await self._feed.aclose()
+        return super().keep(mark)
 
 
 def _left_open(tick: Tick) -> list[Incident]:

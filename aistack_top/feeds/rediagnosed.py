@@ -1,13 +1,15 @@
 """A recording without verdicts, such as one made of a window that nobody watched, as a feed that tells them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
-from aistack_top.model.feed import Bounds
+from aistack_top.feeds.base import FeedDecorator
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Tick
 from aistack_top.session.errors import SessionError
@@ -26,38 +28,44 @@ def lacks_verdicts(session: Session) -> bool:
     return not (session.alive or held) and session.end - session.start <= MAX_DURATION_S
 
 
-class RediagnosedFeed:
+class RediagnosedFeed(FeedDecorator):
     """Puts the verdicts, computed anew on a thread, into the ticks of their times. See `aistack_top.model.feed.Feed`.
 
-    ``on_found`` is called with the number of incidents, when they are known.
+    How many were found is a notice of each tick from then on; a feed that rests gets a tick of its own for them.
     """
 
-    def __init__(self, feed: SessionFeed, on_found: Callable[[int], None]) -> None:
-        self._feed, self._on_found = feed, on_found
+    def __init__(self, feed: SessionFeed) -> None:
+        super().__init__(feed)
+        self._session = feed.session
         self._task: asyncio.Task[list[Incident]] | None = None
         self._since = -inf
 
-    def bounds(self) -> Bounds:
-        """See `Feed.bounds`."""
-        return self._feed.bounds()
-
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
-        self._task = self._task or asyncio.create_task(self._find())
-        async for tick in self._feed.ticks():
-            yield self._told(tick)
-
-    def seek(self, at: float) -> None:
-        """See `Feed.seek`."""
-        self._feed.seek(at)
-
-    def set_speed(self, speed: float) -> None:
-        """See `Feed.set_speed`."""
-        self._feed.set_speed(speed)
-
-    async def recording(self) -> Path:
-        """See `aistack_top.model.feed.HasRecording`."""
-        return await self._feed.recording()
+        finding = self._task = self._task or asyncio.create_task(self._find())
+        stream = self._feed.ticks()
+        coming: asyncio.Future[Tick] | None = None
+        newest: Tick | None = None
+        told = False
+        try:
+            while True:
+                coming = coming or asyncio.ensure_future(anext(stream))
+                waited: set[asyncio.Future[Any]] = {coming} if told or newest is None else {coming, finding}
+                await asyncio.wait(waited, return_when=FIRST_COMPLETED)
+                if coming.done():
+                    try:
+                        newest = coming.result()
+                    except StopAsyncIteration:
+                        return
+                    coming, told = None, finding.done()
+                    yield self._told(newest)
+                elif newest is not None:
+                    told = True
+                    yield self._told(Tick(newest.at, newest.seen, notices=newest.notices))
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
 
     async def incident_times(self) -> Sequence[float]:
         """See `aistack_top.model.feed.KnowsIncidents`."""
@@ -74,16 +82,19 @@ class RediagnosedFeed:
             return tick
         since = -inf if tick.reset else self._since
         self._since = tick.seen
-        found = tuple(one for one in self._task.result() if since < one.revised <= tick.seen)
-        return replace(tick, incidents=(*tick.incidents, *found)) if found else tick
+        every = self._task.result()
+        if not every:
+            return tick
+        found = tuple(one for one in every if since < one.revised <= tick.seen)
+        count = len({one.id for one in every})
+        said = f"no verdict was recorded: {count} computed anew from what was, }} goes to the next"
+        return replace(tick, incidents=(*tick.incidents, *found), notices=(*tick.notices, said))
 
     async def _find(self) -> list[Incident]:
-        path = self._feed.session.path
+        path = self._session.path
         found: list[Incident] = []
         with suppress(SessionError):  # what is wrong with the recording is told by who opened it
             found = await on_thread(lambda: asyncio.run(_versions(path)))
-        if found:
-            self._on_found(len({one.id for one in found}))
         return found
 
 

@@ -4,7 +4,7 @@ Live collectors, a session on disk, a history window and the simulator are the s
 line; only the transport bar asks what a feed can do.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -88,62 +88,3 @@ class KnowsIncidents(Protocol):
     async def incident_times(self) -> Sequence[float]:
         """Return when the cause of each incident was told, the earliest first."""
         ...
-
-
-class LazyFeed:
-    """A feed that is made when its first tick is asked for: the screen paints before a client is imported.
-
-    With ``again`` another one is made whenever it ends, as when the recorder one was attached to has gone.
-    """
-
-    def __init__(self, make: Callable[[], Awaitable[Feed]], bounds: Bounds, *, again: bool = False) -> None:
-        self._make = make
-        self._bounds = bounds
-        self._again = again
-        self._feed: Feed | None = None
-
-    def bounds(self) -> Bounds:
-        """See `Feed.bounds`; what was promised until the feed is there."""
-        return self._feed.bounds() if self._feed else self._bounds
-
-    async def ticks(self) -> AsyncIterator[Tick]:
-        """See `Feed.ticks`."""
-        while True:
-            self._feed = await self._make()
-            async for tick in self._feed.ticks():
-                yield tick
-            if not self._again:
-                return
-            await self._feed.aclose()
-
-    def seek(self, at: float) -> None:
-        """See `Feed.seek`."""
-        if self._feed is None:
-            raise ValueError("nothing has been read yet")
-        self._feed.seek(at)
-
-    def set_speed(self, speed: float) -> None:
-        """See `Feed.set_speed`."""
-        if self._feed is None:
-            raise ValueError("nothing has been read yet")
-        self._feed.set_speed(speed)
-
-    def keep(self, mark: Mark) -> bool:
-        """See `KeepsMarks.keep`."""
-        feed: object = self._feed
-        return isinstance(feed, KeepsMarks) and feed.keep(mark)
-
-    async def recording(self) -> Path | None:
-        """See `HasRecording.recording`."""
-        feed: object = self._feed
-        return await feed.recording() if isinstance(feed, HasRecording) else None
-
-    async def incident_times(self) -> Sequence[float]:
-        """See `KnowsIncidents.incident_times`."""
-        feed: object = self._feed
-        return await feed.incident_times() if isinstance(feed, KnowsIncidents) else ()
-
-    async def aclose(self) -> None:
-        """See `Feed.aclose`."""
-        if self._feed is not None:
-            await self._feed.aclose()

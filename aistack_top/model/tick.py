@@ -266,7 +266,9 @@ class Tick:
 
     ``reset`` says that what came before no longer stands (a seek): forget it and start from ``history``.
     ``incidents`` are versions of incidents that became known with it, in the order of ``revised``; ``marks`` are those
-    that people had set by then and that were not told yet.
+    that people had set by then and that were not told yet. ``notices`` are sentences about the feed itself, such as
+    that it is not recorded; each tick carries all that hold, and one that is no longer carried no longer holds.
+    A tick at 0 comes before any time is known and brings notices only.
     """
 
     at: float
@@ -276,3 +278,4 @@ class Tick:
     reset: bool = False
     incidents: tuple[Incident, ...] = ()
     marks: tuple[Mark, ...] = ()
+    notices: tuple[str, ...] = ()

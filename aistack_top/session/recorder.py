@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from aistack_top.feeds.base import FeedDecorator
 from aistack_top.measure.clock import Clock, VirtualClock
-from aistack_top.model.feed import Bounds, Feed
+from aistack_top.model.feed import Feed
 from aistack_top.model.tick import Mark, Tick
 from aistack_top.session.compact import Compactor, prune
 from aistack_top.session.disk import Disk, Lock, block_names, os_error_text, read_file
@@ -274,20 +275,17 @@ class Recorder:
             self._failing = os_error_text(error)
 
 
-class RecordingFeed:
+class RecordingFeed(FeedDecorator):
     """A feed whose ticks are recorded as they pass. See `aistack_top.model.feed.Feed`."""
 
     def __init__(self, feed: Feed, recorder: Recorder) -> None:
-        self._feed, self._recorder = feed, recorder
+        super().__init__(feed)
+        self._recorder = recorder
 
     @property
     def recorder(self) -> Recorder:
         """Who records."""
         return self._recorder
-
-    def bounds(self) -> Bounds:
-        """See `Feed.bounds`."""
-        return self._feed.bounds()
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
@@ -296,14 +294,6 @@ class RecordingFeed:
             if self._recorder.is_behind:
                 await on_thread(self._recorder.catch_up)
             yield tick
-
-    def seek(self, at: float) -> None:
-        """See `Feed.seek`."""
-        self._feed.seek(at)
-
-    def set_speed(self, speed: float) -> None:
-        """See `Feed.set_speed`."""
-        self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
         """See `aistack_top.model.feed.KeepsMarks`."""

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -125,9 +126,14 @@ class SessionFeed:
                 continue
             with _taking_part(self._clock):
                 async for tick in self._play():
-                    yield tick
+                    yield self._noted(tick)
             if self._ended and not self._hold and self._target is None:
                 return
+
+    def _noted(self, tick: Tick) -> Tick:
+        """Return a tick with what is wrong with the session as far as it was read."""
+        problems = self.session.problems
+        return replace(tick, notices=tuple(problems)) if problems else tick
 
     def _first_target(self) -> float:
         if self._target is not None:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import GRID_S, CallStore
+from aistack_top.derive.call_signals import GRID_S
 from aistack_top.derive.tenants import Names as Tenants
 from aistack_top.derive.tenants import TopTenants, shown_as
 from aistack_top.model.entity import SERVICE, Entity
@@ -38,6 +38,7 @@ from aistack_top.spend.node import EngineNames, EngineTokens, NodeReader
 from aistack_top.spend.nodecost import node_rate, write_gpu_costs, write_token_costs
 from aistack_top.spend.prices import Prices, prices_in
 from aistack_top.spend.usage import STEPS, CallUsage, Key, UsageSums, step_of
+from aistack_top.store.calls import CallStore
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import CALLS_LOOKBACK_S
 from aistack_top.store.timeline import Timeline

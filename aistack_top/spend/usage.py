@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, isfinite
 
-from aistack_top.derive.call_signals import GRID_S, MODEL_KINDS, TYPICAL_DELAY_S, CallStore
+from aistack_top.derive.call_signals import GRID_S, MODEL_KINDS, TYPICAL_DELAY_S
 from aistack_top.measure.quantiles import WINDOW_S
 from aistack_top.model.tick import Batch, Call
+from aistack_top.store.calls import CallStore
 
 STEPS = round(WINDOW_S / GRID_S)
 Key = tuple[str, str]

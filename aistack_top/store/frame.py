@@ -7,11 +7,11 @@ it: the hour of 1,000 series behind a frame is 14 MB.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aistack_top.derive.call_signals import CallStore
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.signals import Signal
 from aistack_top.model.tick import Call, Event, Health, Mark
+from aistack_top.store.calls import CallStore
 from aistack_top.store.facts import Facts
 from aistack_top.store.timeline import Fold, Sample, Timeline
 
@@ -108,3 +108,11 @@ class Frame:
     def calls(self, start: float, end: float | None = None) -> Sequence[Call]:
         """Return the calls that ended after a time and not after this moment (or ``end``)."""
         return self.book.between(start, self.at if end is None else end)
+
+
+def finished_only(frame: Frame) -> str:
+    """Return what a sum over tenants leaves out: a call tells its tenant when it ends."""
+    engines = [one for one in frame.entities("serving.requests.waiting") if len(one.pairs) == 1 and one.get("engine")]
+    told = [shown for entity in engines if (shown := frame.read("serving.requests.waiting", entity)) is not None]
+    waiting = round(sum(shown.sample.number for shown in told))
+    return f"finished calls only; {waiting} waiting not attributed" if waiting else "finished calls only"

@@ -202,10 +202,12 @@ class FakeFeed:
         pause: Callable[[], Awaitable[None]] | None = None,
         fault: Exception | None = None,
         on_seek: Callable[[float], Tick] | None = None,
+        pause_first: bool = False,
     ) -> None:
         self._ticks = iter(ticks)
         self._bounds = bounds or Bounds(START, START, live=True, title="node-1")
         self._pause = pause
+        self._pauses_first = pause_first
         self._fault = fault
         self._on_seek = on_seek
         self._sought: asyncio.Queue[Tick] = asyncio.Queue()
@@ -219,7 +221,7 @@ class FakeFeed:
 
     async def ticks(self) -> AsyncIterator[Tick]:
         for one in self._ticks:
-            if self._pause is not None and self.given:
+            if self._pause is not None and (self.given or self._pauses_first):
                 await self._pause()
             self.given += 1
             yield one

@@ -167,3 +167,13 @@ def test_the_published_schema_is_that_of_the_code_and_takes_the_bundled_layouts(
         jsonschema.validate(tomllib.loads(files("layouts").joinpath(f"{name}.toml").read_text()), published)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"title": "mine", "pannel": []}, published)
+
+
+@pytest.mark.parametrize("name", [name for name in bundled() if name != "overview"])
+def test_a_layout_upon_a_base_repeats_none_of_its_panels(name):
+    own = parse(files("layouts").joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    if own.base:
+        written = tomllib.loads(files("layouts").joinpath(f"{name}.toml").read_text(encoding="utf-8")).get("panel", [])
+        base = load(own.base)
+        assert not [one["layer"] for one in written if own.panel_of(one["layer"]) == base.panel_of(one["layer"])]
+    assert sorted(panel.layer for panel in own.panel) == sorted(LAYERS)

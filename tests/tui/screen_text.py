@@ -8,6 +8,7 @@ from textual.pilot import Pilot
 from layouts.load import Layout, load
 from tests.fakes.feed import FakeFeed, World, seconds
 from tui.app import ConsoleApp
+from tui.model.console import ConsoleOptions
 
 SIZES = ((80, 24), (120, 40), (200, 50))
 
@@ -33,7 +34,7 @@ async def shown(
 
     A feed that works on a thread says ``until`` when they come: nobody knows how long its next one takes.
     """
-    app = ConsoleApp(feed or FakeFeed(seconds(12, World())), layout or load("overview"), **options)
+    app = ConsoleApp(feed or FakeFeed(seconds(12, World())), layout or load("overview"), ConsoleOptions(**options))
     async with app.run_test(size=size) as pilot:
         while app.console_model.state.now < until:
             await turns(pilot)

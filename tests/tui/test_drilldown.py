@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
+from textual import events
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Verdict
@@ -13,9 +14,9 @@ from aistack_top.model.tick import Fact
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds
 from tests.fakes.incident import incident, trace, traces_batch, troubled
-from tests.tui.screen_text import SIZES, lines, press, settle, shown, text
+from tests.tui.screen_text import SIZES, lines, press, settle, shown, text, turns
 from tui.glyphs import Glyphs
-from tui.model.console import make
+from tui.model.console import ConsoleOptions, make
 from tui.model.targets import NumberTarget
 from tui.palette import GoToCommands
 from tui.screens.call import CallScreen
@@ -26,7 +27,7 @@ from tui.screens.incident import IncidentScreen
 from tui.screens.incidents import IncidentsScreen
 from tui.screens.layer import LayerScreen
 from tui.screens.number import NumberScreen
-from tui.sections.context import RenderContext
+from tui.sections.context import RenderContext, SortOrder
 from tui.widgets.cells import CellView
 from tui.widgets.panel_lines import Drawing
 from tui.widgets.row_list import RowList
@@ -175,6 +176,37 @@ async def test_a_filter_narrows_tables_while_it_is_typed_and_esc_drops_it():
         assert "/temp>70" in narrowed
         assert "1 compute" not in await press(app, pilot, "escape")
         assert len(set(re.findall(r"^gpu (\d)", text(app), re.MULTILINE))) == 8
+
+
+async def test_a_filter_is_used_while_it_is_typed_once_nobody_types_for_a_moment(monkeypatch):
+    monkeypatch.setattr("tui.widgets.prompt.PAUSE_S", 0.02)
+    async with shown(normal(), (120, 40)) as (app, pilot):
+        await press(app, pilot, "T", "slash", *"kind:retrieval")
+        while "/kind:retrieval" not in text(app):
+            await pilot.pause(0.02)
+        assert "/kind" not in await press(app, pilot, "escape")
+
+
+async def test_the_calls_are_filtered_once_and_not_at_every_letter(monkeypatch):
+    monkeypatch.setattr("tui.widgets.prompt.PAUSE_S", 60.0)
+    filtered = []
+    monkeypatch.setattr("tui.sections.calls.chosen", lambda calls, scene: filtered.append(scene.wanted.text) or [])
+    async with shown(normal(), (120, 40)) as (app, pilot):
+        await press(app, pilot, "T", "slash", *"kind:retrieval")
+        assert set(filtered) == {""}
+        await press(app, pilot, "enter")
+        assert set(filtered) == {"", "kind:retrieval"}
+
+
+@pytest.mark.parametrize("ends", ["enter", "escape"])
+async def test_keys_typed_right_after_a_question_is_answered_or_dropped_do_not_fall_into_it(ends):
+    async with shown(normal(), (120, 40)) as (app, pilot):
+        await press(app, pilot, "T", "slash", *"ttft>2")
+        for key in ("s", ends, "s", "s", "r"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await turns(pilot, 30)
+        assert app.screen.wanted.text == ("ttft>2s" if ends == "enter" else "")
+        assert app.screen.order == SortOrder("latency", smallest_first=True)
 
 
 async def test_the_table_of_calls_filters_and_sorts_by_any_field():
@@ -430,7 +462,7 @@ async def test_every_screen_opens_and_nothing_is_cut_or_laid_over_another(world,
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("world", WORLDS)
 async def test_every_row_of_every_screen_fits_seen_or_not(world, size):
-    console = make(FakeFeed([]), load("overview"), Glyphs(), lambda: None, lambda _: None)
+    console = make(FakeFeed([]), load("overview"), ConsoleOptions(), Glyphs(), lambda: None, lambda _: None)
     for tick in WORLDS[world]()._ticks:
         console.state.apply(tick)
     view, drawing = console.view(), Drawing(console.glyphs, histories=True, tables=True)

@@ -28,7 +28,7 @@ async def kept(app, pilot):
     await press(app, pilot, "e")
     await app.workers.wait_for_complete()
     await settle(app, pilot)
-    found = sorted(app.console_model.evidence.glob("aistack-evidence-*"))
+    found = sorted(app.console_model.options.evidence.glob("aistack-evidence-*"))
     return found[-1] if found else None
 
 

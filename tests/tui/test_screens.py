@@ -1,14 +1,20 @@
 """Keys, panels opened alone, and the screens behind the overview."""
 
+import asyncio
 import re
+from dataclasses import replace
 
 import pytest
+from textual.app import App
 from textual.binding import Binding
 from textual.command import CommandPalette
 
+from aistack_top.feeds.announced import AnnouncedFeed
+from aistack_top.model.feed import Bounds
 from aistack_top.model.signals import LAYERS, signals
 from layouts.load import load
 from tests.fakes.feed import START, FakeFeed, World, seconds
+from tests.fakes.incident import troubled
 from tests.tui.screen_text import lines, press, settle, shown, text, turns
 from tui.app import ConsoleApp
 from tui.keymap import places
@@ -89,7 +95,7 @@ async def test_the_list_of_sources_says_everything_in_full_words():
 
 
 async def test_the_list_of_changes_has_the_newest_first():
-    async with shown(notes=["the last hours are not kept: the disk is full"]) as (app, pilot):
+    async with shown(notices=("the last hours are not kept: the disk is full",)) as (app, pilot):
         painted = await press(app, pilot, "c")
         assert painted.index("XID 79") < painted.index("engine restarted")
         assert re.search(r"15:59:30 +! critical +compute +gpu 0: XID 79", painted)
@@ -144,7 +150,7 @@ async def test_the_palette_has_every_action():
         described = {
             binding.binding.description
             for binding in screen.active_bindings.values()
-            if binding.binding.description and not binding.binding.system
+            if binding.binding.id and not binding.binding.system  # those without are Textual's
         }
         assert described <= commands
         assert {"List of sources", "Pause the display, or go on", "Quit", "Theme"} <= commands
@@ -203,13 +209,30 @@ async def test_a_feed_that_fails_is_one_sentence_and_the_screen_stays():
         assert "PAUSED" in await press(app, pilot, "space")
 
 
-async def test_notes_of_the_start_are_shown():
-    notes = ["recording is off: the folder cannot be written"]
-    async with shown(notes=notes) as (app, pilot):
-        assert "! recording is off: the folder cannot be written" in text(app)
-        notes.append("a later note")
+async def test_notices_of_the_configuration_and_of_the_feed_are_shown_while_they_hold():
+    off, paused = "recording is off: the folder cannot be written", "recording paused: the disk is full"
+    first, second = seconds(2, World())
+    bounds = Bounds(START, START + 60, live=True, seekable=True)
+    feed = FakeFeed([replace(first, notices=(paused,))], bounds=bounds, on_seek=lambda _: second)
+    async with shown(feed, notices=(off,)) as (app, pilot):
+        assert f"! {off}  (+1 in the list of changes: c)" in text(app)
+        assert paused in await press(app, pilot, "c")
+        await press(app, pilot, "escape")
+        feed.seek(START)
         await settle(app, pilot)
-        assert "! a later note  (+1 in the list of changes: c)" in text(app)
+        assert f"! {off}\n" in text(app)
+
+
+async def test_a_feed_that_takes_a_while_to_begin_says_so_before_any_time_is_known():
+    begins = asyncio.Event()
+    feed = AnnouncedFeed(FakeFeed(seconds(3, World()), pause=begins.wait, pause_first=True), "computing the past")
+    async with shown(feed) as (app, pilot):
+        assert "! computing the past" in text(app)
+        assert "no data yet" in text(app)
+        begins.set()
+        await settle(app, pilot)
+        assert "computing" not in text(app)
+        assert app.console_model.pump.oldest == START - World().history_s
 
 
 async def test_stale_frames_are_dropped_and_not_queued():
@@ -227,3 +250,25 @@ async def test_stale_frames_are_dropped_and_not_queued():
         assert feed.given == 200
         assert len(looked) < 50
         assert "16:03:19" in text(app)
+
+
+@pytest.mark.parametrize("key", ["question_mark", "c", "S", "T", "i", "A"])
+async def test_a_screen_is_painted_over_the_one_before_when_it_is_whole_and_not_empty(key, monkeypatch):
+    frames = []
+    painting = App._display
+
+    def noted(self, screen, renderable):
+        if renderable is not None:
+            frames.append((type(screen).__name__, "\n".join(one.text for one in screen._compositor.render_strips())))
+        painting(self, screen, renderable)
+
+    async with shown(FakeFeed(troubled(World()))) as (app, pilot):
+        monkeypatch.setattr(App, "_display", noted)
+        await press(app, pilot, key)
+        await settle(app, pilot)
+        opened = type(app.screen).__name__
+        painted = [said for name, said in frames if name == opened]
+        assert opened != "OverviewScreen"
+        assert painted
+        assert all("aistack-top ›" in said and said.count("\n") == 23 for said in painted)
+        assert all(len([line for line in said.splitlines()[1:-2] if line.strip()]) > 3 for said in painted)

@@ -12,6 +12,7 @@ from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.fakes.incident import incident, traces_batch
 from tests.tui.screen_text import press, settle
 from tui.app import ConsoleApp
+from tui.model.console import ConsoleOptions
 
 SMALL, USUAL, LARGE = (80, 24), (120, 40), (200, 50)
 
@@ -94,7 +95,7 @@ SHOTS = (
 def test_it_looks_as_it_did(snap_compare, monkeypatch, shot):
     for name, value in shot.env.items():
         monkeypatch.setenv(name, value)
-    app = ConsoleApp(shot.feed(), load(shot.layout), **shot.options)
+    app = ConsoleApp(shot.feed(), load(shot.layout), ConsoleOptions(**shot.options))
 
     async def before(pilot):
         await settle(app, pilot)

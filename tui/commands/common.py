@@ -1,11 +1,13 @@
-"""What the commands share: options, and errors in words."""
+"""What the commands share: options, the configuration, and errors in words."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from aistack_top.text.sanitize import sanitize
+from collectors.config import Config, ConfigError, default_path, load
 
 USAGE = 2
 UNREACHABLE = 3
@@ -29,6 +31,17 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
     for line in message.splitlines():
         print(f"aistack-top: {sanitize(line, 400)}", file=sys.stderr)
     sys.exit(code)
+
+
+def configuration(options: Options) -> Config:
+    """Return the configuration asked for; says every problem and leaves when there is one."""
+    path = options.config or default_path()
+    if options.config is None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises in a closed folder
+        return Config()
+    try:
+        return load(path)
+    except ConfigError as error:
+        fail("\n".join(error.problems))
 
 
 def interactive() -> bool:

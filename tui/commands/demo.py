@@ -4,21 +4,21 @@ A simulated node stands behind the collectors of production; nothing above them 
 """
 
 import asyncio
-import json
 import sys
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from aistack_top.feeds.announced import AnnouncedFeed
 from aistack_top.feeds.diagnosed import DiagnosedFeed
-from aistack_top.model.feed import Bounds, Feed, LazyFeed
-from aistack_top.model.tick import Tick
-from tui.commands.common import Options, fail, interactive
-from tui.commands.live import configuration
+from aistack_top.feeds.late import LazyFeed
+from aistack_top.model.feed import Bounds, Feed
+from tui.commands.common import Options, configuration, fail, interactive
+from tui.commands.printing import collect
+from tui.commands.printing import show as print_snapshot
+from tui.commands.scenarios import NODE, known
 
 if TYPE_CHECKING:
     from collectors.demo.feed import DemoFeed
 
-NODE = "simulated"
 COMPUTING = "the simulated node works unseen until shortly before its trouble; that is computed first"
 
 
@@ -27,33 +27,16 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
     config = configuration(options)
     known(name)
     if not interactive():
-        from tui.commands import snapshot
-
-        state = asyncio.run(snapshot.collect(DiagnosedFeed(play(name, seed, speed)), 3.0))
-        snapshot.show(state, NODE, as_json=False)
+        state = asyncio.run(collect(DiagnosedFeed(play(name, seed, speed)), 3.0))
+        print_snapshot(state, NODE, as_json=False)
         return 0
     from tui.commands.show import show
 
-    notes = [COMPUTING] if name is not None else []
-
     async def make() -> Feed:
-        return DiagnosedFeed(AnnouncedFeed(await asyncio.to_thread(play, name, seed, speed), notes))
+        return DiagnosedFeed(await asyncio.to_thread(play, name, seed, speed))
 
-    return show(LazyFeed(make, Bounds(0.0, 0.0, live=True, title=NODE)), options, config, f"{NODE} (demo)", notes)
-
-
-class AnnouncedFeed:
-    """A feed of which is said that it takes a while to begin, until it has. See `aistack_top.model.feed.Feed`."""
-
-    def __init__(self, feed: Feed, notes: list[str]) -> None:
-        self._feed, self._notes = feed, notes
-        self.bounds, self.seek, self.set_speed, self.aclose = feed.bounds, feed.seek, feed.set_speed, feed.aclose
-
-    async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
-        async for tick in self._feed.ticks():
-            self._notes.clear()
-            yield tick
+    feed = LazyFeed(make, Bounds(0.0, 0.0, live=True, title=NODE))
+    return show(feed if name is None else AnnouncedFeed(feed, COMPUTING), options, config, f"{NODE} (demo)")
 
 
 def play(name: str | None, seed: int | None, speed: float) -> "DemoFeed":
@@ -85,32 +68,4 @@ def serve(name: str | None, seed: int | None, port: int) -> int:
         fail(f"port {port} cannot be had: {error.strerror}")
     except KeyboardInterrupt:
         pass
-    return 0
-
-
-def known(name: str | None) -> None:
-    """Leave with a sentence when there is no such scenario."""
-    if name is not None:
-        import difflib
-
-        from aistack_top.simulator.scenario import scenarios
-
-        if name not in scenarios():
-            near = difflib.get_close_matches(name, scenarios(), 1)
-            hint = f" did you mean {near[0]}?" if near else ""
-            fail(f"no scenario {name!r}:{hint} 'aistack-top demo --list' has all")
-
-
-def show_list(as_json: bool) -> int:
-    """Print the scenarios; returns the exit code."""
-    from aistack_top.simulator.scenario import scenarios
-
-    rows = list(scenarios().values())
-    if as_json:
-        told = [{"name": row.name, "layer": row.layer, "cause": str(row.cause), "says": row.says} for row in rows]
-        text = json.dumps({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1) + "\n"
-    else:
-        width = max(len(row.name) for row in rows)
-        text = "".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows)
-    sys.stdout.write(text)
     return 0

@@ -19,8 +19,7 @@ from aistack_top.state import State
 from aistack_top.store.frame import Frame
 from aistack_top.text.incident_json import document
 from aistack_top.text.sanitize import sanitize
-from tui.commands.common import UNREACHABLE, Options, fail
-from tui.commands.live import configuration
+from tui.commands.common import UNREACHABLE, Options, configuration, fail
 from tui.commands.window import WindowOptions
 from tui.model.time_input import moment
 

@@ -24,8 +24,8 @@ from collectors.runtime.environment import node_name, state_folder
 from collectors.runtime.scheduler import LiveFeed
 from layouts import load as layout
 from tui.commands.common import Options, fail
+from tui.commands.printing import collect
 from tui.commands.show import layout_folder
-from tui.commands.snapshot import collect
 
 SETTLE_S = 4.0
 """Long enough for a first answer from every source, and for a server that was found to be read."""

@@ -16,9 +16,8 @@ from aistack_top.text.sanitize import sanitize
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
-from tui.commands import demo
-from tui.commands.common import Options, fail
-from tui.commands.live import configuration
+from tui.commands.common import Options, configuration, fail
+from tui.commands.scenarios import NODE, known
 from tui.model.time_input import span
 
 SUFFIX = ".aistack"
@@ -43,7 +42,7 @@ def run(
         if scenario is None:
             feed: Feed = assemble.feed(config, options.endpoints, clock, state_folder(), node, options.prometheus)
         else:
-            node = demo.NODE
+            node = NODE
             feed, clock, end = _simulated(scenario, seconds)
             seconds = None
         path = output or Path(f"{_as_file(node)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}{SUFFIX}")
@@ -60,7 +59,7 @@ def run(
 
 def _simulated(name: str, seconds: float | None) -> tuple[Feed, Clock, float]:
     """Return a scenario from its start, its clock, and the time of that clock at which it ends."""
-    demo.known(name)
+    known(name)
     from aistack_top.simulator.scenario import scenarios
     from collectors.demo.feed import whole_scenario
 

@@ -9,8 +9,7 @@ from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
 from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
-from tui.commands.common import Options, fail, interactive
-from tui.commands.live import configuration
+from tui.commands.common import Options, configuration, fail, interactive
 from tui.commands.window import WindowOptions
 from tui.model.time_input import moment
 
@@ -39,19 +38,13 @@ def play(options: Options, config: Config, path: Path, at: str | None, speed: fl
         fail(f"--at: {error}")
     clock = WallClock()
     if not interactive():
-        from tui.commands import snapshot
+        from tui.commands import printing
 
         feed = SessionFeed(session, clock, at=session.end if begin is None else begin, speed=0.0)
-        state = asyncio.run(snapshot.collect(feed, 0.0))
-        snapshot.show(state, session.node, as_json=False)
+        state = asyncio.run(printing.collect(feed, 0.0))
+        printing.show(state, session.node, as_json=False)
         return 0
     from tui.commands.show import show
 
     feed = SessionFeed(session, clock, at=begin, speed=speed, follow=session.alive, hold=True)
-    if not lacks_verdicts(session):
-        return show(feed, options, config, session.node, session.problems)
-
-    def found(count: int) -> None:
-        session.problems.append(f"no verdict was recorded: {count} computed anew from what was, }} goes to the next")
-
-    return show(RediagnosedFeed(feed, found), options, config, session.node, session.problems)
+    return show(RediagnosedFeed(feed) if lacks_verdicts(session) else feed, options, config, session.node)

@@ -3,9 +3,8 @@
 import gc
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from aistack_top.measure.clock import WallClock
 from aistack_top.model.feed import Feed
@@ -23,30 +22,30 @@ SWITCH_S = 0.001
 """So long a thread that computes may keep a key waiting at a time; Python's own 5 ms add up to what is felt."""
 
 
-def show(feed: Feed, options: Options, config: Config, node: str, notes: Sequence[str] = ()) -> int:
+def show(feed: Feed, options: Options, config: Config, node: str) -> int:
     """Run the console on a feed until its user leaves; returns the exit code."""
-    told = _Notes(notes)
-    layout = layout_of(options, config, told.own)
+    notices: list[str] = []
+    layout = layout_of(options, config, notices)
     # thousands of classes and functions are made until the first numbers are on the screen and none of them dies;
     # looking for garbage among them costs a fifth of the start. The app turns it on again.
     gc.disable()
     sys.setswitchinterval(SWITCH_S)
     from tui.app import ConsoleApp
+    from tui.model.console import ConsoleOptions
     from tui.shutdown import GRACE_S, leave_within
 
-    app = ConsoleApp(
-        feed,
-        layout,
+    wanted = ConsoleOptions(
         low_bandwidth=options.low_bandwidth or config.console.low_bandwidth,
         ascii_only=options.ascii_only,
-        notes=told,
         node=node,
         runbooks=config.console.runbooks,
         text_of=text_reader(options, config),
-        keymap=_keymap(config, told.own),
-        colours=_colours(config, told.own),
+        keymap=_keymap(config, notices),
+        colours=_colours(config, notices),
         evidence=Path(config.console.evidence or ".").expanduser().resolve(),
+        notices=tuple(notices),
     )
+    app = ConsoleApp(feed, layout, wanted)
     try:
         app.run()
     finally:
@@ -94,24 +93,6 @@ def _keymap(config: Config, notes: list[str]) -> dict[str, str]:
     good, problems = keymap(config.console.keys)
     notes += problems
     return good
-
-
-class _Notes(Sequence[str]):
-    """The notes of whoever made the feed, which may change, after those about the screen itself."""
-
-    def __init__(self, theirs: Sequence[str]) -> None:
-        self.own: list[str] = []
-        self._theirs = theirs
-
-    def __len__(self) -> int:
-        return len(self.own) + len(self._theirs)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[str]: ...
-    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        return [*self._theirs, *self.own][index]
 
 
 def text_reader(options: Options, config: Config) -> "TextOf":

@@ -1,20 +1,15 @@
 """``aistack-top snapshot``: collect for a few seconds, print everything."""
 
 import asyncio
-import json
-import os
-import sys
 
-from aistack_top import snapshot
 from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.measure.clock import WallClock
-from aistack_top.model.feed import Feed
-from aistack_top.state import State
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
-from tui.commands.common import Options, fail
-from tui.commands.live import configuration
+from tui.commands.common import Options, configuration, fail
+from tui.commands.printing import collect, show
+from tui.commands.scenarios import NODE, known
 
 
 def run(options: Options, as_json: bool, settle: float, scenario: str | None = None) -> int:
@@ -31,45 +26,9 @@ def run(options: Options, as_json: bool, settle: float, scenario: str | None = N
 
 
 def _of_scenario(name: str, settle: float, as_json: bool) -> int:
-    from tui.commands import demo
-
-    demo.known(name)
+    known(name)
     from collectors.demo.feed import rehearsal
 
     feed = rehearsal(name)
     state = asyncio.run(collect(DiagnosedFeed(feed), settle, feed.live_from))
-    return show(state, demo.NODE, as_json)
-
-
-async def collect(feed: Feed, settle: float, start: float | None = None) -> State:
-    """Return the state after ``settle`` seconds of a feed, or after its end if that comes first.
-
-    ``start`` is the time from which they count; its first tick, if that is left out.
-    """
-    state = State()
-    stream = feed.ticks()
-    try:
-        async for tick in stream:
-            state.apply(tick)
-            start = tick.at if start is None else start
-            if tick.at - start >= settle:
-                break
-    finally:
-        await feed.aclose()
-    return state
-
-
-def show(state: State, node: str, as_json: bool) -> int:
-    """Print the snapshot of a state's newest moment and return the exit code."""
-    frame = state.frame()
-    if as_json:
-        text = json.dumps(snapshot.document(frame, node), allow_nan=False, ensure_ascii=False) + "\n"
-    else:
-        text = snapshot.text(frame, node)
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return snapshot.exit_code(frame)
+    return show(state, NODE, as_json)

@@ -1,6 +1,6 @@
 """What all screens of one console share: the state, where one stands in time, and what may be done about that."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
 from tui.glyphs import Glyphs
 from tui.model.own_cost import OwnCost
+from tui.model.playback import Playback
 from tui.model.pump import TickLoop
 from tui.model.view import TimeCursor, View
-from tui.widgets.transport import Playback
 
 SAME_S = 0.05
 """Times closer than this are the same moment: sums of steps are not exact."""
@@ -24,40 +24,59 @@ TextOf = Callable[[Call], Awaitable[tuple[str, str]]]
 """Fetches what went into one call and what came out of it; raises an error whose text says what went wrong."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleOptions:
+    """What the command line and the configuration ask of a console.
+
+    ``low_bandwidth`` drops histories and repaints every 12 s; keys are answered at once. ``node`` is what is watched,
+    if the feed's own title is not to be used. ``runbooks`` are the site's own pages, by the cause they are about;
+    ``text_of`` fetches the text of one call. ``keymap`` binds other keys to binding ids, as Textual does.
+    ``evidence`` is the folder that evidence is written into, ``colours`` the theme to begin with. ``notices`` are
+    sentences about the configuration that a person must know.
+    """
+
+    low_bandwidth: bool = False
+    ascii_only: bool = False
+    node: str = ""
+    runbooks: Mapping[str, str] = field(default_factory=dict)
+    text_of: TextOf | None = None
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    evidence: Path = Path()
+    colours: str = ""
+    notices: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Console:
-    """The model behind the screens; it knows no widget but the deck that moves the feed.
-
-    ``evidence`` is the folder that evidence is written into, ``keeping`` says that some is being written.
-    """
+    """The model behind the screens; it knows no widget. ``keeping`` says that evidence is being written."""
 
     layout: Layout
     glyphs: Glyphs
     state: State
     pump: TickLoop
     deck: Playback
-    low_bandwidth: bool = False
-    node: str = ""
+    options: ConsoleOptions = ConsoleOptions()
     cursor: TimeCursor = field(default_factory=TimeCursor)
-    notes: Sequence[str] = ()
     told: list[str] = field(default_factory=list)
     cost: OwnCost = field(default_factory=OwnCost)
     shows_cost: bool = False
     author: str = ""
-    runbooks: Mapping[str, str] = field(default_factory=dict)
-    text_of: TextOf | None = None
-    evidence: Path = Path()
     keeping: bool = False
 
     @property
     def notices(self) -> list[str]:
-        """What a person must know: the notes of whoever made the console, which may grow, then what came up here."""
-        return [sanitize(text, 300) for text in (*self.notes, *self.told)]
+        """What a person must know: what holds about the feed, then about the configuration, then what came up here."""
+        return [sanitize(text, 300) for text in (*self.state.notices, *self.options.notices, *self.told)]
+
+    @property
+    def runbooks(self) -> Mapping[str, str]:
+        """The site's own pages, by the cause they are about."""
+        return self.options.runbooks
 
     @property
     def name(self) -> str:
         """What is watched: the node as the command line calls it, else as the feed does."""
-        return self.node or self.deck.title
+        return sanitize(self.options.node, 60) or self.deck.title
 
     def view(self) -> View:
         """Return what is to be seen now."""
@@ -137,30 +156,11 @@ def user() -> str:
 def make(
     feed: Feed,
     layout: Layout,
+    options: ConsoleOptions,
     glyphs: Glyphs,
     on_news: Callable[[], None],
     on_fault: Callable[[str], None],
-    *,
-    low_bandwidth: bool = False,
-    node: str = "",
-    notes: Sequence[str] = (),
-    runbooks: Mapping[str, str] | None = None,
-    text_of: TextOf | None = None,
-    evidence: Path | None = None,
 ) -> Console:
     """Return the console of a feed. ``on_news`` and ``on_fault`` as in `tui.model.pump.TickLoop`."""
     state = State()
-    pump = TickLoop(feed, state, on_news, on_fault)
-    return Console(
-        layout,
-        glyphs,
-        state,
-        pump,
-        Playback(feed),
-        low_bandwidth,
-        node,
-        notes=notes,
-        runbooks=runbooks or {},
-        text_of=text_of,
-        evidence=evidence or Path(),
-    )
+    return Console(layout, glyphs, state, TickLoop(feed, state, on_news, on_fault), Playback(feed), options)

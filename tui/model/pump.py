@@ -71,16 +71,21 @@ class TickLoop:
 
     async def _drain(self, ticks: AsyncIterator[Tick]) -> None:
         async for tick in ticks:
-            if tick.reset or self._oldest is None:
-                self._oldest = tick.at
-            self._began = tick.at if self._began is None else self._began
-            if tick.history is not None:
-                self._told_history = True
-                self._oldest = min(self._oldest, tick.history.start)
+            if tick.at > 0:  # one at 0 comes before any time is known
+                self._note_reach(tick)
             await self._take(tick)
             self._on_news()
             # a feed that is played fast may never wait by itself, and keys must get their turn
             await asyncio.sleep(0)
+
+    def _note_reach(self, tick: Tick) -> None:
+        """Note how far back memory reaches now."""
+        oldest = tick.at if tick.reset or self._oldest is None else self._oldest
+        self._began = tick.at if self._began is None else self._began
+        if tick.history is not None:
+            self._told_history = True
+            oldest = min(oldest, tick.history.start)
+        self._oldest = oldest
 
     async def _take(self, tick: Tick) -> None:
         self.taking = True

@@ -12,7 +12,6 @@ from textual.theme import Theme
 
 from aistack_top.model.incident import Incident
 from aistack_top.model.signals import LAYERS
-from tui import navigation as doors
 from tui.model.console import Console
 from tui.model.view import View
 from tui.screens.time_navigation import TimeNavigationScreen
@@ -21,7 +20,7 @@ from tui.widgets.bars import HealthBar, KeyBar, MessageBar, NoticeBar, TitleBar
 from tui.widgets.cells import STYLES, CellView, Line
 from tui.widgets.pager import Pager
 from tui.widgets.transport import TransportBar
-from tui.widgets.verdict import VerdictBar
+from tui.widgets.verdict import VerdictBar, incident_shown
 
 Hints = Sequence[tuple[str, str, str]]
 
@@ -39,7 +38,8 @@ TIME_HINTS: Hints = (
 class ConsoleScreen(TimeNavigationScreen):
     """A screen that is handed one view a tick, with the head and foot that all have.
 
-    ``breadcrumb`` is its place in the path that the title shows. ``HEALTH`` asks for the line of sources.
+    ``breadcrumb`` is its place in the path that the title shows. ``HEALTH`` asks for the line of sources. ``drawn``
+    says that it is put together and has shown a moment; before that the app leaves the screen below on the terminal.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"c-{name}" for name in STYLES}
@@ -47,25 +47,26 @@ class ConsoleScreen(TimeNavigationScreen):
     AUTO_FOCUS = ""  # each screen says itself which of its widgets gets the keys
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark,f1", "help", "Help: keys and numbers", id="help"),
-        *(Binding(str(number), f"layer({number})", f"Open {layer}", id=f"open.{layer}")
+        Binding("question_mark,f1", "app.open('help')", "Help: keys and numbers", id="help"),
+        *(Binding(str(number), f"app.open('{layer}')", f"Open {layer}", id=f"open.{layer}")
           for number, layer in enumerate(LAYERS, 1)),
         Binding("escape", "back", "One step back", id="back"),
-        Binding("i", "incident", "Open the incident of the verdict line", id="incident"),
-        Binding("A", "incidents", "List of incidents", id="incidents"),
-        Binding("T", "calls", "Table of calls", id="calls"),
+        Binding("i", "app.open('incident')", "Open the incident of the verdict line", id="incident"),
+        Binding("A", "app.open('incidents')", "List of incidents", id="incidents"),
+        Binding("T", "app.open('calls')", "Table of calls", id="calls"),
         Binding("m", "mark", "Note something about this moment", id="mark"),
-        Binding("S", "sources", "List of sources", id="sources"),
-        Binding("c", "changes", "What changed and happened", id="changes"),
-        Binding("e", "keep_evidence", "Keep the evidence: session, verdict, screen", id="evidence"),
-        Binding("R", "keep_recording", "Keep this recording under a name", id="recording.keep"),
-        Binding("y", "copy_verdict", "Copy the verdict to the clipboard of your terminal", id="verdict.copy"),
+        Binding("S", "app.open('sources')", "List of sources", id="sources"),
+        Binding("c", "app.open('changes')", "What changed and happened", id="changes"),
+        Binding("e", "app.keep_evidence", "Keep the evidence: session, verdict, screen", id="evidence"),
+        Binding("R", "app.keep_recording", "Keep this recording under a name", id="recording.keep"),
+        Binding("y", "app.copy_verdict", "Copy the verdict to the clipboard of your terminal", id="verdict.copy"),
         Binding("C", "cost", "What the console itself costs", id="cost"),
     ]  # fmt: skip
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._composed = self._look_due = False
+        self.drawn = False
 
     @property
     def breadcrumb(self) -> str:
@@ -148,6 +149,9 @@ class ConsoleScreen(TimeNavigationScreen):
         if self._composed:
             with self.app.batch_update():
                 self.update_view(self.console.view())
+            if not self.drawn and self.query_one(TimeAxis).size.width:
+                self.drawn = True
+                self.refresh()
 
     def on_mount(self) -> None:
         """Follow the theme."""
@@ -176,53 +180,13 @@ class ConsoleScreen(TimeNavigationScreen):
         if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
-    def action_layer(self, number: int) -> None:
-        """Open the screen of a layer."""
-        doors.layer(self, LAYERS[number - 1])
-
-    def action_incident(self) -> None:
-        """Open the incident that the verdict line tells of."""
-        doors.newest_incident(self)
-
-    def action_incidents(self) -> None:
-        """List the incidents."""
-        doors.incidents(self)
-
-    def action_calls(self) -> None:
-        """Show the table of calls."""
-        doors.calls(self)
-
     def action_mark(self) -> None:
         """Ask for a note about the moment shown."""
         self.ask("note", self._mark, hint="what you see, did, or were told")
 
-    def action_sources(self) -> None:
-        """List the sources."""
-        doors.sources(self)
-
-    def action_changes(self) -> None:
-        """List what changed and happened."""
-        doors.changes(self)
-
-    def action_help(self) -> None:
-        """Explain keys and numbers."""
-        doors.open_help(self)
-
-    def action_keep_evidence(self) -> None:
-        """Write what is seen into a folder."""
-        doors.keep_evidence(self)
-
-    def action_keep_recording(self) -> None:
-        """Keep the whole recording under a name."""
-        doors.keep_recording(self)
-
-    def action_copy_verdict(self) -> None:
-        """Hand the verdict on the incident to the terminal's clipboard (OSC 52)."""
-        doors.copy_verdict(self, self.about_incident())
-
     def about_incident(self) -> Incident | None:
         """Return the incident that the screen is about; else the newest that is open, or known at all."""
-        return doors.incident_shown(self)
+        return incident_shown(self.console.view())
 
     @contextmanager
     def discreet(self) -> Iterator[None]:

@@ -49,11 +49,11 @@ class CallScreen(RowListScreen):
             self._show_text()
 
     async def _read(self, call: Call) -> None:
-        if self.console.text_of is None:
+        if self.console.options.text_of is None:
             self._text = ("nothing here can fetch it", "")
         else:
             try:
-                self._text = await self.console.text_of(call)
+                self._text = await self.console.options.text_of(call)
             except Exception as error:  # whatever it was, it is told, and the next try begins anew
                 self.show_message(f"no text: {sanitize(str(error) or type(error).__name__, 300)}")
                 self._text = None

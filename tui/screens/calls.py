@@ -33,7 +33,7 @@ class CallsScreen(RowListScreen):
 
     def fields(self) -> list[str]:
         """See `RowListScreen.fields`."""
-        return list(table.fields(Call("", "", "", "other", "", 0, 0, 0, 0)))
+        return list(table.FIELDS)
 
     def numbers(self) -> Sequence[str]:
         """See `ConsoleScreen.numbers`: the sums over calls."""

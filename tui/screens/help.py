@@ -1,15 +1,16 @@
 """Help: what each key does here, and what each number means and who tells it."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from textual.binding import ActiveBinding
-from textual.keys import format_key
 
 from aistack_top.model.signals import LAYERS, Signal, signals
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize
 from layouts.load import Layout
 from tui.glyphs import Glyphs
+from tui.keynames import is_ours, key_words
 from tui.model.console import Console
 from tui.model.view import View
 from tui.screens.base import ListScreen
@@ -25,10 +26,12 @@ SURE = (
     "How sure a cause is: shown (all evidence is there, it came first, and it explains the size), likely (all "
     "evidence is there, nothing against it), possible (statistics only), not seen (nothing recorded explains it)."
 )
-_UNTOLD = "screen.copy_text"
-"""What Textual binds to keys that few terminals send; the terminal's own copying is told of under the mouse."""
+_UNITS = {"1": "%", "By": "B", "By/s": "B/s", "Cel": "°C", "Hz": "MHz", "USD": "$", "USD/h": "$/h", "/s": "per second"}
+"""Units of ``signals.toml`` that are written in another way beside a number; see `aistack_top.text.numbers`."""
 
-_WORDS = {name: name for name in ("up", "down", "left", "right", "enter")}
+_COUNTED = re.compile(r"\{(\w+)\}(/s|/d|)")
+_PLURALS = {"gpu": "GPUs", "cpu": "CPUs", "loss": "", "flag": "yes or no"}
+"""What a count is of, where it is not the plain plural; a loss has no unit."""
 
 
 class HelpScreen(ListScreen):
@@ -59,10 +62,8 @@ def keys(bindings: Mapping[str, ActiveBinding]) -> list[tuple[str, str]]:
     """Return what can be pressed, as (keys, what they do), in the order of the bindings."""
     found: dict[str, list[str]] = {}
     for active in bindings.values():
-        binding = active.binding
-        if binding.description and not binding.system and binding.action != _UNTOLD:
-            shown = _WORDS.get(binding.key) or binding.key_display or format_key(binding.key)
-            found.setdefault(binding.description, []).append(shown)
+        if is_ours(active.binding):
+            found.setdefault(active.binding.description, []).append(key_words(active.binding))
     return [(" ".join(sorted(dict.fromkeys(pressed), key=len)), does) for does, pressed in found.items()]
 
 
@@ -74,13 +75,23 @@ def number_lines(names: Sequence[str], view: View, width: int, glyphs: Glyphs) -
         if found:
             lines += [(), (cell(f"{number} {layer}: what the numbers on this screen mean", "title"),)]
         for signal in found:
-            unit = f" [{signal.unit}]" if signal.unit != "1" else " [ratio]"
-            lines.append((cell(f"  {signal.title}", "label"), cell(unit, "dim")))
+            lines.append((cell(f"  {signal.title}", "label"), cell(glyphs.text(f"  {unit_words(signal)}"), "dim")))
             lines += [(cell(part),) for part in _indented(glyphs.text(signal.help), width, 4)]
             lines += [(cell(part),) for part in _indented(glyphs.text(f"When to worry: {worry(signal)}"), width, 4)]
             said = f"Where it comes from: {signal.name}, told by {_tellers(signal, view)}"
             lines += [(cell(part, "dim"),) for part in _indented(glyphs.text(said), width, 4)]
     return lines
+
+
+def unit_words(signal: Signal) -> str:
+    """Return a signal's unit as it stands beside its numbers, not as UCUM writes it; nothing for a bare number."""
+    if signal.kind == "flag" and signal.form == "gauge" and signal.unit == "1":
+        return "yes or no"
+    counted = _COUNTED.fullmatch(signal.unit)
+    if counted is None:
+        return _UNITS.get(signal.unit, signal.unit)
+    one, per = counted[1], {"/s": "/s", "/d": "/day", "": ""}[counted[2]]
+    return _PLURALS.get(one, f"{one}es" if one.endswith("s") else f"{one}s") + per
 
 
 def worry(signal: Signal) -> str:

@@ -86,10 +86,10 @@ class IncidentScreen(RowListScreen):
             ("m", "note", "screen.mark"),
             ("b", "before or yesterday", "screen.compare"),
             ("x", "dismiss", "screen.dismiss_it"),
-            ("e", "keep", "screen.keep_evidence"),
-            ("y", "copy", "screen.copy_verdict"),
+            ("e", "keep", "app.keep_evidence"),
+            ("y", "copy", "app.copy_verdict"),
             *TIME_HINTS,
-            ("?", "help", "screen.help"),
+            ("?", "help", "app.open('help')"),
         )
 
     def about_incident(self) -> Incident | None:
@@ -101,9 +101,6 @@ class IncidentScreen(RowListScreen):
         found = self.about_incident()
         said = [] if found is None else [found.symptom.signal, *(one.signal for one in found.candidates)]
         return [name for name in dict.fromkeys(said) if name in signals()]
-
-    def action_incident(self) -> None:
-        """Stay: it is open already."""
 
     def action_incident_at(self, direction: int) -> None:
         """Show the incident before, or the next, and go to its time."""

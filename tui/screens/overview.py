@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 
 from aistack_top.model.signals import LAYERS
 from tui.model.console import Console
+from tui.model.targets import LayerTarget, OpenTarget
 from tui.model.view import View
 from tui.screens.base import TIME_HINTS, ConsoleScreen, Hints
 from tui.widgets.grid import PanelGrid
@@ -27,6 +28,8 @@ class OverviewScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open the layer", id="panel.open"),
         Binding("M", "maximise", "Show the panel alone, or all", id="panel.maximise"),
+        Binding("tab", "app.focus_next", "Next panel", show=False, id="panel.next"),
+        Binding("shift+tab", "app.focus_previous", "Panel before", show=False, id="panel.previous"),
         Binding("left,h", "side(-1)", "Panel to the left", id="panel.left"),
         Binding("right,l", "side(1)", "Panel to the right", id="panel.right"),
     ]
@@ -76,16 +79,16 @@ class OverviewScreen(ConsoleScreen):
         """See `ConsoleScreen.hints`."""
         return (
             ("q", "quit", "app.quit"),
-            ("?", "help", "screen.help"),
-            *((("i", "incident", "screen.incident"),) if open_incidents(self.console.view()) else ()),
+            ("?", "help", "app.open('help')"),
+            *((("i", "incident", "app.open('incident')"),) if open_incidents(self.console.view()) else ()),
             ("1-8", "layer", ""),
             *TIME_HINTS,
-            ("A", "incidents", "screen.incidents"),
-            ("T", "calls", "screen.calls"),
-            ("S", "sources", "screen.sources"),
-            ("c", "changes", "screen.changes"),
-            ("e", "evidence", "screen.keep_evidence"),
-            ("R", "keep recording", "screen.keep_recording"),
+            ("A", "incidents", "app.open('incidents')"),
+            ("T", "calls", "app.open('calls')"),
+            ("S", "sources", "app.open('sources')"),
+            ("c", "changes", "app.open('changes')"),
+            ("e", "evidence", "app.keep_evidence"),
+            ("R", "keep recording", "app.keep_recording"),
             (":", "all commands", "app.command_palette"),
         )
 
@@ -111,7 +114,7 @@ class OverviewScreen(ConsoleScreen):
     def action_open(self) -> None:
         """Open the layer whose panel has the focus."""
         if isinstance(self.focused, LayerPanel):
-            self.action_layer(self.focused.number)
+            self.post_message(OpenTarget(LayerTarget(self.focused.spec.layer)))
 
     def action_maximise(self) -> None:
         """Show the panel that has the focus alone, or all of them again."""
@@ -141,7 +144,7 @@ class OverviewScreen(ConsoleScreen):
     def _fit(self) -> None:
         size = self.console.layout.size_for(self.app.size.width, self.app.size.height)
         self._size_shown = size
-        drawing = Drawing(self.console.glyphs, size.histories and not self.console.low_bandwidth, size.tables)
+        drawing = Drawing(self.console.glyphs, size.histories and not self.console.options.low_bandwidth, size.tables)
         for panel in self._panels.values():
             panel.drawing = drawing
         self.query_one(PanelGrid).use(size)

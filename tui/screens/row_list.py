@@ -6,7 +6,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from tui import navigation as doors
 from tui.model import filtering
 from tui.model.console import Console
 from tui.model.view import View
@@ -54,7 +53,7 @@ class RowListScreen(ConsoleScreen):
     def context(self, view: View) -> RenderContext:
         """Return what the rows are drawn from."""
         width, height = self.query_one(RowList).size
-        drawing = Drawing(self.console.glyphs, not self.console.low_bandwidth and width >= 60, tables=True)
+        drawing = Drawing(self.console.glyphs, not self.console.options.low_bandwidth and width >= 60, tables=True)
         return RenderContext(view, width, drawing, self.about_layer(), self.order, self.wanted, height)
 
     def draw(self, view: View) -> None:
@@ -73,7 +72,7 @@ class RowListScreen(ConsoleScreen):
             *sort,
             ("/", "filter", "screen.ask_filter"),
             *TIME_HINTS,
-            ("?", "help", "screen.help"),
+            ("?", "help", "app.open('help')"),
         )
 
     def position(self) -> Sequence[str]:
@@ -82,10 +81,6 @@ class RowListScreen(ConsoleScreen):
         if self.wanted:
             told.append(f"/{self.wanted.text}")
         return [one for one in told if one]
-
-    def on_row_list_opened(self, message: RowList.Opened) -> None:
-        """Go where the chosen row leads."""
-        doors.open_target(self, message.target)
 
     def on_row_list_moved(self) -> None:
         """Say where in the list one is."""

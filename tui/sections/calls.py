@@ -1,8 +1,9 @@
 """Calls as a table: every field a column, and every column a field of the filter."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import overload
 
 from aistack_top.model.tick import Call
@@ -72,44 +73,62 @@ COLUMNS = (
 )
 
 
-def fields(call: Call) -> Mapping[str, Value]:
-    """Return a call as the filter sees it."""
-    return {
-        "ended": call.end,
-        "latency": call.latency,
-        "ttft": call.ttft,
-        "input": call.input_tokens,
-        "output": call.output_tokens,
-        "cached": call.cached_tokens,
-        "cost": call.cost,
-        "model": call.model,
-        "status": "error failed" if call.failed else "ok",
-        "name": call.name,
-        "version": call.version,
-        "kind": call.kind,
-        "engine": call.engine,
-        "prompt": f"{call.prompt} {call.prompt_version}".strip(),
-        "tenant": call.tenant,
-        "route": call.route,
-        "environment": call.environment,
-        "level": call.level,
-        "session": call.session,
-        "trace": call.trace,
-    }
+FIELDS: Mapping[str, Callable[[Call], Value]] = {
+    "ended": attrgetter("end"),
+    "latency": attrgetter("latency"),
+    "ttft": attrgetter("ttft"),
+    "input": attrgetter("input_tokens"),
+    "output": attrgetter("output_tokens"),
+    "cached": attrgetter("cached_tokens"),
+    "cost": attrgetter("cost"),
+    "model": attrgetter("model"),
+    "status": lambda call: "error failed" if call.failed else "ok",
+    "name": attrgetter("name"),
+    "version": attrgetter("version"),
+    "kind": attrgetter("kind"),
+    "engine": attrgetter("engine"),
+    "prompt": lambda call: f"{call.prompt} {call.prompt_version}".strip(),
+    "tenant": attrgetter("tenant"),
+    "route": attrgetter("route"),
+    "environment": attrgetter("environment"),
+    "level": attrgetter("level"),
+    "session": attrgetter("session"),
+    "trace": attrgetter("trace"),
+}
+"""The fields of a call that a filter can name, and how each is read."""
+
+
+class CallFields(Mapping[str, Value]):
+    """A call as the filter sees it. A field is read when it is asked for: a filter names one or two of twenty."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __getitem__(self, name: str) -> Value:
+        return FIELDS[name](self._call)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIELDS)
+
+    def __len__(self) -> int:
+        return len(FIELDS)
 
 
 def chosen(calls: Sequence[Call], scene: RenderContext) -> list[Call]:
     """Return the calls that pass the filter, in the order asked for; the newest first where none is."""
     wanted = scene.wanted
-    found = [call for call in calls if wanted.passes(fields(call))] if wanted else list(calls)
+    found = [call for call in calls if wanted.passes(CallFields(call))] if wanted else list(calls)
     found.reverse()
     column = next((one for one in COLUMNS if one.title == scene.order.column), None)
     if column is None:
         return found[::-1] if scene.order.smallest_first else found
     known: list[tuple[float | str, Call]] = []
     without: list[Call] = []
+    read = FIELDS[column.field]
     for call in found:
-        value = fields(call)[column.field]
+        value = read(call)
         if value is None or value == "":
             without.append(call)
         else:

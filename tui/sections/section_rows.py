@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from aistack_top.derive.tenants import AGGREGATES, MAX_TENANTS, finished_only
+from aistack_top.derive.tenants import AGGREGATES, MAX_TENANTS
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call
-from aistack_top.store.frame import Frame
+from aistack_top.store.frame import Frame, finished_only
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize

@@ -6,10 +6,10 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from aistack_top.derive.tenants import AGGREGATES, finished_only
+from aistack_top.derive.tenants import AGGREGATES
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import Signal, signals
-from aistack_top.store.frame import Frame
+from aistack_top.store.frame import Frame, finished_only
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize

@@ -7,6 +7,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -14,11 +15,15 @@ from tui.glyphs import Glyphs
 from tui.widgets.bars import Bar
 from tui.widgets.cells import cell
 
+PAUSE_S = 0.3
+"""So long nobody types before the text is used as far as it goes: the table of calls takes as long to filter."""
+
 
 class Prompt(Horizontal):
     """Asks for one line; hands it over on `enter`, and goes without a word on `escape`.
 
-    ``changed`` may be set to be told of every letter; it is told the first text again when the question is dropped.
+    ``changed`` may be set to be told of the text while it is typed, whenever nobody has typed for `PAUSE_S`; it is told
+    the first text again when the question is dropped.
     ``ready`` is called once it has the keys; keys in ``after`` are pressed when it is answered.
     """
 
@@ -43,11 +48,14 @@ class Prompt(Horizontal):
         self.changed: Callable[[str], None] | None = None
         self.ready: Callable[[Prompt], None] | None = None
         self.after: Sequence[events.Key] = ()
+        self._handed = value
+        self._answered = False
+        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """See `textual.widget.Widget.compose`."""
         yield self._label
-        yield Input(self._value, placeholder=self._hint, compact=True, select_on_focus=False, id="ask-text")
+        yield _Box(self._value, placeholder=self._hint, compact=True, select_on_focus=False, id="ask-text")
 
     def on_mount(self) -> None:
         """Take the keys."""
@@ -79,22 +87,49 @@ class Prompt(Horizontal):
         app.call_later(again)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Hand every letter on."""
+        """Hand the text on once nobody has typed for a moment."""
         event.stop()
-        if self.changed is not None:
-            self.changed(event.value)
+        if self._pause is not None:
+            self._pause.stop()
+        if self.changed is not None and not self._answered and event.value != self._handed:
+            self._pause = self.set_timer(PAUSE_S, self._hand_on)
+
+    def _hand_on(self) -> None:
+        if self.changed is not None and not self._answered:
+            self._handed = self.query_one(Input).value
+            self.changed(self._handed)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Hand the line over."""
+        """Hand the line over that was submitted in another way than by the key."""
         event.stop()
-        self._leave()
-        self._done(event.value.strip())
+        self.answer()
+
+    def answer(self) -> None:
+        """Hand the line over, and give the keys back before the next one is looked at."""
+        if not self._answered:
+            self._leave()
+            self._done(self.query_one(Input).value.strip())
 
     def action_drop(self) -> None:
         """Go, as if nothing had been typed."""
-        self._leave()
-        if self.changed is not None:
-            self.changed(self._value)
+        if not self._answered:
+            self._leave()
+            if self.changed is not None:
+                self.changed(self._value)
+
+    def take_key(self, event: events.Key) -> bool:
+        """Act on a key that ends the question at once, and hand on what was typed after it; return whether it did."""
+        if self._answered:
+            (self.app.focused or self.screen)._forward_event(events.Key(event.key, event.character))
+            return True
+        if event.key == "enter":
+            self.answer()
+            return True
+        bound = None if event.is_printable else self.screen.active_bindings.get(event.key)
+        if bound is not None and bound.node is self and bound.binding.action == "drop":
+            self.action_drop()
+            return True
+        return False
 
     def action_stay(self) -> None:
         """Keep the keys: there is nothing else to type in."""
@@ -102,6 +137,19 @@ class Prompt(Horizontal):
     def _leave(self) -> None:
         if self.after:
             self.screen.call_after_refresh(self.press, self.after)
+        self._answered = True
+        if self._pause is not None:
+            self._pause.stop()
         if self._back is not None and self._back.is_attached:
-            self._back.focus()
+            self.screen.set_focus(self._back)  # Widget.focus would do so after the keys that are under way
         self.remove()
+
+
+class _Box(Input):
+    """Where the line is typed. It asks the question about each key before it takes it as text."""
+
+    def on_key(self, event: events.Key) -> None:
+        """Let go of a key that ends the question, and of all that were typed after it."""
+        ask = self.parent
+        if isinstance(ask, Prompt) and ask.take_key(event):
+            event.prevent_default().stop()

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui.glyphs import Glyphs
-from tui.model.targets import Target
+from tui.model.targets import OpenTarget, Target
 from tui.widgets.cells import Cell, CellView, Line, cell
 
 REACH = 2
@@ -53,13 +53,6 @@ class RowList(CellView, can_focus=True):
         Binding("shift+tab,left,h", "section(-1)", "Section before", show=False, id="board.last_section"),
         Binding("enter", "open", "Open the chosen row", id="board.open"),
     ]
-
-    class Opened(Message):
-        """A row was opened."""
-
-        def __init__(self, target: Target) -> None:
-            super().__init__()
-            self.target = target
 
     class Moved(Message):
         """The part that is seen, or the chosen row, is another."""
@@ -170,7 +163,7 @@ class RowList(CellView, can_focus=True):
     def action_open(self) -> None:
         """Open the chosen row."""
         if self._target is not None:
-            self.post_message(self.Opened(self._target))
+            self.post_message(OpenTarget(self._target))
 
     def _next(self, start: int, direction: int) -> int | None:
         index = start + direction

@@ -11,6 +11,7 @@ from aistack_top.store.facts import Facts
 from aistack_top.store.labels import label
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize
+from tui.model.targets import IncidentTarget, OpenTarget
 from tui.model.view import View
 from tui.widgets.axis import clock
 from tui.widgets.bars import Bar
@@ -21,7 +22,7 @@ class VerdictBar(Bar, can_focus=True):
     """Takes no room while nothing is wrong; `enter` opens what it says."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "screen.incident", "Open the incident", show=False, id="verdict.open"),
+        Binding("enter", "app.open('incident')", "Open the incident", show=False, id="verdict.open"),
         Binding("down,j", "app.focus_next", "To the panels", show=False, id="verdict.down"),
     ]
 
@@ -58,7 +59,7 @@ class VerdictBar(Bar, can_focus=True):
 
     def on_click(self) -> None:
         """Open the incident."""
-        self.app.call_later(self.run_action, "screen.incident")
+        self.post_message(OpenTarget(IncidentTarget()))
 
     def _mark(self, style: str) -> None:
         if self.lines and self.lines[0]:
@@ -69,6 +70,12 @@ class VerdictBar(Bar, can_focus=True):
 def open_incidents(view: View) -> list[Incident]:
     """Return the incidents that are open at the moment shown, the newest first."""
     return [one for one in reversed(view.frame.incidents) if one.open]
+
+
+def incident_shown(view: View) -> Incident | None:
+    """Return the newest incident that is open at the moment shown; else the newest that is known."""
+    found = open_incidents(view) or list(reversed(view.frame.incidents))
+    return found[0] if found else None
 
 
 def verdict_line(incidents: list[Incident], view: View, width: int) -> Line:

@@ -1,8 +1,9 @@
 import pytest
 
-from aistack_top.derive.call_signals import CallSignals, CallStore
+from aistack_top.derive.call_signals import CallSignals
 from aistack_top.model.entity import SERVICE
 from aistack_top.model.tick import Batch, Call, Health
+from aistack_top.store.calls import CallStore
 
 START = 1_764_000_000.0
 TRACES = Health("traces", "langfuse", "tracing", "ok")

@@ -5,10 +5,11 @@ from collections import Counter
 import pytest
 
 from aistack_top import snapshot
-from aistack_top.derive.tenants import GONE_S, MAX_TENANTS, TopTenants, finished_only, shown_as
+from aistack_top.derive.tenants import GONE_S, MAX_TENANTS, TopTenants, shown_as
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, Health, ReadingsBuilder, Tick
 from aistack_top.state import State
+from aistack_top.store.frame import finished_only
 
 START = 1_000_000.0
 

@@ -12,17 +12,20 @@ from tests.aistack_top.diagnosis.test_sessions import SESSIONS
 async def test_verdicts_of_a_recording_without_any_are_told_at_their_times():
     session = Session.open(SESSIONS / "frozen_engine.aistack")
     assert lacks_verdicts(session)
-    found = []
-    feed = RediagnosedFeed(SessionFeed(session, VirtualClock(session.start), at=session.start, speed=0.0), found.append)
+    feed = RediagnosedFeed(SessionFeed(session, VirtualClock(session.start), at=session.start, speed=0.0))
     async with aclosing(feed.ticks()) as ticks:
         first = await anext(ticks)
         told = await feed.incident_times()
-        assert found == [len(told)] == [1]
+        resting = await anext(ticks)
+        assert (resting.at, len(told)) == (first.at, 1)
         feed.seek(told[0] - 1.0)
         before = await anext(ticks)
         feed.seek(told[0])
         then = await anext(ticks)
         await feed.aclose()
     assert not first.incidents
+    assert not first.notices
+    said = "no verdict was recorded: 1 computed anew from what was, } goes to the next"
+    assert [one.notices for one in (resting, before, then)] == [(said,)] * 3
     assert "frozen_engine" not in [one.cause.value for one in before.incidents]
     assert [one.cause.value for one in then.incidents][-1:] == ["frozen_engine"]

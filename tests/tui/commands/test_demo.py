@@ -16,20 +16,9 @@ from aistack_top.model.causes import Cause
 from aistack_top.model.signals import LAYERS
 from aistack_top.session.reader import Session
 from aistack_top.simulator.scenario import scenarios
-from tests.fakes.feed import FakeFeed, World, seconds
 from tui.cli import main
-from tui.commands import demo
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/schema/demo-list.json").read_text())
-
-
-async def test_a_scenario_says_that_it_is_computed_first_until_it_is():
-    notes = [demo.COMPUTING]
-    ticks = demo.AnnouncedFeed(FakeFeed(seconds(2, World())), notes).ticks()
-    assert notes
-    await anext(ticks)
-    assert notes == []
-    await ticks.aclose()
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@ import asyncio
 
 import pytest
 
+from aistack_top.feeds.resumed import ResumedFeed
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.replay import SessionFeed
 from collectors.config import Config
 from collectors.runtime.environment import state_folder
 from tests.aistack_top.session.ticks import START, drain, record, tick
-from tui.commands.common import Options
-from tui.commands.live import ResumedFeed, configuration, ring_name, ringed, run
+from tui.commands.common import Options, configuration
+from tui.commands.live import ring_name, ringed, run
 
 
 class Seconds:
@@ -45,10 +46,8 @@ async def taken(feed):
     return found
 
 
-def ring(path, first=0, notes=None):
-    return ringed(
-        lambda: Seconds(first), path, Config(), VirtualClock(START + first), "n", [] if notes is None else notes
-    )
+def ring(path, first=0):
+    return ringed(lambda: Seconds(first), path, Config(), VirtualClock(START + first), "n")
 
 
 def test_a_console_of_other_sources_has_a_ring_of_its_own(tmp_path):
@@ -90,27 +89,24 @@ async def test_what_is_older_than_the_memory_is_not_laid_under(tmp_path):
 
 async def test_a_ring_that_cannot_be_written_costs_the_recording_only(tmp_path):
     (tmp_path / "ring.aistack").write_text("a file")
-    notes: list[str] = []
-    feed = ring(tmp_path / "ring.aistack", notes=notes)
-    assert len(await taken(feed)) == 3
-    assert len(notes) == 1
-    assert notes[0].startswith("not recorded: ")
+    ticks = await taken(ring(tmp_path / "ring.aistack"))
+    assert len(ticks) == 3
+    assert {len(one.notices) for one in ticks} == {1}
+    assert ticks[0].notices[0].startswith("not recorded: ")
 
 
-async def test_what_is_wrong_with_the_recording_is_told_while_it_is_so(tmp_path):
-    notes: list[str] = ["another sentence"]
-    feed = ring(tmp_path / "ring.aistack", notes=notes)
+async def test_what_is_wrong_with_the_recording_is_a_notice_while_it_is_so(tmp_path):
+    feed = ring(tmp_path / "ring.aistack")
     recorder = feed._feed.recorder
     told = []
     stream = feed.ticks()
     for fault in ("", "no space left on device", ""):
         recorder._failing = fault
-        await anext(stream)
-        told.append(list(notes))
+        told.append((await anext(stream)).notices)
     await stream.aclose()
     await feed.aclose()
-    assert told[0] == told[2] == ["another sentence"]
-    assert "no space left on device" in told[1][1]
+    assert told[0] == told[2] == ()
+    assert "no space left on device" in told[1][0]
 
 
 @pytest.mark.parametrize("name", ["ring-only-0123456789ab.aistack"])
@@ -120,7 +116,7 @@ async def test_rings_of_single_addresses_are_dropped_after_a_day(tmp_path, name)
     now = max(file.stat().st_mtime for file in old.iterdir())
     for age, stays in ((3600.0, True), (90_000.0, False)):
         feed = await asyncio.to_thread(
-            ringed, Seconds, tmp_path / "ring.aistack", Config(), VirtualClock(now + age), "n", []
+            ringed, Seconds, tmp_path / "ring.aistack", Config(), VirtualClock(now + age), "n"
         )
         await feed.aclose()
         assert old.exists() is stays
