@@ -5,6 +5,7 @@ The document's form is ``aistack-top/snapshot/1``; its JSON Schema is ``docs/sch
 
 from collections.abc import Iterator
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from aistack_top.model.entity import SERVICE, Entity
@@ -22,6 +23,7 @@ from aistack_top.text.timestamps import rfc3339
 SCHEMA = "aistack-top/snapshot/1"
 EVENTS_S = 3600.0
 HEALTHY = ("ok", "slow")
+ANSWERING = (*HEALTHY, "partial", "stale")
 NOT_ASKED = ("prices",)
 """Kinds of source that answer whatever is reachable: they say nothing about what the user asked for."""
 
@@ -87,7 +89,7 @@ def exit_code(frame: Frame) -> int:
     """Return 3 when none of the sources could be reached, 1 when one fails or an incident is open, else 0."""
     records = [health for _, health in frame.health]
     asked = [health for health in records if health.kind not in NOT_ASKED]
-    if not any(health.status in HEALTHY or health.status == "stale" for health in asked):
+    if not any(health.status in ANSWERING for health in asked):
         return 3
     critical = any(event.severity == "critical" for event in frame.events(frame.at - EVENTS_S))
     trouble = critical or any(incident.open for incident in frame.incidents)
@@ -122,10 +124,12 @@ def _reading(signal: Signal, entity: Entity, parts: dict[str, Shown]) -> dict[st
     }
 
 
-def _number(value: float | Bound) -> float | dict[str, float]:
-    if isinstance(value, Bound):
-        return {value.side: _rounded(value.limit)}
-    return _rounded(value)
+def _number(value: float | Bound) -> float | dict[str, float] | None:
+    """Return a value for JSON, which has neither NaN nor infinity: these are None."""
+    limit = value.limit if isinstance(value, Bound) else value
+    if not isfinite(limit):
+        return None
+    return {value.side: _rounded(limit)} if isinstance(value, Bound) else _rounded(limit)
 
 
 def _rounded(value: float) -> float:

@@ -40,6 +40,7 @@ _ASCII = str.maketrans(
 STATUS_SIGNS: dict[Status, str] = {
     "ok": "●",
     "slow": "◐",
+    "partial": "◐",
     "stale": "○",
     "down": "✗",
     "unauthorized": "✗",

@@ -12,7 +12,7 @@ from aistack_top.state import State
 from aistack_top.text.sanitize import sanitize
 
 LOST_S = 60.0
-FINE = ("ok", "slow")
+FINE = ("ok", "slow", "partial")
 LOST = ("stale", "down", "unauthorized", "misconfigured")
 
 

@@ -8,7 +8,7 @@ from aistack_top.text.sanitize import sanitize
 GONE_S = 10.0
 """A rolling restart leaves a replica to serve; without one, every second is an outage."""
 
-FINE = ("ok", "slow")
+FINE = ("ok", "slow", "partial")
 
 
 class UnreachableEngines:

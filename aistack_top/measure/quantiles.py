@@ -41,21 +41,24 @@ def bucket_quantile(edges: Sequence[float], counts: Sequence[float], q: float) -
     """Return the q-quantile of cumulative bucket counts, linear within a bucket as Prometheus does it.
 
     A quantile in the first bucket is only known to be below its edge, one in the +Inf bucket to be above the
-    last finite edge: both come back as a `Bound`. None when there are no observations.
+    last finite edge: both come back as a `Bound`. Where the first edge is 0, what is in its bucket is 0: nothing is
+    shorter or smaller than that. None when there are no observations.
     """
     total = counts[-1]
     if total <= 0:
         return None
     rank = q * total
     index = bisect_left(counts, rank)
-    if index >= len(edges) - 1 or not isfinite(edges[index]):
+    if index >= len(edges) - 1 or edges[index] == inf:
         finite = [edge for edge in edges if isfinite(edge)]
         return Bound("above", finite[-1]) if finite else None
-    if index == 0:
-        return Bound("below", edges[0])
+    if index == 0 or edges[index - 1] == -inf:
+        if edges[index] == -inf:
+            return None
+        return Bound("below", edges[index]) if edges[index] else 0.0
     low, high = edges[index - 1], edges[index]
     below, within = counts[index - 1], counts[index] - counts[index - 1]
-    return low + (high - low) * (rank - below) / within
+    return low + (high - low) * ((rank - below) / within)
 
 
 class HistogramWindow:

@@ -23,10 +23,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aistack_top.finite import fits
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Incident
 
-Status = Literal["ok", "slow", "stale", "down", "unauthorized", "misconfigured"]
+Status = Literal["ok", "slow", "partial", "stale", "down", "unauthorized", "misconfigured"]
 Severity = Literal["info", "warning", "critical"]
 CallKind = Literal["generation", "embedding", "retrieval", "tool", "guardrail", "other"]
 
@@ -82,7 +83,14 @@ class ReadingsBuilder:
         self._rows: list[tuple[str, Entity, Value]] = []
 
     def add(self, signal: str, entity: Entity, value: Value | None) -> None:
-        """Add a reading; None means that the source cannot tell, and adds nothing."""
+        """Add a reading; None means that the source cannot tell, and adds nothing.
+
+        The same holds for NaN, infinity and what a 32-bit float cannot hold, wherever in a computation it arose.
+        """
+        if isinstance(value, Quantiles):
+            value = finite_parts(value)
+        elif value is not None and not fits(value):
+            return
         if value is not None:
             self._rows.append((signal, entity, value))
 
@@ -92,6 +100,19 @@ class ReadingsBuilder:
             return Readings()
         signals, entities, values = zip(*self._rows, strict=True)
         return Readings(signals, entities, values)
+
+
+def finite_parts(value: Quantiles) -> Quantiles | None:
+    """Return a distribution without the parts that are no finite 32-bit floats; None when its count is none."""
+    if not (fits(value.count) and fits(value.window_s)):
+        return None
+    told = (value.p50, value.p95, value.p99, value.mean)
+    limits = [part.limit if isinstance(part, Bound) else part for part in told]
+    if all(limit is None or fits(limit) for limit in limits):
+        return value
+    kept = [part if limit is not None and fits(limit) else None for part, limit in zip(told, limits, strict=True)]
+    mean = kept[3]
+    return Quantiles(kept[0], kept[1], kept[2], None if isinstance(mean, Bound) else mean, value.count, value.window_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +196,9 @@ class Call:
     root: bool = False
 
     @property
-    def latency(self) -> float:
-        """Seconds from start to end, by the application's clock."""
-        return self.end - self.start
+    def latency(self) -> float | None:
+        """Seconds from start to end, by the application's clock; None where two clocks let it end before it began."""
+        return self.end - self.start if self.end >= self.start else None
 
     @property
     def failed(self) -> bool:

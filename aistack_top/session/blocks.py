@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from aistack_top.finite import fits
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import (
@@ -224,7 +225,7 @@ def readings_of(rows: Iterable[tuple[int, float | None, int | None]], series: di
     parts: dict[str, float | Bound] = {}
     for number, value, mark in rows:
         known = series.get(number)
-        if known is None or value is None or not isfinite(value):
+        if known is None or value is None or not fits(value):
             continue
         signal, entity, stat = known.key
         if whose is not None and (whose != (signal, entity) or stat == "value" or stat in parts):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
+from aistack_top.finite import MAX_FLOAT32
 from aistack_top.model.tick import SeriesKey
 from aistack_top.session.blocks import BlockData
 from aistack_top.state import priority
@@ -105,7 +106,7 @@ def _numbered(
     return (
         data.readings.lazy()
         .filter(pl.col("batch").is_between(low, high), second.is_between(0, grid.slots - 1))
-        .filter(pl.col("value").is_finite())
+        .filter(pl.col("value").is_between(-MAX_FLOAT32, MAX_FLOAT32))
         .with_columns(slot=second)
         .join(whose.lazy(), on="series", how="inner", maintain_order="left")
         .select("place", "slot", "value", "mark", "rank", "at")

@@ -3,12 +3,12 @@
 import io
 from array import array
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from aistack_top.finite import fits
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import STATS, Batch, Bound, Event, Fact, Health, Link, Quantiles, Tick
 from aistack_top.session.format import entity_json, schema
@@ -117,7 +117,7 @@ class BlockWriter:
             columns: tuple[array[Any], ...] = (self._series, self._batches, self._ats, self._values, self._marks)
             raw = {name: list(column) for name, column in zip(schema("readings"), columns, strict=True)}
             raw["mark"] = [mark or None for mark in self._marks]
-            raw["value"] = [value if isfinite(value) else None for value in self._values]
+            raw["value"] = [value if fits(value) else None for value in self._values]
             frames["readings"] = tidy(pl.DataFrame(raw, schema=schema("readings")))
         for table, rows in (*self._rows.items(), *self._notes.items()):
             if rows:

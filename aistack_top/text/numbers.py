@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable
-from math import isnan
+from math import isfinite
 
 from aistack_top.model.signals import Signal
 from aistack_top.model.tick import Bound
@@ -25,12 +25,12 @@ _PLAIN = ("", "k", "M", "G", "T")
 
 
 def show(value: float | Bound | None, unit: str) -> str:
-    """Return a value of a unit (those of ``signals.toml``) as text; None and NaN are `UNKNOWN`."""
+    """Return a value of a unit (those of ``signals.toml``) as text; None and what is not finite are `UNKNOWN`."""
+    if value is None or not isfinite(value.limit if isinstance(value, Bound) else value):
+        return UNKNOWN
     if isinstance(value, Bound):
         sign = "<" if value.side == "below" else ">"
         return f"{sign} {value.limit:g} s" if unit == "s" else f"{sign} {show(value.limit, unit)}"
-    if value is None or isnan(value):
-        return UNKNOWN
     if unit in _UNITS:
         return _UNITS[unit](value)
     text = short(value)
@@ -40,7 +40,7 @@ def show(value: float | Bound | None, unit: str) -> str:
 def of_signal(value: float | Bound | None, signal: Signal) -> str:
     """Return a value of a signal as text: yes or no for a flag that is on or off, else as `show` writes its unit."""
     if signal.kind == "flag" and signal.form == "gauge" and signal.unit == "1" and isinstance(value, float):
-        return UNKNOWN if isnan(value) else "yes" if value else "no"
+        return UNKNOWN if not isfinite(value) else "yes" if value else "no"
     return show(value, signal.unit)
 
 
@@ -68,6 +68,11 @@ def seconds(value: float) -> str:
     if size < 5_940:
         return f"{value / 60:.1f} min" if size < 600 else f"{value / 60:.0f} min"
     return f"{value / 3600:.1f} h" if size < 172_800 else f"{value / 86400:.1f} d"
+
+
+def duration(value: float | None) -> str:
+    """Return a duration that may not be known."""
+    return UNKNOWN if value is None else seconds(value)
 
 
 def age(value: float | None) -> str:

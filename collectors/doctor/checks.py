@@ -68,6 +68,7 @@ MENDS: Mapping[tuple[str, str], str] = {
 COMMON: Mapping[str, str] = {
     "down": "start it, or correct its url in the configuration",
     "slow": "look at its load: it answers too late",
+    "partial": "see what is left out; most of what it says could not be read",
     "stale": "look at the server: its data does not move",
     "unauthorized": "name an address that wants no key, behind the gateway",
     "misconfigured": "correct its url in the configuration",
@@ -268,7 +269,7 @@ def exit_code(checks: Sequence[Check], records: Sequence[Health], asked: frozens
     if any(check.area == "configuration" and check.outcome == "failed" for check in checks):
         return 2
     said = [health for health in records if health.source in asked]
-    if asked and not any(health.status in ("ok", "slow", "stale") for health in said):
+    if asked and not any(health.status in ("ok", "slow", "partial", "stale") for health in said):
         return 3
     return 1 if any(check.outcome == "failed" for check in checks) else 0
 

@@ -144,7 +144,8 @@ class LangfuseCollector:
                 batches.append(Batch(at, at, self._keeper.failure(at, error)))
                 return batches
             said = self._reason(replace(news, notes=[]), [], until)
-            health = self._keeper.success(at, 0.0, "slow" if news.sampled else "ok", said)
+            status: Status = "partial" if news.mostly_bad else "slow" if news.sampled else "ok"
+            health = self._keeper.success(at, 0.0, status, said)
             steps: dict[int, list[Call]] = {}
             for call in news.calls:
                 steps.setdefault(int((call.end - at) // STEP_S), []).append(replace(call, seen=call.end))
@@ -225,7 +226,8 @@ class LangfuseCollector:
         elif news.until is None and news.error is None:
             health = self._keeper.failure(seen, SourceError("ok", self._reason(news, notes, seen)), self._api.busy_s)
         else:
-            status: Status = "slow" if news.error or "the newest calls" in news.sampled else "ok"
+            late = news.error or "the newest calls" in news.sampled
+            status: Status = "slow" if late else "partial" if news.mostly_bad else "ok"
             reason = self._reason(news, notes, seen)
             health = self._keeper.success(seen, self._api.busy_s, status, reason)
         offset = self._api.offset

@@ -17,9 +17,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from math import isfinite, nan
+from math import nan
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from aistack_top.finite import fits
 from aistack_top.measure.quantiles import MIN_COUNT
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import History, SeriesKey
@@ -229,7 +230,7 @@ def _number(value: object) -> float | None:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else nan
     except (ValueError, OverflowError):
         return None
-    return number if isfinite(number) and number >= 0 else None
+    return number if fits(number) and number >= 0 else None
 
 
 def _score(score: "ScoreV3") -> Score:

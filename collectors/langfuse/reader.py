@@ -44,15 +44,22 @@ JITTER = 0.2
 class FetchResult:
     """What one run of the reader brought. ``until`` is None unless the hot query came back.
 
+    ``bad_rows`` could not be read, ``good_rows`` could, whether new or not.
     ``sampled`` names the queries that had more pages than are followed.
     """
 
     calls: list[Call] = field(default_factory=list)
     until: float | None = None
     bad_rows: int = 0
+    good_rows: int = 0
     sampled: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: SourceError | None = None
+
+    @property
+    def mostly_bad(self) -> bool:
+        """Whether most rows of the answers were left out."""
+        return self.bad_rows > self.good_rows
 
 
 class LangfuseReader:
@@ -231,6 +238,7 @@ class LangfuseReader:
             if times == "bad" or row is None or not row.id.strip():
                 news.bad_rows += 1
                 continue
+            news.good_rows += 1
             if self._seen.is_news(row.id, times.updated):
                 fresh.append((row, times))
         return fresh

@@ -12,11 +12,11 @@ leave out prompts and answers, so they pass by as bytes and are gone with the an
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Literal
 
 import msgspec
 
+from aistack_top.finite import fits
 from aistack_top.model.tick import Call, CallKind
 from aistack_top.text.sanitize import sanitize
 from collectors.langfuse.settings import LangfuseSettings
@@ -32,12 +32,15 @@ KINDS: Mapping[str, CallKind] = {
 """Langfuse's observation types that are calls; all others are ``other``."""
 
 MAX_TOKENS = 10**9
+MAX_SKEW_S = 300.0
+"""A call may end so long before it began: its times come from two machines. Beyond that no clocks explain it."""
+
 MAX_AHEAD_S = 86_400.0
 """A call that ends more than a day after now is not late or skewed, its time is broken."""
 
 Number = int | float | None
 Loose = str | int | float | None
-"""v1 sends prices as numbers and v2 as strings."""
+"""v1 sends prices as numbers and v2 as strings; some gateways send costs as strings too."""
 
 
 class ObservationRow(msgspec.Struct, rename="camel"):
@@ -61,11 +64,11 @@ class ObservationRow(msgspec.Struct, rename="camel"):
     model: str | None = None
     provided_model_name: str | None = None
     usage_details: dict[str, Number] | None = None
-    cost_details: dict[str, Number] | None = None
+    cost_details: dict[str, Loose] | None = None
     input_usage: Number = None
     output_usage: Number = None
-    total_cost: Number = None
-    calculated_total_cost: Number = None
+    total_cost: Loose = None
+    calculated_total_cost: Loose = None
     prompt_name: str | None = None
     prompt_version: Loose = None
     time_to_first_token: Number = None
@@ -167,7 +170,8 @@ class Times:
 def times_of(row: ObservationRow, now: float) -> Times | Literal["running", "bad"]:
     """Return the times of a row, ``running`` if it has not ended, ``bad`` if they cannot be.
 
-    ``bad`` is an end before the start, a time before 2000, or an end more than a day after ``now``.
+    ``bad`` is an end more than `MAX_SKEW_S` before the start, a time before 2000, or an end more than a day
+    after ``now``.
     """
     if row.end_time is None:
         return "running"
@@ -177,7 +181,7 @@ def times_of(row: ObservationRow, now: float) -> Times | Literal["running", "bad
         updated = end if row.updated_at is None else _seconds(row.updated_at)
     except (OverflowError, ValueError):
         return "bad"
-    if end < start or start < _MIN_TIME or end > now + MAX_AHEAD_S:
+    if end < start - MAX_SKEW_S or start < _MIN_TIME or end > now + MAX_AHEAD_S:
         return "bad"
     return Times(start, end, created, updated)
 
@@ -238,6 +242,10 @@ def cost_of(row: ObservationRow) -> float | None:
         cost = _not_negative(row.calculated_total_cost)
     if cost is None:
         cost = _not_negative(details.get("total"))
+    if cost is None and details and "total" not in details:
+        parts = [_not_negative(part) for part in details.values()]
+        known = [part for part in parts if part is not None]
+        cost = sum(known) if len(known) == len(parts) else None
     unpriced = row.model_id is None and row.input_price is None and row.output_price is None and row.total_price is None
     return None if cost == 0 and unpriced and not details else cost
 
@@ -318,11 +326,11 @@ def _count(value: Number) -> int | None:
     return int(value) if value is not None and 0 <= value < MAX_TOKENS else None
 
 
-def _not_negative(value: Number) -> float | None:
+def _not_negative(value: Loose) -> float | None:
     if value is None:
         return None
     try:
         number = float(value)
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None
-    return number if isfinite(number) and number >= 0 else None
+    return number if fits(number) and number >= 0 else None

@@ -4,6 +4,7 @@
 |---|---|---|
 | ``runs/search`` for those running | every run | signs of life, step time, loss, throughput; decides the health |
 | ``runs/search`` for the newest | every `SLOW_S` | what ended, and how |
+| ``metrics/get-history`` | every 10 to 600 s | where a run really is whose step stands still |
 | ``experiments/search`` | every `RARE_S` | the names of pipelines |
 | ``registered-models/search`` | every `RARE_S` | new versions, aliases that moved |
 
@@ -94,7 +95,10 @@ class MlflowCollector:
         try:
             await self._experiments()
             running = await self._search("attributes.status = 'RUNNING'", MAX_RUNNING)
+            if self._runs.lost(running[0]):
+                self._due.pop("runs", None)
             ended = await self._search("", MAX_ENDED) if self._is_due("runs", SLOW_S) else None
+            await self._histories(running[0])
         except SourceError as error:
             now = self._clock.now()
             self._due.clear()
@@ -132,6 +136,23 @@ class MlflowCollector:
         if condition:
             wanted["filter"] = condition
         return api.runs((await self._search_for("runs", wanted)).body, self._names)
+
+    async def _histories(self, running: list[api.RunRow]) -> None:
+        """Ask where the runs are whose step stands still; one whose history cannot be had costs only itself."""
+        failed = ""
+        for run, key in self._runs.standing(running, self._clock.now()):
+            told = None
+            try:
+                params = {"run_id": run.id, "metric_key": key}
+                url = f"{self._base}/metrics/get-history"
+                answer = await get(
+                    self._client, url, params=params, headers=self._headers, deadline_s=DEADLINE_S, largest=MAX_BYTES
+                )
+                told = api.newest(_checked(answer).body)
+            except SourceError as error:
+                failed = f"whether {run.name} has resumed at a lower step is unknown: {error.reason}"
+            self._runs.learn(run, told, self._clock.now())
+        self._note("history", bool(failed), failed)
 
     async def _models(self, now: float) -> tuple[list[Event], list[Fact]]:
         """Return what changed in the registry; a registry that does not answer costs only itself."""

@@ -4,11 +4,12 @@ Of a run's parameters and tags nothing is kept; of its metrics the newest values
 """
 
 from collections.abc import Mapping
-from math import isfinite, nan
+from math import isnan, nan
 from typing import TypeVar
 
 import msgspec
 
+from aistack_top.finite import usable
 from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 
@@ -22,7 +23,10 @@ FAILED = frozenset({"FAILED", "KILLED"})
 
 
 class MetricPoint(msgspec.Struct, frozen=True):
-    """The newest value of one metric of a run. MLflow writes NaN and infinity as words."""
+    """A value of one metric of a run; of a search, the one of the highest step.
+
+    MLflow writes NaN as a word, and infinity as a word or, from a SQL store, as the largest double.
+    """
 
     key: str
     value: float | str
@@ -31,12 +35,21 @@ class MetricPoint(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> float:
-        """The value; NaN for what is no finite number."""
+        """The value; NaN for what is no number that can be kept."""
+        value = self._value
+        return value if usable(value) else nan
+
+    @property
+    def said(self) -> str:
+        """The value in words, where it is no number: ``NaN`` or ``infinite``."""
+        return "NaN" if isnan(self._value) else "infinite"
+
+    @property
+    def _value(self) -> float:
         try:
-            value = float(self.value)
+            return float(self.value)
         except ValueError:
             return nan
-        return value if isfinite(value) else nan
 
 
 class _Info(msgspec.Struct, frozen=True):
@@ -59,6 +72,11 @@ class _Run(msgspec.Struct, frozen=True):
 
 class _Runs(msgspec.Struct, frozen=True):
     runs: list[_Run] = []
+    next_page_token: str = ""
+
+
+class _History(msgspec.Struct, frozen=True):
+    metrics: list[MetricPoint] = []
     next_page_token: str = ""
 
 
@@ -139,6 +157,11 @@ def runs(body: bytes, names: Mapping[str, str]) -> tuple[list[RunRow], bool]:
     """Return the runs of an answer, and whether there are no more; ``names`` are those of the experiments."""
     found = _decode(body, _Runs)
     return [_run(row, names) for row in found.runs], not found.next_page_token
+
+
+def newest(body: bytes) -> MetricPoint | None:
+    """Return the value of a metric's history that was reported last, whatever its step; None of nothing."""
+    return max(_decode(body, _History).metrics, key=lambda told: told.timestamp, default=None)
 
 
 def models(body: bytes) -> tuple[list[ModelRow], bool]:

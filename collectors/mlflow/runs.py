@@ -4,9 +4,11 @@ MLflow never ends a run whose process died: it stays RUNNING for ever. So a run 
 something; one that has told nothing for `SILENT_S` is silent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+
+from msgspec.structs import replace
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Event, ReadingsBuilder, Severity
@@ -35,6 +37,25 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """Names that trainers give to what we read, the first present counts: Hugging Face Trainer, Lightning, Axolotl,
 TorchTune as their own loggers write them."""
 
+GRADIENTS = ("grad_norm", "train/grad_norm", "train_grad_norm")
+"""Hugging Face's Trainer tells 0 for a window whose losses were NaN; its gradient norm stays NaN."""
+
+TOKENS_SEEN = ("num_input_tokens_seen", "train/num_input_tokens_seen")
+"""Tokens since a Trainer's start. What it calls ``train_tokens_per_second`` is their mean since then: no rate now."""
+
+OF_WHOLE_RUN = "train_runtime"
+"""A Trainer tells it when it ends, with a ``train_samples_per_second`` of the whole run."""
+
+STANDS_S = 30.0
+"""A run that has reported no higher step for so long may have resumed at a lower one, which a search never shows."""
+
+ASK_S, RESUMED_S, MAX_S = 30.0, 10.0, 600.0
+"""How often the history of a run that stands still is asked, doubled each time nothing newer is found; and that of
+one that is known to have resumed."""
+
+MAX_ASKED = 3
+"""Histories asked in one run of the collector: each is the whole series of a metric."""
+
 GPU_BUSY = ("system/gpu_", "_utilization_percentage")
 """MLflow's own system metrics: ``system/gpu_0_utilization_percentage``."""
 
@@ -56,6 +77,32 @@ class _Pace:
             self.step, self.at = step, at
 
 
+@dataclass(slots=True)
+class _Tokens:
+    """The last two reports of the tokens a run has seen, at seconds since the epoch."""
+
+    seen: float
+    at: float
+    rate: float | None = None
+    gap_s: float = 0.0
+
+    def report(self, seen: float, at: float) -> None:
+        if at <= self.at:
+            return
+        self.gap_s = at - self.at
+        self.rate = (seen - self.seen) / self.gap_s if seen >= self.seen else None
+        self.seen, self.at = seen, at
+
+
+@dataclass(slots=True)
+class _Asked:
+    """When the history of a run is due again, and after how long then."""
+
+    due: float
+    wait_s: float
+    found: MetricPoint | None = None
+
+
 class RunTracker:
     """Takes the runs of each answer, gives readings and events."""
 
@@ -67,14 +114,45 @@ class RunTracker:
         self._ended: dict[str, None] = {}
         self._begun: dict[str, None] = {}
         self._diverged: set[str] = set()
+        self._tokens: dict[str, _Tokens] = {}
+        self._asked: dict[str, _Asked] = {}
+
+    def standing(self, running: Sequence[RunRow], now: float) -> list[tuple[RunRow, str]]:
+        """Return the runs whose step stands still, each with the metric whose history tells where it really is."""
+        found: list[tuple[RunRow, str]] = []
+        for run in running[:MAX_TRAINING]:
+            leading, asked = _leading(run), self._asked.get(run.id)
+            if leading is None or now - leading.timestamp / 1000.0 < STANDS_S:
+                self._asked.pop(run.id, None)
+            elif (asked is None or now >= asked.due) and len(found) < MAX_ASKED:
+                found.append((run, leading.key))
+        return found
+
+    def learn(self, run: RunRow, told: MetricPoint | None, now: float) -> None:
+        """Take the newest value of a run's history; None where it could not be had."""
+        asked = self._asked.setdefault(run.id, _Asked(now, ASK_S / 2))
+        leading = _leading(run)
+        if told is not None and leading is not None and told.timestamp > leading.timestamp:
+            asked.found, asked.wait_s = told, RESUMED_S
+        else:
+            asked.wait_s = min(asked.wait_s * 2, MAX_S)
+        asked.due = now + asked.wait_s
+
+    def lost(self, running: Sequence[RunRow]) -> bool:
+        """Whether a run that was running is not any more, so that how it ended is to be asked at once."""
+        alive = {run.id for run in running}
+        return any(run.id not in alive for run in self._running)
 
     def observe(self, running: list[RunRow], newest: list[RunRow] | None, now: float) -> Iterable[Event]:
         """Take those said to be running and, when they were asked for, the newest of all; yield what happened."""
+        running = [self._resumed(run) for run in running]
         self._running = running
         if newest is not None:
             self._newest = newest
         alive = {run.id for run in running}
         self._paces = {id_: pace for id_, pace in self._paces.items() if id_ in alive}
+        self._tokens = {id_: tokens for id_, tokens in self._tokens.items() if id_ in alive}
+        self._asked = {id_: asked for id_, asked in self._asked.items() if id_ in alive}
         self._diverged &= alive
         for run in running:
             if run.id not in self._begun and now - run.start < DAY_S:
@@ -131,12 +209,17 @@ class RunTracker:
 
     def _training(self, readings: ReadingsBuilder, run: RunRow, entity: Entity, now: float) -> None:
         fresh = [told for told in run.metrics if now - told.timestamp / 1000.0 < SILENT_S]
+        known = {told.key for told in fresh}
         for signal, keys in KEYS.items():
             value = _first(fresh, keys)
-            readings.add(signal, entity, None if value is None or isnan(value.number) else value.number)
+            hidden = value is None or _is_hidden(signal, value, known, fresh)
+            readings.add(signal, entity, None if value is None or hidden else value.number)
+        tokens = self._tokens.get(run.id)
+        if tokens is not None and now - tokens.at < max(3.0 * tokens.gap_s, 60.0):
+            readings.add("training.tokens.rate", entity, tokens.rate)
         busy = [told.number for told in fresh if told.key.startswith(GPU_BUSY[0]) and told.key.endswith(GPU_BUSY[1])]
-        known = [value for value in busy if not isnan(value)]
-        readings.add("training.gpu.utilization", entity, sum(known) / len(known) / 100.0 if known else None)
+        shares = [value for value in busy if not isnan(value)]
+        readings.add("training.gpu.utilization", entity, sum(shares) / len(shares) / 100.0 if shares else None)
         pace = self._paces.get(run.id)
         if pace is None:
             return
@@ -146,15 +229,27 @@ class RunTracker:
             readings.add("training.step_time", entity, pace.step_time)
 
     def _report(self, run: RunRow, now: float) -> Iterable[Event]:
-        loss = _first(run.metrics, KEYS["training.loss"])
-        newest = loss or max(run.metrics, key=lambda told: told.step, default=None)
+        loss, newest = _first(run.metrics, KEYS["training.loss"]), _leading(run)
         if newest is not None and newest.step > 0:
             pace = self._paces.setdefault(run.id, _Pace(newest.step, newest.timestamp / 1000.0))
             pace.report(newest.step, newest.timestamp / 1000.0)
-        if loss is not None and isnan(loss.number) and run.id not in self._diverged:
+        seen = _first(run.metrics, TOKENS_SEEN)
+        if seen is not None and not isnan(seen.number):
+            at = seen.timestamp / 1000.0
+            self._tokens.setdefault(run.id, _Tokens(seen.number, at)).report(seen.number, at)
+        said = _divergence(loss, run.metrics)
+        if loss is not None and said and run.id not in self._diverged:
             self._diverged.add(run.id)
-            text = f"{_called(run)}: its loss is {loss.value} since step {loss.step}"
+            text = f"{_called(run)}: {said} since step {loss.step} or before"
             yield self._event(loss.timestamp / 1000.0, now, "warning", run, text)
+
+    def _resumed(self, run: RunRow) -> RunRow:
+        """Return a run with the value that its history tells, where that is newer than the search's."""
+        asked = self._asked.get(run.id)
+        found = asked.found if asked else None
+        if found is None or any(one.key == found.key and one.timestamp >= found.timestamp for one in run.metrics):
+            return run
+        return replace(run, metrics=(*(one for one in run.metrics if one.key != found.key), found))
 
     def _event(self, at: float, now: float, severity: Severity, run: RunRow, text: str) -> Event:
         source = self._source
@@ -162,6 +257,34 @@ class RunTracker:
 
     def _of(self, job: str) -> Entity:
         return Entity.of(source=self._source.name, job=job)
+
+
+def _leading(run: RunRow) -> MetricPoint | None:
+    """Return the metric by which a run's progress is told: its loss, else that of the highest step."""
+    return _first(run.metrics, KEYS["training.loss"]) or max(run.metrics, key=lambda told: told.step, default=None)
+
+
+def _is_hidden(signal: str, told: MetricPoint, known: Collection[str], metrics: Sequence[MetricPoint]) -> bool:
+    """Whether a value is not what its signal means."""
+    if signal == "training.loss":
+        return bool(_divergence(told, metrics))
+    if signal == "training.tokens.rate" and any(key in known for key in TOKENS_SEEN):
+        return True
+    if signal == "training.samples.rate" and OF_WHOLE_RUN in known:
+        return True
+    return isnan(told.number)
+
+
+def _divergence(loss: MetricPoint | None, metrics: Sequence[MetricPoint]) -> str:
+    """Return in words that a loss has diverged, or nothing."""
+    if loss is None:
+        return ""
+    if isnan(loss.number):
+        return f"its loss is {loss.said}"
+    gradients = _first(metrics, GRADIENTS)
+    if loss.number == 0.0 and gradients is not None and gradients.step == loss.step and isnan(gradients.number):
+        return f"its gradient norm is {gradients.said} and its loss is told as 0, which means NaN,"
+    return ""
 
 
 def _called(run: RunRow) -> str:

@@ -124,16 +124,16 @@ def memory(asker: Asker) -> list[tuple[str, float | None]]:
     """Read device memory in bytes.
 
     ``nvml.h`` words it as if ``used`` held the reserved part, real drivers report total = reserved + used + free;
-    so the share is used / (total - reserved).
+    so the share is used / (total - reserved). A GPU that shares the machine's memory may say success and zero: a
+    total of nothing is not told.
     """
     told = asker.ask(
         "memory", "nvmlDeviceGetMemoryInfo", lambda one: (one.total, one.reserved, one.used), MEMORY_V2
     ) or asker.ask("memory", "nvmlDeviceGetMemoryInfo", lambda one: (one.total, 0, one.used))
-    if told is None:
+    if told is None or told[0] <= told[1]:
         return []
     total, used = float(told[0] - told[1]), float(told[2])
-    share = used / total if total > 0 else None
-    return [("gpu.memory.used", used), ("gpu.memory.total", total), ("gpu.memory.usage", share)]
+    return [("gpu.memory.used", used), ("gpu.memory.total", total), ("gpu.memory.usage", used / total)]
 
 
 def degrees_left(told: FastReadings, slowdown: float | None) -> float | None:
@@ -150,9 +150,9 @@ def degrees_left(told: FastReadings, slowdown: float | None) -> float | None:
 
 def slow(asker: Asker, entity: Entity) -> tuple[Row, ...]:
     """Read what changes seldom: limits, errors, spare rows, fan."""
-    limit = asker.number("power limit", "nvmlDeviceGetEnforcedPowerLimit", scale=MILLI)
+    limit = _above_zero(asker.number("power limit", "nvmlDeviceGetEnforcedPowerLimit", scale=MILLI))
     if limit is None:
-        limit = asker.number("power limit", "nvmlDeviceGetPowerManagementLimit", scale=MILLI)
+        limit = _above_zero(asker.number("power limit", "nvmlDeviceGetPowerManagementLimit", scale=MILLI))
     ecc = {
         kind: asker.number("ECC errors", "nvmlDeviceGetTotalEccErrors", kind, VOLATILE)
         for kind in (CORRECTED, UNCORRECTED)
@@ -162,9 +162,12 @@ def slow(asker: Asker, entity: Entity) -> tuple[Row, ...]:
     threshold = "nvmlDeviceGetTemperatureThreshold"
     found = [
         ("gpu.power.limit", limit),
-        ("gpu.clock.sm.max", asker.number("highest SM clock", "nvmlDeviceGetMaxClockInfo", SM, scale=MEGA)),
-        ("gpu.temperature.slowdown", asker.number("slowdown temperature", threshold, SLOWDOWN)),
-        ("gpu.temperature.shutdown", asker.number("shutdown temperature", threshold, SHUTDOWN)),
+        (
+            "gpu.clock.sm.max",
+            _above_zero(asker.number("highest SM clock", "nvmlDeviceGetMaxClockInfo", SM, scale=MEGA)),
+        ),
+        ("gpu.temperature.slowdown", _above_zero(asker.number("slowdown temperature", threshold, SLOWDOWN))),
+        ("gpu.temperature.shutdown", _above_zero(asker.number("shutdown temperature", threshold, SHUTDOWN))),
         ("gpu.ecc.corrected", ecc[CORRECTED]),
         ("gpu.ecc.uncorrected", ecc[UNCORRECTED]),
         ("gpu.fan", asker.number("fan", "nvmlDeviceGetFanSpeed", scale=PERCENT) if fans else None),
@@ -235,7 +238,7 @@ def facts(asker: Asker, entity: Entity, index: int) -> list[Fact]:
     }
     for key, kind in (("max_sm_clock", SM), ("max_memory_clock", MEMORY_CLOCK)):
         clock = asker.number(key, "nvmlDeviceGetMaxClockInfo", kind, scale=MEGA)
-        known[key] = "" if clock is None else numbers.show(clock, "Hz")
+        known[key] = "" if not clock else numbers.show(clock, "Hz")
     told = [Fact(entity, key, sanitize(value, 80)) for key, value in known.items() if value]
     return [Fact(entity, "index", str(index), watched=False), *told]
 
@@ -249,7 +252,7 @@ def modes(asker: Asker, entity: Entity, limit_w: float | None) -> tuple[list[Fac
     # fixed by an operator on GPUs that have them; newer ones lock clocks instead, which the driver does not tell
     clocks = asker.number("application clocks", "nvmlDeviceGetApplicationsClock", SM, scale=MEGA)
     known = {
-        "application_sm_clock": None if clocks is None else numbers.show(clocks, "Hz"),
+        "application_sm_clock": None if not clocks else numbers.show(clocks, "Hz"),
         "power_limit": None if limit_w is None else f"{limit_w:g} W",
         "mig_mode": _switch(mig),
         "ecc_mode": _switch(ecc),
@@ -268,6 +271,11 @@ def process_rows(entity: Entity, found: Sequence[GpuProcess]) -> tuple[Row, ...]
 
 def _rows(entity: Entity, found: Sequence[tuple[str, float | None]]) -> tuple[Row, ...]:
     return tuple((signal, entity, value) for signal, value in found if value is not None)
+
+
+def _above_zero(limit: float | None) -> float | None:
+    """Return a limit; a driver that answers 0 for one has none to tell."""
+    return limit if limit is not None and limit > 0 else None
 
 
 def _process(told: object) -> GpuProcess:

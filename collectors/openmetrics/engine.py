@@ -9,9 +9,9 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
+from math import floor, inf, isfinite
 
 from aistack_top.measure.counters import RateMeter
 from aistack_top.measure.quantiles import Buckets, HistogramWindow
@@ -116,7 +116,8 @@ class Exposition:
         self._carry(values, page.clean)
         if self._layout is None:
             self._layout = self._lay_out()
-        taking = _PageRead(at, values, page.clean, self._counted, self._layout)
+        hidden = self._places.keys_of(page.unread)
+        taking = _PageRead(at, values, page.clean, self._counted, self._layout, hidden, page.unread_names)
         for series, value in values.items():
             for place in self._places.gauges.get(series, ()):
                 taking.gauged.setdefault(place.key, []).append((value, series))
@@ -128,7 +129,7 @@ class Exposition:
                     self._take(taking, row, key)
         self._add_zeros(taking)
         self._read_at = at
-        notes = _notes(page, taking.uneven)
+        notes = _notes(page, taking)
         if self._flapping(at):
             notes.append(f"restarted {FLAPPING} times within a minute: do several servers answer behind this address?")
         return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
@@ -210,6 +211,11 @@ class Exposition:
 
     def _take(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         if taking.silent(key):
+            # what comes back after that is another process: nothing of its past counts
+            self._windows.pop(key, None)
+            return
+        if taking.is_hidden(row, key):
+            taking.withheld[signal(row.signal).title] = None
             return
         if row.type == "histogram":
             self._histogram(taking, row, key)
@@ -272,8 +278,12 @@ class Exposition:
             counts = tuple([counted[members[0]] for members in buckets.values()])
         else:
             counts = tuple([sum([counted[series] for series in members]) for members in buckets.values()])
-        total = sum([counted[series] for series in sums]) * row.factor if len(sums) == several else None
-        edges = tuple([edge * row.factor for edge in buckets])
+        total = sum([counted[series] for series in sums]) if len(sums) == several else None
+        edges = tuple(buckets)
+        if row.whole and total == int(total or 0):
+            edges, total = _uncut(edges, counts, total)
+        edges = tuple([edge * row.factor for edge in edges])
+        total = None if total is None else total * row.factor
         window = self._windows.get(key)
         if window is None:
             window = self._windows[key] = HistogramWindow()
@@ -294,12 +304,19 @@ class _PageRead:
     clean: bool
     counted: Mapping[PageSeries, float]
     layout: _Layout
+    hidden: Collection[Key]
+    hidden_names: Collection[str]
     gauged: dict[Key, list[tuple[float, PageSeries]]] = field(default_factory=dict)
     out: ReadingsBuilder = field(default_factory=ReadingsBuilder)
     gauges: dict[SignalOf, float] = field(default_factory=dict)
     totals: dict[SignalOf, float] = field(default_factory=dict)
     rated: list[SignalOf] = field(default_factory=list)
     uneven: int = 0
+    withheld: dict[str, None] = field(default_factory=dict)
+
+    def is_hidden(self, row: Metric, key: Key) -> bool:
+        """Whether a line that an output is made of was not read: of the others no sum, maximum or quantile is known."""
+        return key in self.hidden or any(name in self.hidden_names for name in row.raw_names())
 
     def silent(self, key: Key) -> bool:
         """Whether a whole page has none of an output's series any more: a GPU that is lost counts nothing."""
@@ -335,7 +352,16 @@ def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
     taking.out.add(row.signal, entity, value)
 
 
-def _notes(page: MetricsPage, uneven: int) -> list[str]:
+def _uncut(edges: tuple[float, ...], counts: tuple[float, ...], total: float) -> tuple[tuple[float, ...], float]:
+    """Return edges and sum of a histogram whose observations were cut off to whole numbers, as they were before.
+
+    What was cut off to an edge of 2 or less was below 3; on the average half a unit was lost. A sum that is no whole
+    number shows that nothing was cut off.
+    """
+    return tuple([floor(edge) + 1.0 if isfinite(edge) else edge for edge in edges]), total + 0.5 * counts[-1]
+
+
+def _notes(page: MetricsPage, taking: _PageRead) -> list[str]:
     notes = []
     if page.cut:
         notes.append("the page ends in mid-line")
@@ -345,6 +371,8 @@ def _notes(page: MetricsPage, uneven: int) -> list[str]:
         notes.append(f"{page.twice} series stood there twice; the last was taken")
     if page.left_off:
         notes.append(f"{page.left_off} series beyond the first {MAX_SERIES} were not read")
-    if uneven:
-        notes.append(f"{uneven} histograms have series with different buckets and were not read")
+    if taking.withheld:
+        notes.append(f"not shown, as some of their lines were not read: {', '.join(taking.withheld)}")
+    if taking.uneven:
+        notes.append(f"{taking.uneven} histograms have series with different buckets and were not read")
     return notes

@@ -87,6 +87,10 @@ class SeriesMatcher:
                 self.cumulative[series] = tuple(place for place in places if place.part != "gauge")
         return True
 
+    def keys_of(self, unread: Iterable[PageSeries]) -> set[Key]:
+        """Return the output series that some series are a part of."""
+        return {place.key for series in unread for place in self._places(series)}
+
     def forget(self) -> None:
         """Forget all series."""
         for known in (self._known, self.gauges, self.cumulative):

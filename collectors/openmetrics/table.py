@@ -61,9 +61,10 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - ``join``: the names are parts and not aliases: what ``any`` of them say is combined, or what ``all`` say.
 
     Values below ``least`` or above ``most`` mean "no value"; what is left is multiplied by ``factor``. A rate or
-    ratio looks back ``window_s`` seconds. A counter with labels is born at its first count: until then a row with
-    ``zero_with`` says none of whomever that signal is told of. ``expected`` is told when missing, with ``since`` and
-    ``until``, the versions between which the source has it.
+    ratio looks back ``window_s`` seconds. ``whole``: the source cuts the observations of a histogram off to whole
+    units of its own, so that what it calls 2 lies between 2 and 3. A counter with labels is born at its first count:
+    until then a row with ``zero_with`` says none of whomever that signal is told of. ``expected`` is told when
+    missing, with ``since`` and ``until``, the versions between which the source has it.
     """
 
     signal: str
@@ -79,6 +80,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: float | None = None
     most: float | None = None
     window_s: float = 10.0
+    whole: bool = False
     zero_with: str = ""
     entity: Names = {}
     expected: bool = False
@@ -161,6 +163,8 @@ def _check(row: Metric) -> None:
         raise TableError(f"{row.signal}: without names")
     if (row.type == "ratio") != bool(row.over):
         raise TableError(f"{row.signal}: a ratio needs 'over', and nothing else may have it")
+    if row.whole and row.type != "histogram":
+        raise TableError(f"{row.signal}: only a histogram can have whole observations")
     if row.join == "all" and row.type != "gauge":
         raise TableError(f"{row.signal}: only a gauge can need all its parts")
     if (row.type == "names") != bool(row.label):

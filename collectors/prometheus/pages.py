@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from aistack_top.finite import usable
 from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
 from collectors.prometheus import client
 from collectors.prometheus.queries import UP
@@ -40,11 +41,12 @@ class Pages:
             self._series, self._epoch = {}, object()
         at: dict[float, dict[PageSeries, float]] = defaultdict(dict)
         ups: dict[float, float] = {}
-        taken = 0
+        taken, unread = 0, set[str]()
         for row in rows:
             is_up = row.metric.get("__name__") == UP
             taken += not is_up
             if taken > MAX_SERIES and not is_up:
+                unread.add(row.metric.get("__name__", ""))
                 continue
             series = self._known(row.metric)
             for step, text in row.values:
@@ -63,7 +65,10 @@ class Pages:
         self.newest = max([self.newest, *at, *ups])
         left_off = max(taken - MAX_SERIES, 0)
         return [
-            (moment, MetricsPage(b"", self._epoch, at[moment], left_off=left_off, partial=not whole))
+            (
+                moment,
+                MetricsPage(b"", self._epoch, at[moment], left_off=left_off, partial=not whole, unread_names=unread),
+            )
             for moment in sorted(at)
         ]
 
@@ -99,9 +104,9 @@ def interval(moments: Iterable[float]) -> float | None:
 
 
 def number(text: str) -> float | None:
-    """Return a sample's value; None for what is no number."""
+    """Return a sample's value; None for what is no number, or stands for infinity."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if value - value == 0.0 else None
+    return value if usable(value) else None

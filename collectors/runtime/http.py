@@ -1,23 +1,32 @@
 """One bounded GET, a search that only reads, or a session's token: what every HTTP source shares.
 
 Answers are read up to a limit and a deadline, so that a server that sends 100 MB, or one byte a minute, costs us
-neither memory nor time. What went wrong becomes a `SourceError` in words.
+neither memory nor time. They are unpacked in small steps between which the loop is free: 64 kB of the network may hold
+64 MB. What went wrong becomes a `SourceError` in words.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
 
+from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
 
+
+ENCODINGS = "gzip, deflate"
+"""The compressions that are asked for and can be unpacked in steps."""
+
+STEP = 256 * 1024
+"""Bytes unpacked in one step of the loop, about a millisecond."""
 
 TOOK_S = "took_s"
 """Where a transport without a network says how long an answer took, by the time that its servers live in."""
@@ -63,7 +72,8 @@ async def get(
 
     """
     redirects = httpx.USE_CLIENT_DEFAULT if follow else False
-    request = client.stream("GET", url, params=params, headers=headers, follow_redirects=redirects)
+    told = {"accept-encoding": ENCODINGS, **(headers or {})}
+    request = client.stream("GET", url, params=params, headers=told, follow_redirects=redirects)
     return await _whole(request, deadline_s, largest)
 
 
@@ -85,7 +95,7 @@ async def search(
     """
     if not urlsplit(url).path.endswith(SEARCHES):
         raise ValueError(f"not a search that only reads: {url}")
-    told = {"content-type": "application/json", **(headers or {})}
+    told = {"content-type": "application/json", "accept-encoding": ENCODINGS, **(headers or {})}
     return await _whole(client.stream("POST", url, content=query, headers=told), deadline_s, largest)
 
 
@@ -101,7 +111,8 @@ async def token(
     """
     if not urlsplit(url).path.endswith(TOKENS):
         raise ValueError(f"no address that gives out tokens: {url}")
-    return await _whole(client.stream("PUT", url, headers=headers, follow_redirects=False), deadline_s, largest)
+    told = {"accept-encoding": ENCODINGS, **headers}
+    return await _whole(client.stream("PUT", url, headers=told, follow_redirects=False), deadline_s, largest)
 
 
 async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadline_s: float, largest: int) -> Answer:
@@ -109,8 +120,8 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
     body = bytearray()
     try:
         async with asyncio.timeout(deadline_s), streaming as response:
-            async for chunk in response.aiter_bytes():
-                body += chunk
+            async for piece in _pieces(response):
+                body += piece
                 if len(body) > largest:
                     raise SourceError("misconfigured", f"the answer is larger than {_size(largest)}; not read")
             took_s = response.extensions.get(TOOK_S, time.perf_counter() - began)
@@ -121,6 +132,66 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
         raise SourceError("down", _in_words(error)) from None
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SourceError("misconfigured", f"not an address that can be asked: {error}") from None
+
+
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Give the body unpacked, never more than `STEP` bytes without a chance for the loop's other work.
+
+    Raises:
+        SourceError: it is packed in a way that was not asked for, or not as it says.
+
+    """
+    if response.is_stream_consumed:  # a transport without a network has it in memory, unpacked
+        yield response.content
+        return
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("identity", ""):
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise SourceError("misconfigured", f"the answer is packed as {sanitize(encoding, 40)}, which was not asked for")
+    unpacker = _Unpacker()
+    async for chunk in response.aiter_raw():
+        for piece in unpacker.steps(chunk):
+            yield piece
+            await asyncio.sleep(0)
+    if not unpacker.ended:
+        raise SourceError("down", "the packed answer ends too early")
+
+
+class _Unpacker:
+    """Unpacks gzip, zlib and raw deflate in steps of at most `STEP` bytes."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        self._begun = False
+        self.ended = True
+
+    def steps(self, chunk: bytes) -> Iterator[bytes]:
+        """Give what a chunk unpacks to.
+
+        Raises:
+            SourceError: it is not packed as it says.
+
+        """
+        while chunk:
+            try:
+                piece = self._zlib.decompress(chunk, STEP)
+            except zlib.error as error:
+                if self._begun:
+                    raise SourceError("down", f"the answer cannot be unpacked: {error}") from None
+                # some servers call a stream without zlib's header deflate
+                self._zlib, self._begun = zlib.decompressobj(-zlib.MAX_WBITS), True
+                continue
+            self._begun = True
+            chunk = self._zlib.unconsumed_tail
+            self.ended = self._zlib.eof
+            if self._zlib.eof and self._zlib.unused_data:
+                # a gzip file may have several members
+                chunk, self._zlib = self._zlib.unused_data, zlib.decompressobj(zlib.MAX_WBITS | 32)
+            if piece:
+                yield piece
 
 
 def _size(most: int) -> str:

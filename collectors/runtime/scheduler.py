@@ -158,7 +158,7 @@ class LiveFeed:
         try:
             async with asyncio.timeout(source.deadline_s + GRACE_S):
                 batch = await collector.collect()
-                if batch.health.status in ("ok", "slow"):
+                if batch.health.status in ("ok", "slow", "partial"):
                     keeper.success(batch.seen, 0.0)
                 return batch
         except TimeoutError:

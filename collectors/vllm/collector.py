@@ -98,7 +98,7 @@ class VllmCollector:
         self._client = client
         self._clock = clock
         self._base = (url or source.address).rstrip("/").removesuffix("/metrics")
-        self._scraper = Scraper(source, client, table(), self._base + "/metrics")
+        self._scraper = Scraper(source, client, clock, table(), self._base + "/metrics")
         self._exposition = Exposition(table(), source)
         self._keeper = HealthTracker(source)
         self._engine = Entity.of(engine=source.name)
@@ -124,7 +124,9 @@ class VllmCollector:
             self._frozen.reset()
             return Batch(now, now, self._keeper.failure(now, scraped))
         self._up = True
-        found = self._exposition.read(scraped.page, now, now)
+        # the page's own moment: its parsing and the extras may take longer than it
+        now, seen = scraped.at, now
+        found = self._exposition.read(scraped.page, now, seen)
         events = list(found.events)
         if found.restarted:
             self._arrivals.reset()
@@ -141,9 +143,9 @@ class VllmCollector:
             readings.add("serving.requests.in_flight", self._engine, held)
         told = self._watch(readings, events, found, held, now)
         facts = self._facts(scraped, found, asked, now)
-        notes = [told, *found.notes, self._exposition.missing(scraped.page, self._version)]
-        health = self._keeper.success(now, scraped.took_s, reason=reason(notes))
-        return Batch(now, now, health, readings.build(), tuple(events), facts=facts)
+        notes = [told, *scraped.notes, *found.notes, self._exposition.missing(scraped.page, self._version)]
+        health = self._keeper.success(seen, scraped.took_s, scraped.status, reason(notes))
+        return Batch(now, seen, health, readings.build(), tuple(events), facts=facts)
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`; the client belongs to whoever made it."""

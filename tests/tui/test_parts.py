@@ -1,6 +1,6 @@
 """The parts that know no screen: bars, bands, wording, the time cursor."""
 
-from math import isnan, nan
+from math import inf, isnan, nan
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.feed import Bounds
+from aistack_top.model.signals import signal
 from aistack_top.model.tick import Batch, Bound, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
 from layouts.load import PanelRow, load
@@ -16,6 +17,7 @@ from tests.fakes.feed import START, World, seconds
 from tui.glyphs import Glyphs
 from tui.model.view import SPANS_S, TimeCursor, View, merge
 from tui.widgets.cells import cell, first_that_fits, words
+from tui.widgets.chart import bounds
 from tui.widgets.grid import heights
 from tui.widgets.panel_lines import Drawing, body
 from tui.widgets.spark import bars, top_of
@@ -143,6 +145,14 @@ def test_bars_are_one_sign_a_value_and_fit_their_scale(values, unit):
     assert [sign == " " for sign in drawn] == [isnan(value) for value in values]
     highest = max((value for value in values if not isnan(value)), default=0.0)
     assert top_of(values, unit) >= highest * 0.999
+
+
+@pytest.mark.parametrize("value", [inf, -inf, nan])
+@pytest.mark.parametrize("unit", ["1", "s"])
+def test_a_history_with_a_number_that_is_none_is_drawn_with_a_gap(value, unit):
+    assert bars([0.0, value, 1.0], unit, Glyphs()) == bars([0.0, nan, 1.0], unit, Glyphs())
+    assert bars([value], unit, Glyphs()) == " "
+    assert bounds([value, 1.0, 3.0], signal("serving.ttft")) == bounds([1.0, 3.0], signal("serving.ttft"))
 
 
 def test_histories_merge_without_filling_gaps():

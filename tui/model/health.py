@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from aistack_top.model.tick import Health, Status
 from aistack_top.store.frame import Frame
 
-WORST_FIRST: tuple[Status, ...] = ("misconfigured", "unauthorized", "down", "stale", "slow", "ok")
+WORST_FIRST: tuple[Status, ...] = ("misconfigured", "unauthorized", "down", "stale", "partial", "slow", "ok")
 
 STYLES: dict[Status, str] = {
     "ok": "ok",
     "slow": "warning",
+    "partial": "warning",
     "stale": "warning",
     "down": "alarm",
     "unauthorized": "alarm",
@@ -35,7 +36,7 @@ def knows_age(frame: Frame, health: Health) -> bool:
 
     Of the past only changes of status are kept: while a source was well, the age of its data then is not known.
     """
-    return frame.follows or health.status not in ("ok", "slow", "stale")
+    return frame.follows or health.status not in ("ok", "slow", "partial", "stale")
 
 
 def age_s(frame: Frame, record: Record) -> float | None:

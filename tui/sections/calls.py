@@ -52,7 +52,7 @@ def _what(call: Call) -> str:
 
 COLUMNS = (
     CallColumn("ended", "ended", 10, lambda call: clock(call.end), right=False),
-    CallColumn("latency", "latency", 9, lambda call: numbers.seconds(call.latency)),
+    CallColumn("latency", "latency", 9, lambda call: numbers.duration(call.latency)),
     CallColumn("TTFT", "ttft", 9, lambda call: numbers.UNKNOWN if call.ttft is None else numbers.seconds(call.ttft)),
     CallColumn("in", "input", 7, lambda call: _count(call.input_tokens)),
     CallColumn("out", "output", 7, lambda call: _count(call.output_tokens)),

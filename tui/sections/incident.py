@@ -115,7 +115,7 @@ def paid_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     found = [heading("calls that paid for it", scene, said)]
     if evidence is not None:
         found += _differences(evidence, scene)
-    for call in sorted(calls, key=lambda call: call.latency, reverse=True)[:MAX_CALLS]:
+    for call in sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]:
         found.append(Row(partial(call_line, call, scene), CallTarget(call.id)))
     if calls:
         found.append(static_row((cell("  all calls: filter and sort them (T)", "label"),), CallsTarget()))

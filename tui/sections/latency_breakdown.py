@@ -84,7 +84,7 @@ def before_engine(calls: Sequence[Call], since: float) -> BeforeEngine | None:
         waits.append(max(first - (root.start if root else min(ahead)), 0.0))
         for span in spans:
             if span.kind in spent and span.end <= first + 0.001:
-                spent[span.kind] += span.latency
+                spent[span.kind] += span.latency or 0.0
     if len(waits) < MIN_TRACES:
         return None
     parts = tuple((kind, total / len(waits)) for kind, total in spent.items() if total > 0)

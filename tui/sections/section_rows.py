@@ -111,7 +111,7 @@ def call_rows(section: Section, scene: RenderContext) -> list[Row]:
         return []
     if not calls:
         return [heading(section.title, scene), note_line("no call ended in this time, as far as is known by now")]
-    slowest = sorted(calls, key=lambda call: call.latency, reverse=True)[:MAX_CALLS]
+    slowest = sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]
     all_ = f"all {len(calls)} calls of this time: filter and sort them (T)"
     return [
         heading(section.title, scene),
@@ -125,7 +125,7 @@ def call_line(call: Call, scene: RenderContext) -> Line:
     glyphs = scene.glyphs
     return (
         cell("  " + clock(call.end), "dim", 12),
-        cell(numbers.seconds(call.latency), "value", 10, right=True),
+        cell(numbers.duration(call.latency), "value", 10, right=True),
         cell("  failed" if call.failed else "", "alarm", 9),
         cell(glyphs.text(sanitize(call.name or call.kind, 30)) + " ", "label", 24),
         cell(glyphs.text(sanitize(call.model.rsplit("/", 1)[-1], 40)), "text", 24),

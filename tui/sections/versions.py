@@ -76,7 +76,7 @@ def _version(kind: str, name: str, version: str, calls: list[Call]) -> VersionCa
         name.rsplit("/", 1)[-1] if kind == "model" else f"prompt {name}",
         version,
         len(calls),
-        _p95([call.latency for call in calls]),
+        _p95([call.latency for call in calls if call.latency is not None]),
         _p95(ttfts),
         sum(call.failed for call in calls) / len(calls),
         median(tokens) if tokens else None,

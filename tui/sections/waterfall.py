@@ -125,7 +125,7 @@ def detail_rows(call: Call, scene: RenderContext) -> list[Row]:
         ("model", call.model),
         ("version", call.version),
         ("prompt", f"{call.prompt} {call.prompt_version}".strip()),
-        ("latency", numbers.seconds(call.latency)),
+        ("latency", numbers.duration(call.latency)),
         ("TTFT", "not told" if call.ttft is None else numbers.seconds(call.ttft)),
         ("tokens in, out", f"{_count(call.input_tokens)}, {_count(call.output_tokens)}"),
         ("cached tokens", _count(call.cached_tokens)),
@@ -180,7 +180,7 @@ def _span(span: Call, depth: int, own: bool, start: float, end: float, track: in
     first = min(int((span.start - start) * scale), track - 1)
     length = max(min(round((span.end - span.start) * scale), track - first), 1)
     name = "  " * min(depth, 6) + sanitize(span.name or span.kind, 40)
-    took = numbers.seconds(span.latency)
+    took = numbers.duration(span.latency)
     style = "alarm" if span.failed else "graph" if own else "dim"
     return (
         cell(glyphs.text(("▸ " if own else "  ") + name), "value" if own else "label", NAME),

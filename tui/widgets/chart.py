@@ -5,7 +5,7 @@ column are cells of their own: while time passes within a column, only the newes
 """
 
 from collections.abc import Sequence
-from math import isnan
+from math import isfinite
 from statistics import median
 
 from aistack_top.model.entity import Entity
@@ -75,7 +75,7 @@ def chart(
 
 def bounds(values: Sequence[float], signal: Signal) -> tuple[float, float]:
     """Return the scale of a chart: from zero where that does not flatten what there is to see."""
-    present = [value for value in values if not isnan(value)]
+    present = [value for value in values if isfinite(value)]
     if not present:
         return 0.0, 1.0
     low, high = min(present), max(present)
@@ -89,7 +89,7 @@ def bounds(values: Sequence[float], signal: Signal) -> tuple[float, float]:
 
 def median_of(values: Sequence[float]) -> float | None:
     """Return the median of what is there; None of nothing."""
-    present = [value for value in values if not isnan(value)]
+    present = [value for value in values if isfinite(value)]
     return median(present) if present else None
 
 
@@ -98,7 +98,7 @@ def _edge(said: str) -> Cell:
 
 
 def _level(value: float, low: float, high: float, steps: int) -> int | None:
-    if isnan(value):
+    if not isfinite(value):
         return None
     return min(max(round((value - low) / (high - low) * (steps - 1)), 0), steps - 1)
 

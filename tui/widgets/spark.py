@@ -1,7 +1,7 @@
 """Histories one row high, in block characters and one colour."""
 
 from collections.abc import Sequence
-from math import floor, isnan, log10
+from math import floor, isfinite, log10
 
 from tui.glyphs import Glyphs
 from tui.widgets.cells import Cell
@@ -14,7 +14,7 @@ def top_of(values: Sequence[float], unit: str) -> float:
 
     Round, so that the scale, and with it every bar, does not move with every new sample.
     """
-    highest = max((value for value in values if not isnan(value)), default=0.0)
+    highest = max((value for value in values if isfinite(value)), default=0.0)
     if unit == "1" and highest <= 1.0:
         return 1.0
     if highest <= 0:
@@ -28,7 +28,8 @@ def bars(values: Sequence[float], unit: str, glyphs: Glyphs) -> str:
     top = top_of(values, unit)
     signs = glyphs.bars
     return "".join(
-        " " if isnan(value) else signs[min(max(int(value / top * len(signs)), 0), len(signs) - 1)] for value in values
+        " " if not isfinite(value) else signs[min(max(int(value / top * len(signs)), 0), len(signs) - 1)]
+        for value in values
     )
 
 

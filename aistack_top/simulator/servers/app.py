@@ -88,7 +88,7 @@ class Servers:
         return lambda _: Response(write(self._world.advance()), media_type=CONTENT_TYPE)
 
     def _tracking(self) -> list[Route]:
-        """Return MLflow's three searches; two of them are POST requests, as in MLflow, and change nothing."""
+        """Return MLflow's three searches, two of them POST requests, as in MLflow, and the history of a metric."""
         base, server = "/mlflow/api/2.0/mlflow", self._mlflow
 
         async def runs(request: Request) -> Response:
@@ -102,8 +102,13 @@ class Servers:
         def models(_: Request) -> Response:
             return _json(server.models(self._world.advance()))
 
+        def history(request: Request) -> Response:
+            asked = request.query_params
+            return _json(server.history(self._world.advance(), asked.get("run_id", ""), asked.get("metric_key", "")))
+
         return [
             Route(f"{base}/runs/search", runs, methods=["POST"]),
+            _route(f"{base}/metrics/get-history", self._guarded("mlflow", history)),
             _route(f"{base}/experiments/search", self._guarded("mlflow", experiments), "POST"),
             _route(f"{base}/registered-models/search", self._guarded("mlflow", models)),
         ]

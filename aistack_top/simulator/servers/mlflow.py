@@ -43,6 +43,15 @@ class Mlflow:
         asked = wanted.get("max_results", 1000)
         return {"runs": rows[: asked if isinstance(asked, int) else 1000]}
 
+    def history(self, node: SimulatedNode, run: str, key: str) -> dict[str, object]:
+        """Return ``metrics/get-history`` of a run: its newest value, as simulated jobs never step back."""
+        for place, job in enumerate(node.training):
+            for row in _runs(node, job, 2 * place + 1):
+                info, data = row["info"], row["data"]
+                if isinstance(info, dict) and isinstance(data, dict) and info["run_id"] == run:
+                    return {"metrics": [told for told in data["metrics"] if told["key"] == key]}
+        return {"metrics": []}
+
     def models(self, node: SimulatedNode) -> dict[str, object]:
         """Return ``registered-models/search``: served models and the checkpoints of the jobs."""
         rows = []

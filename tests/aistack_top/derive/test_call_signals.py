@@ -44,3 +44,21 @@ def test_of_several_calls_of_a_request_the_first_token_counts_and_without_any_th
     assert derived("calls.request.ttft", [*calls, *later]).p50 == pytest.approx(1.4)
     none = [span for n in range(30) for span in request(n, START + 50 + n, model_span=False)]
     assert derived("calls.request.ttft", none) is None
+
+
+def test_calls_whose_clocks_disagree_count_and_leave_the_latency_to_the_others():
+    ends = [START + 50 + n / 2 for n in range(60)]
+    calls = [
+        Call(
+            f"c{n}", "", "", "generation", "", at + 0.003 if n % 2 else at - 2.0, at, at, at,
+            model="m", input_tokens=10, cost=0.001,
+        )
+        for n, at in enumerate(ends)
+    ]  # fmt: skip
+    moment = START + 80.0
+    latency = derived("calls.latency", calls, moment)
+    assert (latency.count, latency.p50) == (30, pytest.approx(2.0))
+    assert derived("calls.rate", calls, moment) == pytest.approx(2 * derived("calls.rate", calls[::2], moment))
+    assert derived("calls.cost.rate", calls, moment) == pytest.approx(
+        2 * derived("calls.cost.rate", calls[::2], moment)
+    )

@@ -1,4 +1,4 @@
-from math import inf
+from math import inf, isfinite
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,28 @@ def test_a_quantile_outside_the_edges_is_a_bound_and_not_a_number():
     assert bucket_quantile(EDGES, (20, 20, 20, 20, 20), 0.5) == Bound("below", 0.3)
     assert bucket_quantile(EDGES, (0, 0, 0, 0, 20), 0.5) == Bound("above", 5.0)
     assert bucket_quantile(EDGES, (0, 0, 0, 0, 0), 0.5) is None
+
+
+def test_a_first_edge_of_zero_holds_zeros():
+    edges = (0.0, 5.0, inf)
+    assert bucket_quantile(edges, (15, 20, 20), 0.5) == 0.0
+    assert bucket_quantile(edges, (0, 20, 20), 0.5) == pytest.approx(2.5)
+    assert bucket_quantile((-inf, 5.0, inf), (0, 20, 20), 0.5) == Bound("below", 5.0)
+    assert bucket_quantile((-inf, 5.0, inf), (20, 20, 20), 0.5) is None
+    assert bucket_quantile((-2.0, 5.0, inf), (20, 20, 20), 0.5) == Bound("below", -2.0)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=6, unique=True),
+    st.lists(st.floats(0.0, 1e30), min_size=7, max_size=7),
+    st.sampled_from((0.5, 0.95, 0.99)),
+)
+def test_a_bucket_quantile_is_a_number_whatever_the_edges_are(edges, counts, q):
+    ordered = tuple(sorted({*edges, inf}))
+    found = bucket_quantile(ordered, sorted(counts)[: len(ordered)], q)
+    limit = found.limit if isinstance(found, Bound) else found
+    assert limit is None or isfinite(limit) or max(abs(edge) for edge in ordered if edge < inf) > 1e300
 
 
 def scrape(window, at, counts, total=0.0):

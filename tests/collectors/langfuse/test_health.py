@@ -218,7 +218,7 @@ async def test_bad_rows_cost_only_themselves_and_are_counted():
     play = live()
     rows = [
         b'{"id":"good","startTime":"2026-11-23T16:57:00Z","endTime":"2026-11-23T16:57:01Z","type":"GENERATION"}',
-        b'{"id":"backwards","startTime":"2026-11-23T16:57:00Z","endTime":"2026-11-23T16:56:00Z"}',
+        b'{"id":"backwards","startTime":"2026-11-23T16:57:00Z","endTime":"2026-11-23T16:46:00Z"}',
         b'{"id":"when","startTime":"yesterday","endTime":"today"}',
         b'{"id":"far","startTime":"2026-11-23T16:57:00Z","endTime":"2099-01-01T00:00:00Z"}',
         b'{"id":7,"startTime":"2026-11-23T16:57:00Z","endTime":"2026-11-23T16:57:01Z"}',
@@ -229,6 +229,7 @@ async def test_bad_rows_cost_only_themselves_and_are_counted():
     batch = await collector(play).collect()
     assert [call.id for call in batch.calls] == ["good"]
     assert batch.health.reason.startswith("5 rows left out")
+    assert batch.health.status == "partial", "most rows were left out"
 
 
 async def test_a_row_written_again_comes_again():

@@ -52,6 +52,11 @@ def call(told: dict[str, Any], how: LangfuseSettings | None = None):
         ({"calculatedTotalCost": 0.3, "inputPrice": 7.5e-7}, 0.3),
         ({"costDetails": {"total": 0.4}}, 0.4),
         ({"totalCost": 10**400}, None),
+        ({"totalCost": "0.25"}, 0.25),
+        ({"totalCost": "much"}, None),
+        ({"totalCost": "1e39"}, None),
+        ({"costDetails": {"input": 0.25, "output": "0.5"}}, 0.75),
+        ({"costDetails": {"input": 0.25, "output": None}}, None),
     ],
 )
 def test_a_cost_that_nobody_knows_is_not_zero(told, cost):
@@ -141,13 +146,22 @@ def test_hostile_names_are_made_harmless():
     ("start", "end", "verdict"),
     [
         ("2026-11-23T16:57:00Z", None, "running"),
-        ("2026-11-23T16:57:00Z", "2026-11-23T16:56:59Z", "bad"),
+        ("2026-11-23T16:57:00Z", "2026-11-23T16:51:59Z", "bad"),
         ("0001-01-01T00:00:00+14:00", "2026-11-23T16:56:59Z", "bad"),
         ("2026-11-23T16:57:00Z", "9999-12-31T23:59:59-14:00", "bad"),
     ],
 )
 def test_times_that_cannot_be(start, end, verdict):
     assert times_of(row(startTime=start, endTime=end), NOW) == verdict
+
+
+@pytest.mark.parametrize("end", ["2026-11-23T16:56:59.997Z", "2026-11-23T16:52:30Z"])
+def test_a_call_that_ends_before_it_begins_counts_and_its_latency_is_unknown(end):
+    told = row(startTime="2026-11-23T16:57:00Z", endTime=end, totalCost=0.5, modelId="m", inputUsage=3)
+    times = times_of(told, NOW)
+    assert isinstance(times, Times)
+    found = to_call(told, times, NOW, settings())
+    assert (found.latency, found.cost, found.input_tokens) == (None, 0.5, 3)
 
 
 def test_a_time_without_a_zone_is_utc():

@@ -33,6 +33,7 @@ class Server:
         self.folder, self.moment = folder, moment
         self.refused: dict[str, httpx.Response] = {}
         self.edit = lambda rows: rows
+        self.histories = {}
         self.asked: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -40,6 +41,9 @@ class Server:
         what = request.url.path.removeprefix("/api/2.0/mlflow/").replace("/", "_")
         if what in self.refused:
             return self.refused[what]
+        if what == "metrics_get-history":
+            told = self.histories.get(request.url.params["run_id"], [])
+            return httpx.Response(200, content=json.dumps({"metrics": told}).encode())
         name = what.removesuffix("_search") if what == "registered-models_search" else what
         body = (CAPTURES / self.folder / f"{self.moment}__{name.replace('-', '_')}.json").read_bytes()
         if what == "runs_search":
@@ -168,7 +172,7 @@ async def test_a_loss_that_is_no_number_is_said_once():
     server.edit = diverge
     batches = await polled(server, VirtualClock(BEFORE), (BEFORE, "before"), (BEFORE + 10, "before"))
     told = [event.text for batch in batches for event in batch.events if "loss is" in event.text]
-    assert told == ["run ft-1003 of nightly-finetune: its loss is NaN since step 9"]
+    assert told == ["run ft-1003 of nightly-finetune: its loss is NaN since step 9 or before"]
     assert of(batches[-1], "training.loss", job="nightly-finetune/ft-1003") is None
 
 
@@ -220,6 +224,7 @@ async def test_only_searches_that_read_are_ever_posted(monkeypatch):
         ("POST", "experiments/search"),
         ("POST", "runs/search"),
         ("GET", "registered-models/search"),
+        ("GET", "metrics/get-history"),
     }
     assert {request.headers["authorization"] for request in server.asked} == {"Basic dTpw"}
     async with httpx.AsyncClient() as client:

@@ -51,6 +51,21 @@ async def test_an_old_driver_without_the_newer_calls_is_read_by_the_older():
     assert found["gpu.memory.total"][gpu(one.fake)] == 85899345920
 
 
+async def test_a_gpu_that_says_success_and_zero_has_nothing_to_tell():
+    one = drive("h100")
+    card = one.fake.gpus[0]
+    card.values["MemoryInfo_v2"] = {"total": 0, "reserved": 0, "free": 0, "used": 0}
+    card.values["nvmlDeviceGetMemoryInfo"] = {"total": 0, "free": 0, "used": 0}
+    card.values["TempThreshold_SLOWDOWN"] = card.values["TempThreshold_SHUTDOWN"] = 0
+    card.values["nvmlDeviceGetMarginTemperature"] = 0
+    card.values["nvmlDeviceGetEnforcedPowerLimit"] = card.values["nvmlDeviceGetPowerManagementLimit"] = 0
+    found = await last(one, 12)
+    absent = ("gpu.memory.used", "gpu.memory.total", "gpu.memory.usage", "gpu.temperature.slowdown")
+    for signal in (*absent, "gpu.temperature.shutdown", "gpu.temperature.margin", "gpu.power.limit"):
+        assert signal not in found, signal
+    assert found["gpu.temperature"][gpu(one.fake)] == 34.0
+
+
 async def test_values_read_seldom_are_told_with_every_poll():
     one = drive("h100")
     await one.poll()

@@ -129,7 +129,7 @@ def test_labels_that_churn_cost_a_bounded_amount():
         assert len(one.values) == MAX_SERIES
     assert len(pages._series) <= 3 * MAX_SERIES
     ((_, one),) = pages.of([QuerySeries({"__name__": "y", "id": str(n)}, [(1e6, "1")]) for n in range(MAX_SERIES + 3)])
-    assert (one.left_off, one.clean) == (3, False)
+    assert (one.left_off, one.clean, one.unread_names) == (3, False, {"y"})
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 import asyncio
+import gzip
+import zlib
 
 import httpx
 import pytest
 
 from collectors.runtime.base import SourceError
-from collectors.runtime.http import get, token
+from collectors.runtime.http import STEP, get, token
 
 
 async def ask(handler, **more):
@@ -87,3 +89,96 @@ async def test_nothing_is_ever_put_but_a_question_for_a_token(url):
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
         with pytest.raises(ValueError, match="no address that gives out tokens"):
             await token(client, url, headers={})
+
+
+async def served(body: bytes, encoding: str, **more):
+    """Ask a server on a real socket for a body, with how often the loop was free meanwhile."""
+
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {len(body)}\r\nconnection: close"
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    turns, stop = 0, asyncio.Event()
+
+    async def watch():
+        nonlocal turns
+        while not stop.is_set():
+            await asyncio.sleep(0)
+            turns += 1
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, httpx.AsyncClient(trust_env=False) as client:
+        watcher = asyncio.create_task(watch())
+        try:
+            return await get(client, f"http://127.0.0.1:{port}/", **more), turns
+        except SourceError as error:
+            return error, turns
+        finally:
+            stop.set()
+            await watcher
+
+
+def deflated(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+BODY = b"".join(b"line %d\n" % number for number in range(100_000))
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding"),
+    [
+        (BODY, "identity"),
+        (gzip.compress(BODY), "gzip"),
+        (gzip.compress(BODY), "X-GZip"),
+        (gzip.compress(BODY[:70_000]) + gzip.compress(BODY[70_000:]), "gzip"),
+        (zlib.compress(BODY), "deflate"),
+        (deflated(BODY), "deflate"),
+    ],
+    ids=["as it is", "gzip", "in other letters", "gzip of two members", "zlib", "raw deflate"],
+)
+async def test_a_packed_answer_is_unpacked_whole(packed, encoding):
+    answer, _ = await served(packed, encoding)
+    assert answer.body == BODY
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding", "status", "said"),
+    [
+        (gzip.compress(BODY)[:-9000], "gzip", "down", "the packed answer ends too early"),
+        (b"not packed at all", "gzip", "down", "cannot be unpacked"),
+        (b"x", "br", "misconfigured", "packed as br, which was not asked for"),
+    ],
+    ids=["cut", "not packed", "another packing"],
+)
+async def test_a_packed_answer_that_is_broken_is_said_in_words(packed, encoding, status, said):
+    error, _ = await served(packed, encoding)
+    assert isinstance(error, SourceError)
+    assert error.status == status
+    assert said in error.reason
+
+
+async def test_a_small_answer_that_unpacks_to_much_is_refused_and_leaves_the_loop_free():
+    bomb = gzip.compress(bytes(200 * 2**20), compresslevel=1)
+    error, turns = await served(bomb, "gzip", deadline_s=60.0)
+    assert isinstance(error, SourceError)
+    assert error.reason == "the answer is larger than 16 MB; not read"
+    # the first 64 kB of it hold 15 MB and more: about a millisecond of them at a time, and others in between
+    assert turns >= 16 * 2**20 / STEP
+
+
+async def test_only_what_can_be_unpacked_in_steps_is_asked_for():
+    asked = []
+
+    def handler(request):
+        asked.append(request.headers["accept-encoding"])
+        return httpx.Response(200, content=b"")
+
+    await ask(handler)
+    await ask(handler, headers={"accept": "text/plain"})
+    assert asked == ["gzip, deflate"] * 2
