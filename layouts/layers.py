@@ -24,7 +24,7 @@ import msgspec
 
 from aistack_top.model.entity import KEYS
 from aistack_top.model.signals import LAYERS
-from layouts.load import LayoutError, PanelColumn, PanelRow, wrong_number
+from layouts.load import LayoutError, PanelColumn, PanelRow, wrong_number, wrong_over
 
 Kind = Literal["rows", "table", "split", "shares", "events", "links", "calls", "versions", "sources"]
 
@@ -101,6 +101,9 @@ def _wrong(section: Section) -> Iterator[str]:
     ]
     if section.kind == "shares":
         numbers.append(PanelColumn(section.signal, section.title))
+    for row in section.row:
+        if row.over == "sum":
+            yield from (f"{section.title}: {said}" for _, said in wrong_over(row, ()))
     for number in numbers:
         for _, said in wrong_number(number, ()):
             yield f"{section.title}: {said}"

@@ -291,12 +291,22 @@ def _wrong_row(row: PanelRow, path: Place) -> Iterator[Problem]:
         return
     if len(row.title + (PARTIAL if signal.covered else "")) > MAX_LABEL:
         yield (*path, "label"), f"{row.title!r} is longer than {MAX_LABEL} characters; give it a shorter label"
+    yield from wrong_over(row, path)
+
+
+def wrong_over(row: PanelRow, path: Place) -> Iterator[Problem]:
+    """Yield a problem for a way of making one number of several that a signal does not allow."""
+    signal = signals().get(row.signal)
+    if signal is None:
+        return
     if row.over == "worst" and signal.hurts == "both":
         yield (*path, "over"), f"{row.signal} has no worst: it can hurt in both directions; use sum, mean or each"
     if row.over in ("sum", "mean") and signal.form == "quantiles" and row.part not in ("count",):
         yield (*path, "over"), f"a {row.over} of {row.part}s means nothing; use worst or each"
     if row.over == "sum" and signal.form == "ratio":
         yield (*path, "over"), f"{row.signal} is a ratio: a sum of it means nothing; use worst or mean"
+    elif row.over == "sum" and signal.form != "quantiles" and not signal.adds:
+        yield (*path, "over"), f"{row.signal} does not add up over several; use worst, mean or each"
 
 
 def _wrong_table(table: PanelTable, path: Place) -> Iterator[Problem]:

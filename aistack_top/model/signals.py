@@ -35,6 +35,10 @@ Hurts = Literal["up", "down", "both"]
 Recorded = Literal["sample", "arrival", "first_token", "finish"]
 
 
+ROUNDING = 0.005
+"""How far a share may lie outside 0 to 1 and still be meant: half a percent, what whole percents are rounded to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One measured quantity, whoever measures it. The fields are explained at the head of ``signals.toml``."""
@@ -53,6 +57,21 @@ class Signal:
     worry: str = ""
     under: str = ""
     covered: str = ""
+    adds: bool = False
+    signed: bool = False
+    per: str = ""
+
+    def possible(self, value: float) -> float | None:
+        """Return a value within the signal's bounds, what rounding did undone; None for one that cannot be.
+
+        A count, a size or a rate is not below 0 unless ``signed``; a ratio is not above 1.
+        """
+        if self.signed or (value >= 0.0 and (self.form != "ratio" or value <= 1.0)):
+            return value
+        slack = ROUNDING if self.form == "ratio" else 1e-9
+        if value < 0.0:
+            return 0.0 if value >= -slack else None
+        return 1.0 if value <= 1.0 + slack else None
 
 
 @cache

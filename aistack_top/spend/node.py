@@ -28,7 +28,7 @@ ROOT_FACT = "model_root"
 LORAS_FACT = "loras"
 """The fact of an engine that names its adapters, which clients ask for as models; separated by commas."""
 
-PRESENCE = ("gpu.memory.used", "gpu.utilization", "gpu.temperature", "gpu.power.draw")
+PRESENCE = ("gpu.memory.used", "gpu.utilization", "gpu.temperature", "gpu.power.draw", "gpu.sm.active")
 """A GPU that tells one of these is there; some GPUs do not tell all of them."""
 
 PROXY = "spend.proxy.rate"
@@ -123,7 +123,7 @@ class NodeReader:
             allocated = prices.allocated == "all" or self._in_use(gpu, at)
             if allocated is not False:
                 price = self._price(gpu, prices) if allocated else None
-                busy = self._number("gpu.utilization", gpu, at)
+                busy = self._busy(gpu, at)
                 found[gpu] = GpuUse(price, busy, self._running(gpu, at))
         return found
 
@@ -183,11 +183,21 @@ class NodeReader:
         return prices.gpu_hour(self._facts.get(gpu, NAME_FACT))
 
     def _gpus_telling(self, signal: str, at: float) -> list[Entity]:
+        """Return the GPUs of which a number is there, their own or that of one of their MIG instances."""
         return [
-            entity
+            entity.without("mig")
             for entity in self._timeline.entities(signal)
-            if len(entity.pairs) == 1 and entity.get("gpu") and self._number(signal, entity, at, GAP_S) is not None
+            if entity.get("gpu")
+            and len(entity.without("mig").pairs) == 1
+            and self._number(signal, entity, at, GAP_S) is not None
         ]
+
+    def _busy(self, gpu: Entity, at: float) -> float | None:
+        """Return how busy a GPU is: as busy as the busiest of its MIG instances, where it has any."""
+        signal = "gpu.utilization"
+        parts = [one for one in self._timeline.entities(signal) if one.get("mig") and one.without("mig") == gpu]
+        known = [number for one in parts if (number := self._number(signal, one, at)) is not None]
+        return max(known) if known else self._number(signal, gpu, at)
 
     def _in_use(self, gpu: Entity, at: float) -> bool | None:
         if self._facts.parents(gpu):

@@ -11,11 +11,12 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signal
 from aistack_top.model.tick import Event, Fact, Value
 from aistack_top.text.sanitize import sanitize
 from collectors.nvml.calls import Field, FieldKey
@@ -38,6 +39,8 @@ MAX_CODE = 100_000
 """XIDs are below 1,000; a number like this is none."""
 
 NO_POD = "none"
+
+_CONTAINER = ("exported_container", "container", "container_name")
 
 _XID = ("DCGM_FI_DEV_XID_ERRORS", "DCGM_FI_DEV_XID_ERROR", "dcgm_xid_errors")
 _MASK = ("DCGM_FI_DEV_CLOCKS_EVENT_REASONS", "DCGM_FI_DEV_CLOCK_THROTTLE_REASONS")
@@ -95,15 +98,18 @@ class DcgmExtra:
         values = {
             series: value for series, value in told.values.items() if not page.table("compute", "dcgm").is_blank(value)
         }
-        labels = {gpu: series.labels for series in told.values if (gpu := _gpu(series)) is not None}
-        labels |= {gpu: held for gpu, held in ((_gpu(one), one.labels) for one in told.values) if gpu and _pod(held)}
+        labels: dict[Entity, list[Mapping[str, str]]] = {}
+        for series in told.values:
+            gpu = _gpu(series)
+            if gpu is not None:
+                labels.setdefault(gpu, []).append(series.labels)
         readings = [*self._throttles(values, at), *_memory(found), *_busy(told, values, found)]
         last, events = self._last_xids(values, labels, at)
         facts = self._news([*last, *self._about(labels)], at)
         return Extracted(readings, tuple(events), tuple(facts))
 
     def _last_xids(
-        self, values: Mapping[PageSeries, float], labels: Mapping[Entity, Mapping[str, str]], at: float
+        self, values: Mapping[PageSeries, float], labels: Mapping[Entity, Sequence[Mapping[str, str]]], at: float
     ) -> tuple[list[Fact], list[Event]]:
         """Return the last code of each GPU, and an event for each that is another than before.
 
@@ -112,9 +118,8 @@ class DcgmExtra:
         facts, events = [], []
         codes: dict[Entity, int] = {}
         for series, value in values.items():
-            gpu = _gpu(series)
+            gpu = _board(series)
             if series.name in _XID and gpu is not None and 0 <= value < MAX_CODE:
-                gpu = gpu.without("mig")
                 codes[gpu] = max(codes.get(gpu, 0), int(value))
         for gpu, code in codes.items():
             before = self._xids.get(gpu)
@@ -122,7 +127,9 @@ class DcgmExtra:
             entry = xids().get(code, UNKNOWN)
             facts.append(Fact(gpu, "last_xid", f"{code}: {entry.what}" if code else "none", watched=False))
             if before is not None and code not in (before, 0):
-                name = labels.get(gpu, {}).get("gpu", "")
+                name = next(
+                    (held["gpu"] for one in labels if gpu.covers(one) for held in labels[one] if "gpu" in held), ""
+                )
                 whose = f"gpu {sanitize(name, 20)}" if name else gpu.get("gpu") or "a GPU"
                 text = f"XID {code} on {whose}: {entry.what}; {entry.action}"
                 detail = (("code", str(code)), ("group", entry.group))
@@ -130,42 +137,54 @@ class DcgmExtra:
         return facts, events
 
     def _throttles(self, values: Mapping[PageSeries, float], at: float) -> Iterator[Row]:
+        """Yield the share of time of each reason; lines of a board that repeat its value are one."""
         masks: dict[Entity, int] = {}
         counters: dict[Entity, dict[FieldKey, float]] = {}
+        apart: dict[tuple[Entity, str], float] = {}
         for series, value in values.items():
-            gpu = _gpu(series)
+            gpu = _board(series)
             if gpu is None or value < 0:
                 continue
             if series.name in _MASK:
-                masks[gpu] = int(value)
+                masks[gpu] = masks.get(gpu, 0) | int(value)
             elif series.name in _COUNTERS:
-                counters.setdefault(gpu, {})[_COUNTERS[series.name], 0] = value
+                held, field = counters.setdefault(gpu, {}), (_COUNTERS[series.name], 0)
+                held[field] = max(held.get(field, 0.0), value)
             elif series.name in _APART:
-                reason = _APART[series.name]
-                rate = self._meters.setdefault((gpu, reason), RateMeter(WINDOW_S)).observe(at, value).rate
-                share = None if rate is None else min(rate * NANO, 1.0)
-                yield "gpu.throttle", gpu.with_(reason=reason), share
+                one = gpu, _APART[series.name]
+                apart[one] = max(apart.get(one, 0.0), value)
+        for (gpu, reason), value in apart.items():
+            rate = self._meters.setdefault((gpu, reason), RateMeter(WINDOW_S)).observe(at, value).rate
+            share = None if rate is None else min(rate * NANO, 1.0)
+            yield "gpu.throttle", gpu.with_(reason=reason), share
         for gpu in masks.keys() | counters.keys():
             watch = self._watches.setdefault(gpu, ThrottleWatch(WINDOW_S))
             for reason, share in watch.read(at, masks.get(gpu), counters.get(gpu, {})).items():
                 yield "gpu.throttle", gpu.with_(reason=reason), share
 
-    def _about(self, labels: Mapping[Entity, Mapping[str, str]]) -> Iterator[Fact]:
-        """Tell what the labels say of each GPU; what NVML says of it as well is no news."""
-        for gpu, held in labels.items():
-            pod = _pod(held)
-            if pod:
+    def _about(self, labels: Mapping[Entity, Sequence[Mapping[str, str]]]) -> Iterator[Fact]:
+        """Tell what the labels say of each GPU; what NVML says of it as well is no news.
+
+        A MIG instance has its own pods, and the name and index of its GPU.
+        """
+        boards: dict[Entity, None] = {}
+        for gpu, lines in labels.items():
+            pods = sorted({pod for held in lines if (pod := _pod(held))})
+            if pods:
                 self._podded.add(gpu)
             if gpu in self._podded:
-                yield Fact(gpu, "pod", pod or NO_POD)
-            name = _first(held, "modelName", "model_name")
-            index, container = _first(held, "gpu"), _first(held, "exported_container", "container", "container_name")
-            # a MIG instance is no GPU of its own
-            for key, text in (("name", name), ("index", index)) if gpu.get("mig") is None else ():
+                yield Fact(gpu, "pod", sanitize(", ".join(pods), 200) or NO_POD)
+            containers = sorted({name for held in lines if _pod(held) and (name := _first(held, *_CONTAINER))})
+            if containers:
+                yield Fact(gpu, "container", sanitize(", ".join(containers), 120), watched=False)
+            board = gpu.without("mig")
+            if board in boards:
+                continue
+            boards[board] = None
+            for key, names in (("name", ("modelName", "model_name")), ("index", ("gpu",))):
+                text = next((found for held in lines if (found := _first(held, *names))), "")
                 if text:
-                    yield Fact(gpu, key, sanitize(text, 80), watched=False)
-            if pod and container:
-                yield Fact(gpu, "container", sanitize(container, 120), watched=False)
+                    yield Fact(board, key, sanitize(text, 80), watched=False)
 
     def _news(self, facts: Iterable[Fact], at: float) -> Iterator[Fact]:
         """Leave out what was said within the last minute and still holds."""
@@ -184,6 +203,12 @@ def _gpu(series: PageSeries) -> Entity | None:
     return gpu.with_(mig=sanitize(instance, 120)) if instance else gpu
 
 
+def _board(series: PageSeries) -> Entity | None:
+    """Return the GPU that a line is about, its MIG instance left away."""
+    gpu = _gpu(series)
+    return None if gpu is None else gpu.without("mig")
+
+
 def _pod(labels: Mapping[str, str]) -> str:
     """Return ``namespace/name``; a Prometheus server puts the exporter's own pod in ``pod``."""
     name = _first(labels, "exported_pod", "pod", "pod_name")
@@ -196,11 +221,11 @@ def _first(labels: Mapping[str, str], *names: str) -> str:
 
 
 def _memory(found: Assembled) -> Iterator[Row]:
-    for (signal, gpu), total in found.gauges.items():
+    for (name, gpu), total in found.gauges.items():
         used = found.gauges.get(("gpu.memory.used", gpu))
         known = ("gpu.memory.usage", gpu) in found.gauges
-        if signal == "gpu.memory.total" and total > 0 and used is not None and not known:
-            yield "gpu.memory.usage", gpu, used / total
+        if name == "gpu.memory.total" and total > 0 and used is not None and not known:
+            yield "gpu.memory.usage", gpu, signal("gpu.memory.usage").possible(used / total)
 
 
 def _busy(page: MetricsPage, values: Mapping[PageSeries, float], found: Assembled) -> Iterator[Row]:
@@ -214,7 +239,12 @@ def _busy(page: MetricsPage, values: Mapping[PageSeries, float], found: Assemble
         factor = 1.0 if any(value % 1 for value in told) else 0.01
         if all(value in (0, 1) for value in told):
             ratios = [(series, value) for series, value in ratios if value == 0]
+    cut = {gpu.without("mig") for series in values if (gpu := _gpu(series)) and gpu.get("mig")}
+    busy: dict[Entity, float] = {}
     for series, value in ratios:
         gpu = _gpu(series)
-        if gpu is not None and ("gpu.utilization", gpu) not in found.gauges and 0 <= value * factor <= 1:
-            yield "gpu.utilization", gpu, value * factor
+        # nobody knows it of a GPU with MIG, or of an instance: it is 0 whatever they do
+        if gpu is not None and gpu.without("mig") not in cut and ("gpu.utilization", gpu) not in found.gauges:
+            busy[gpu] = max(busy.get(gpu, 0.0), value * factor)
+    for gpu, share in busy.items():
+        yield "gpu.utilization", gpu, signal("gpu.utilization").possible(share)

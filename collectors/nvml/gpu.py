@@ -7,6 +7,7 @@ from typing import Final
 
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
+from aistack_top.model.signals import signal
 from aistack_top.model.tick import Fact
 from collectors.nvml import read
 from collectors.nvml.calls import ALL_LINKS, Asker, Field, FieldKey
@@ -240,7 +241,9 @@ class GpuReader:
 
 
 def _profiled(entity: Entity, metrics: Mapping[int, float]) -> list[read.Row]:
-    return [(_SHARES[m], entity, metrics[m] * read.PERCENT) for m in _SHARES if m in metrics]
+    """Return the shares of time that profiling tells; one that no rounding explains is left out."""
+    told = [(name, metrics[m] * read.PERCENT) for m, name in _SHARES.items() if m in metrics]
+    return [(name, entity, share) for name, value in told if (share := signal(name).possible(value)) is not None]
 
 
 def _traffic(metrics: Mapping[int, float], one: GpmMetric, other: GpmMetric) -> float | None:

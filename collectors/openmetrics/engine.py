@@ -4,37 +4,39 @@
 |---|---|
 | bytes to numbers of the wanted series | `collectors.openmetrics.parser` |
 | which series is which signal of whom | the table, applied by `collectors.openmetrics.matching` |
-| counters to rates and ratios, buckets to quantiles | here, one meter or window an output series |
-| restarts, duplicates, bad lines | here, told in words |
+| what counters rose by between two pages | `collectors.exposition_counters` |
+| why counters fell | `collectors.exposition_restarts` |
+| rises to rates and ratios, buckets to quantiles | here, one meter or window an output series |
+| restarts, duplicates, bad lines, what was left out | here, told in words |
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import floor, inf, isfinite
 
 from aistack_top.measure.counters import RateMeter
-from aistack_top.measure.quantiles import Buckets, HistogramWindow
+from aistack_top.measure.quantiles import WINDOW_S, Buckets, HistogramWindow
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signal
 from aistack_top.model.tick import Event, Fact, Readings, ReadingsBuilder
-from collectors.openmetrics.matching import Key, SeriesMatcher, SeriesTarget
+from aistack_top.text.sanitize import sanitize
+from collectors.exposition_counters import COMBINE, CounterHistory, Group, Growth, Step, groups, rows_of, value_of
+from collectors.exposition_restarts import Cause, Restarts
+from collectors.openmetrics.matching import Key, SeriesMatcher
 from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
-from collectors.openmetrics.table import Combine, Metric, Table
+from collectors.openmetrics.table import Metric, Table
 from collectors.runtime.base import Source
-
-FLAPPING = 3
-"""Restarts within a minute from which they are no restarts: several processes answer behind one address."""
 
 GAP = 2.5
 """Intervals of a source after which a rate would be one of a time nobody looked at."""
 
-_COMBINE: Mapping[Combine, Callable[[Sequence[float]], float]] = {
-    "sum": sum,
-    "max": max,
-    "min": min,
-    "mean": lambda values: sum(values) / len(values),
-}
+LOST_BY_CUTTING = 0.5
+"""What an observation that is cut off to a whole number loses on the average, in the unit of the source."""
+
+SEVERAL = (
+    "its counters go back and forth, so that several servers or workers answer behind this address: rates and "
+    "quantiles are left out; name the address of each, or let them share one registry"
+)
 
 SignalOf = tuple[str, Entity]
 
@@ -43,8 +45,8 @@ SignalOf = tuple[str, Entity]
 class Assembled:
     """What one page says, after those before it.
 
-    ``gauges`` are the values as they stand, ``totals`` the counters since the source began and the observation
-    counts of histograms: for what is computed of several signals. ``notes`` are sentences for the health record.
+    ``gauges`` are the values as they stand, ``totals`` the counters and the observation counts of histograms as they
+    grew since first sight: for what is computed of several signals. ``notes`` are sentences for the health record.
     """
 
     readings: Readings
@@ -57,27 +59,48 @@ class Assembled:
 
 @dataclass(slots=True)
 class _Layout:
-    """Which counted series make up which output series; worked out anew only when a series appears."""
+    """Which counted series make up which output series; worked out anew only when a series comes or goes."""
 
-    counters: dict[Key, list[PageSeries]] = field(default_factory=dict)
-    overs: dict[Key, list[PageSeries]] = field(default_factory=dict)
+    counters: dict[Key, dict[Hashable, Group]] = field(default_factory=dict)
+    overs: dict[Key, dict[Hashable, Group]] = field(default_factory=dict)
     buckets: dict[Key, dict[float, list[PageSeries]]] = field(default_factory=dict)
     counts: dict[Key, list[PageSeries]] = field(default_factory=dict)
-    totals: dict[Key, list[PageSeries]] = field(default_factory=dict)
+    sums: dict[Key, list[PageSeries]] = field(default_factory=dict)
 
-    def add(self, series: PageSeries, place: SeriesTarget) -> None:
-        if place.part == "bucket":
-            self.buckets.setdefault(place.key, {}).setdefault(place.edge, []).append(series)
-            return
-        groups = {"counter": self.counters, "over": self.overs, "count": self.counts, "sum": self.totals}
-        groups[place.part].setdefault(place.key, []).append(series)
 
-    def finish(self) -> None:
-        """Put the edges in order, with the count for an infinite one that is not there."""
-        for key, edges in self.buckets.items():
-            if inf not in edges and key in self.counts:
-                edges[inf] = self.counts[key]
-            self.buckets[key] = dict(sorted(edges.items()))
+def _lay_out(step: Step, places: SeriesMatcher) -> _Layout:
+    """Return the layout of the counters that are there, the edges of histograms in order."""
+    layout = _Layout()
+    single: dict[str, dict[Key, list[PageSeries]]] = {
+        "counter": {},
+        "over": {},
+        "count": layout.counts,
+        "sum": layout.sums,
+    }
+    for series in step.now:
+        for place in places.cumulative.get(series, ()):
+            if place.part == "bucket":
+                layout.buckets.setdefault(place.key, {}).setdefault(place.edge, []).append(series)
+            else:
+                single[place.part].setdefault(place.key, []).append(series)
+    rows = places.table.metric
+    layout.counters = {key: groups(rows[key[0]], members) for key, members in single["counter"].items()}
+    layout.overs = {key: groups(rows[key[0]], members) for key, members in single["over"].items()}
+    for key, edges in layout.buckets.items():
+        if inf not in edges and key in layout.counts:
+            edges[inf] = layout.counts[key]
+        layout.buckets[key] = dict(sorted(edges.items()))
+    return layout
+
+
+@dataclass(slots=True)
+class _Shape:
+    """A histogram as it grew since first sight."""
+
+    edges: tuple[float, ...]
+    counts: list[float]
+    total: float
+    window: HistogramWindow = field(default_factory=HistogramWindow)
 
 
 class Exposition:
@@ -91,15 +114,13 @@ class Exposition:
         self.about = self._places.about
         self._epoch: object = None
         self._layout: _Layout | None = None
-        self._counted: dict[PageSeries, float] = {}
-        self._base: dict[PageSeries, float] = {}
-        self._was_clean = True
-        self._newborn: set[PageSeries] = set()
-        self._read_at: float | None = None
-        self._began: float | None = None
-        self._restarts: deque[float] = deque(maxlen=FLAPPING)
+        self._history = CounterHistory()
+        self._growth = Growth()
+        self._restarts = Restarts(self._whose, devices=bool(table.device))
+        self._whole_since: float | None = None
+        self._read_at = 0.0
         self._meters: dict[tuple[Key, str], RateMeter] = {}
-        self._windows: dict[Key, HistogramWindow] = {}
+        self._shapes: dict[Key, _Shape] = {}
 
     def read(self, page: MetricsPage, at: float, seen: float) -> Assembled:
         """Return what a page says at a time in seconds; the first one gives no rates and no quantiles."""
@@ -109,38 +130,28 @@ class Exposition:
         if page.epoch is not self._epoch:
             self._epoch = page.epoch
             self._places.forget()
+            self._history.forget()
             self._forget()
-        if self._places.match(values):
-            self._layout = None
-        events, restarted = self._restart(values, at, seen)
-        self._carry(values, page.clean)
-        if self._layout is None:
-            self._layout = self._lay_out()
-        hidden = self._places.keys_of(page.unread)
-        taking = _PageRead(at, values, page.clean, self._counted, self._layout, hidden, page.unread_names)
-        for series, value in values.items():
-            for place in self._places.gauges.get(series, ()):
-                taking.gauged.setdefault(place.key, []).append((value, series))
-        done: dict[str, int] = {}
-        for index, keys in taking.present():
-            row = self.table.metric[index]
-            if done.setdefault(row.signal, index) == index:
-                for key in keys:
-                    self._take(taking, row, key)
+        placed = self._places.match(values)
+        step = self._history.step(values, self._places.cumulative, page.clean)
+        began = next((value for series, value in values.items() if series.name in self.table.start_time), None)
+        cause = self._restarts.look(began, step)
+        events = tuple(self._events(cause, step, at, seen))
+        self._begin_again(cause, step)
+        if placed or step.others or self._layout is None:
+            self._layout = _lay_out(step, self._places)
+            # what comes back after it left the page is another process: nothing of its past counts
+            self._shapes = {key: shape for key, shape in self._shapes.items() if key in self._layout.buckets}
+        taking = self._taking(at, values, step, cause.several)
+        taking.hidden, taking.hidden_names = self._places.keys_of(page.unread), page.unread_names
+        for row, key in taking.outputs(self.table):
+            self._take(taking, row, key)
         self._add_zeros(taking)
         self._read_at = at
-        notes = _notes(page, taking)
-        if self._flapping(at):
-            notes.append(f"restarted {FLAPPING} times within a minute: do several servers answer behind this address?")
+        self._whole_since = None if not page.clean else at if self._whole_since is None else self._whole_since
+        notes = [*_notes(page, taking), *self._places.left_out(values), *([SEVERAL] if cause.several else [])]
+        restarted = cause.restarted and not self.table.device
         return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
-
-    def _add_zeros(self, taking: "_PageRead") -> None:
-        """Add what is none so far, because its counter is not yet born."""
-        for row in self._zeros:
-            has = [entity for name, entity in taking.totals if name == row.signal]
-            for name, entity in taking.rated:
-                if name == row.zero_with and not any(entity.covers(one) for one in has):
-                    taking.out.add(row.signal, entity, 0.0)
 
     def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
@@ -150,73 +161,70 @@ class Exposition:
         """Return a sentence about the expected metrics that the page does not have, or nothing."""
         return self._places.missing(page, version)
 
-    def _restart(self, values: Mapping[PageSeries, float], at: float, seen: float) -> tuple[tuple[Event, ...], bool]:
-        """Forget the past if the source began anew since the last page, and say so once."""
-        began = next((value for series, value in values.items() if series.name in self.table.start_time), None)
-        moved = began is not None and self._began is not None and abs(began - self._began) > 1.0
-        counted = self._counted
-        back = any(value < counted.get(series, -inf) for series, value in values.items())
-        self._began = self._began if began is None else began
-        if not (moved or back):
-            return (), False
-        self._forget()
-        self._restarts.append(at)
-        if self._flapping(at):
-            return (), True
-        proof = "its process is another" if moved else "its counters went backwards"
-        text = f"{self.table.title} {self._source.name} restarted: {proof}"
-        event = Event(at, seen, self._source.layer, "restart", "warning", self.about, text, self._source.name)
-        return (event,), True
+    def _whose(self, series: PageSeries) -> Iterator[Entity]:
+        keys = self.table.entity
+        for place in self._places.cumulative.get(series, ()):
+            yield Entity.from_mapping({key: value for key, value in place.key[2].pairs if key in keys})
+
+    def _taking(self, at: float, values: Mapping[PageSeries, float], step: Step, several: bool) -> "_PageRead":
+        layout = _Layout() if several or self._layout is None else self._layout
+        suspect = frozenset(rows_of(step.gone, self._places.cumulative))
+        taking = _PageRead(at, values, step, layout, suspect)
+        for series in values:
+            for place in self._places.gauges.get(series, ()):
+                taking.gauged.setdefault(place.key, []).append(series)
+        return taking
+
+    def _add_zeros(self, taking: "_PageRead") -> None:
+        """Add what is none so far, because its counter is not yet born."""
+        for row in self._zeros:
+            has = [entity for name, entity in taking.totals if name == row.signal]
+            for name, entity in taking.rated:
+                if name == row.zero_with and not any(entity.covers(one) for one in has):
+                    taking.out.add(row.signal, entity, 0.0)
+
+    def _events(self, cause: Cause, step: Step, at: float, seen: float) -> Iterator[Event]:
+        """Yield one event for a restart, and one for each entity that began anew alone."""
+        title, layer, name = self.table.title, self._source.layer, self._source.name
+        if cause.restarted and not cause.several:
+            proof = "its process is another" if cause.by_start else "its counters went backwards"
+            said = "began to count anew in the same process" if cause.kept else f"restarted: {proof}"
+            yield Event(at, seen, layer, "restart", "warning", self.about, f"{title} {name} {said}", name)
+        for entity in sorted(cause.reset, key=str) if not cause.several else ():
+            text = f"{title} {name}: the counters of {entity} began anew, the others go on"
+            if self.table.device:
+                fallen = (series for series in step.fell if entity in self._whose(series))
+                number = next((series.labels.get(self.table.device, "") for series in fallen), "")
+                who = f"{self.table.device} {sanitize(number, 20)}" if number else str(entity)
+                text = f"{who}: its counters began anew: was it reset, or its driver loaded anew?"
+            yield Event(at, seen, layer, "reset", "warning", entity, text, name)
+
+    def _begin_again(self, cause: Cause, step: Step) -> None:
+        """Forget the rates of what began anew."""
+        if cause.several or (cause.restarted and not self.table.device):
+            self._history.begin_again()
+            self._forget()
+        elif cause.reset:
+            counters = self._places.cumulative
+            fallen = {place.key for series in step.fell for place in counters.get(series, ())}
+            self._growth.forget(fallen)
+            self._meters = {one: meter for one, meter in self._meters.items() if one[0] not in fallen}
+            self._shapes = {key: shape for key, shape in self._shapes.items() if key not in fallen}
 
     def _forget(self) -> None:
-        for kept in (self._counted, self._base, self._meters, self._windows):
-            kept.clear()
+        self._growth.forget()
+        self._meters.clear()
+        self._shapes.clear()
         self._layout = None
-        self._was_clean = True
-        self._read_at = None
-
-    def _flapping(self, at: float) -> bool:
-        return len(self._restarts) == FLAPPING and at - self._restarts[0] < 60.0
-
-    def _carry(self, values: Mapping[PageSeries, float], clean: bool) -> None:
-        """Keep the newest value of every counter: one whose line was unreadable has not fallen to nothing.
-
-        A counter that appears was born since the last page and counts from nothing, unless that page was not
-        whole: then its past may only have been hidden, and it counts from here.
-        """
-        counted, cumulative = self._counted, self._places.cumulative
-        hidden, before = bool(counted) and not self._was_clean, len(counted)
-        self._newborn = set()
-        for series, value in values.items():
-            if series in cumulative:
-                if series not in counted:
-                    if hidden:
-                        self._base[series] = value
-                    else:
-                        self._newborn.add(series)
-                counted[series] = value
-        if len(counted) > 2 * MAX_SERIES:
-            self._counted = {series: value for series, value in counted.items() if series in values}
-        if len(self._counted) != before:
-            self._layout = None
-        self._was_clean = clean
-
-    def _lay_out(self) -> _Layout:
-        layout = _Layout()
-        for series in self._counted:
-            for place in self._places.cumulative.get(series, ()):
-                layout.add(series, place)
-        layout.finish()
-        return layout
+        self._whole_since = None
 
     def _take(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        if taking.silent(key):
-            # what comes back after that is another process: nothing of its past counts
-            self._windows.pop(key, None)
-            return
         if taking.is_hidden(row, key):
             taking.withheld[signal(row.signal).title] = None
-            return
+            if key not in self._shapes and not any(one[0] == key for one in self._meters):
+                return
+            # what is not told is counted all the same: the next whole page goes on from here
+            taking = replace(taking, out=ReadingsBuilder(), gauges={}, totals={}, rated=[], impossible={})
         if row.type == "histogram":
             self._histogram(taking, row, key)
         elif row.type == "counter":
@@ -227,90 +235,99 @@ class Exposition:
             _gauge(taking, row, key)
 
     def _counter(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        members, entity = taking.layout.counters[key], key[2]
-        total = _COMBINE[row.combine]([taking.counted[series] for series in members]) * row.factor
-        taking.totals[row.signal, entity] = total
+        found, entity = taking.layout.counters[key], key[2]
         if signal(row.signal).form == "count":
-            taking.out.add(row.signal, entity, total)
+            value = COMBINE[row.combine]([value_of(lines, taking.step.now) for lines in found.values()])
+            taking.totals[row.signal, entity] = value * row.factor
+            taking.add(row, entity, value * row.factor)
             return
-        rate = self._rate(taking, key, "counter", row, members)
+        rate, total = self._rate(taking, key, "counter", row, found)
+        taking.totals[row.signal, entity] = total * row.factor
         if rate is not None:
             taking.rated.append((row.signal, entity))
-            taking.out.add(row.signal, entity, rate * row.factor)
+            taking.add(row, entity, rate * row.factor)
 
     def _ratio(self, taking: "_PageRead", row: Metric, key: Key) -> None:
         """Add the share of one increase in another; nothing where the other did not increase."""
-        members, whole = taking.layout.counters.get(key, []), taking.layout.overs.get(key)
+        members, whole = taking.layout.counters.get(key, {}), taking.layout.overs.get(key)
         if whole is None or (not members and row.names != row.over):
             return
-        share = self._rate(taking, key, "share", row, members)
-        rate = self._rate(taking, key, "whole", row, whole)
+        share, _ = self._rate(taking, key, "share", row, members)
+        rate, _ = self._rate(taking, key, "whole", row, whole)
         if share is not None and rate:
-            taking.out.add(row.signal, key[2], share / rate * row.factor)
+            taking.add(row, key[2], share / rate * row.factor)
 
     def _rate(
-        self, taking: "_PageRead", key: Key, what: str, row: Metric, members: Sequence[PageSeries]
-    ) -> float | None:
+        self, taking: "_PageRead", key: Key, what: str, row: Metric, found: Mapping[Hashable, Group]
+    ) -> tuple[float | None, float]:
+        """Return the rate of an output and its total.
+
+        One that is born stood at nothing as long as the pages were whole: its first event is one of all that time.
+        """
+        births = taking.births(key)
+        is_new = not self._growth.knows(key, what)
+        total = self._growth.add(key, what, row, found, taking.step, births)
         meter = self._meters.get((key, what))
         if meter is None:
             meter = self._meters[key, what] = RateMeter(row.window_s, GAP * self._source.interval_s)
-            born = self._born(members)
-            if born is not None:
-                meter.observe(born, 0.0)
-        values = [taking.counted[series] - self._base.get(series, 0.0) for series in members]
-        return meter.observe(taking.at, _COMBINE[row.combine](values) if values else 0.0).rate
+        if is_new and births and found and taking.all_born(found):
+            for moment in self._known_zero(taking.at, row.window_s):
+                meter.observe(moment, 0.0)
+        return meter.observe(taking.at, total).rate, total
 
-    def _born(self, members: Sequence[PageSeries]) -> float | None:
-        """Return when counters that appear for the first time stood at nothing: at the page before; None if unknown.
-
-        Without it the first block of a guardrail, which makes its counter, would never be in a rate.
-        """
-        return self._read_at if members and all(series in self._newborn for series in members) else None
+    def _known_zero(self, at: float, window_s: float) -> Sequence[float]:
+        """Return the moments at which a counter that was not there is known to have stood at nothing."""
+        if self._whole_since is None:
+            return ()
+        return sorted({max(self._whole_since, min(at - window_s, self._read_at)), self._read_at})
 
     def _histogram(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        layout, counted = taking.layout, taking.counted
-        buckets, sums = layout.buckets[key], layout.totals.get(key, ())
+        step, buckets, sums = taking.step, taking.layout.buckets[key], taking.layout.sums.get(key, ())
         several = len(next(iter(buckets.values())))
         if inf not in buckets or any(len(members) != several for members in buckets.values()):
             taking.uneven += 1
             return
-        if several == 1:
-            counts = tuple([counted[members[0]] for members in buckets.values()])
+        whole_sum = sum([step.now[series] for series in sums])
+        # only a sum that is itself a whole number can be one of observations that were cut off to whole numbers
+        cut = row.whole and len(sums) == several and whole_sum == int(whole_sum)
+        births, edges = taking.births(key), tuple([edge * row.factor for edge in (_uncut(buckets) if cut else buckets)])
+        shape = self._shapes.get(key)
+        if shape is None or shape.edges != edges:
+            born = births and all(series in step.born for members in buckets.values() for series in members)
+            shape = self._shapes[key] = _Shape(edges, [0.0] * len(edges), 0.0)
+            for moment in self._known_zero(taking.at, WINDOW_S) if born else ():
+                shape.window.observe(moment, Buckets(edges, tuple(shape.counts), 0.0))
+            shape.counts = [sum([step.now[series] for series in members]) for members in buckets.values()]
+            shape.total = sum([step.now[series] for series in sums]) * row.factor
         else:
-            counts = tuple([sum([counted[series] for series in members]) for members in buckets.values()])
-        total = sum([counted[series] for series in sums]) if len(sums) == several else None
-        edges = tuple(buckets)
-        if row.whole and total == int(total or 0):
-            edges, total = _uncut(edges, counts, total)
-        edges = tuple([edge * row.factor for edge in edges])
-        total = None if total is None else total * row.factor
-        window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = HistogramWindow()
-            born = self._born([series for members in buckets.values() for series in members])
-            if born is not None:
-                window.observe(born, Buckets(edges, (0.0,) * len(edges), 0.0))
-        window.observe(taking.at, Buckets(edges, counts, total))
-        taking.totals[row.signal, key[2]] = counts[-1]
-        taking.out.add(row.signal, key[2], window.quantiles())
+            for place, members in enumerate(buckets.values()):
+                shape.counts[place] += sum([step.rise(series, births) for series in members])
+            shape.total += sum([step.rise(series, births) for series in sums]) * row.factor
+        total = shape.total if len(sums) == several else None
+        if cut and total is not None:
+            total += LOST_BY_CUTTING * row.factor * shape.counts[-1]
+        shape.window.observe(taking.at, Buckets(edges, tuple(shape.counts), total))
+        taking.totals[row.signal, key[2]] = shape.counts[-1]
+        taking.out.add(row.signal, key[2], shape.window.quantiles())
 
 
 @dataclass(slots=True)
 class _PageRead:
-    """What is being made of one page."""
+    """What is being made of one page. ``suspect`` are the rows of which a counter vanished with this page."""
 
     at: float
     values: Mapping[PageSeries, float]
-    clean: bool
-    counted: Mapping[PageSeries, float]
+    step: Step
     layout: _Layout
-    hidden: Collection[Key]
-    hidden_names: Collection[str]
-    gauged: dict[Key, list[tuple[float, PageSeries]]] = field(default_factory=dict)
+    suspect: frozenset[int]
+    hidden: Collection[Key] = ()
+    hidden_names: Collection[str] = ()
+    gauged: dict[Key, list[PageSeries]] = field(default_factory=dict)
     out: ReadingsBuilder = field(default_factory=ReadingsBuilder)
     gauges: dict[SignalOf, float] = field(default_factory=dict)
     totals: dict[SignalOf, float] = field(default_factory=dict)
     rated: list[SignalOf] = field(default_factory=list)
+    impossible: dict[str, None] = field(default_factory=dict)
     uneven: int = 0
     withheld: dict[str, None] = field(default_factory=dict)
 
@@ -318,61 +335,79 @@ class _PageRead:
         """Whether a line that an output is made of was not read: of the others no sum, maximum or quantile is known."""
         return key in self.hidden or any(name in self.hidden_names for name in row.raw_names())
 
-    def silent(self, key: Key) -> bool:
-        """Whether a whole page has none of an output's series any more: a GPU that is lost counts nothing."""
-        if not self.clean or key in self.gauged:
-            return False
-        layout = self.layout
-        groups = [layout.counters.get(key, ()), layout.overs.get(key, ()), *layout.buckets.get(key, {}).values()]
-        return not any(series in self.values for members in groups for series in members)
+    def births(self, key: Key) -> bool:
+        """Whether a counter that appears in a row is new, and not one that vanished under other labels."""
+        return key[0] not in self.suspect
 
-    def present(self) -> list[tuple[int, list[Key]]]:
-        """Return the rows that have series, each with the output series of the first of its names that has."""
+    def all_born(self, found: Mapping[Hashable, Group]) -> bool:
+        """Whether all series of an output are new."""
+        born = self.step.born
+        return all(series in born for lines in found.values() for parts in lines for series in parts)
+
+    def add(self, row: Metric, entity: Entity, value: float) -> float | None:
+        """Add a value and return it, unless its signal rules it out."""
+        possible = signal(row.signal).possible(value)
+        if possible is None:
+            self.impossible[row.signal] = None
+        self.out.add(row.signal, entity, possible)
+        return possible
+
+    def outputs(self, table: Table) -> Iterator[tuple[Metric, Key]]:
+        """Yield the outputs that have series: of each row the first of its names, of each entity the first row."""
         found: dict[int, dict[int, dict[Key, None]]] = {}
         layout = self.layout
         for key in (*self.gauged, *layout.counters, *layout.overs, *layout.buckets):
             found.setdefault(key[0], {}).setdefault(key[1], {})[key] = None
-        return [(row, list(found[row][min(found[row])])) for row in sorted(found)]
+        apart = {row.unless_parts for row in table.metric if row.unless_parts}
+        wholes = {(name, key[2].without(name)) for name in apart for key in self.gauged if key[2].get(name)}
+        done: dict[SignalOf, int] = {}
+        for index in sorted(found):
+            row = table.metric[index]
+            for key in found[index][min(found[index])]:
+                if row.unless_parts and (row.unless_parts, key[2]) in wholes:
+                    continue
+                if done.setdefault((row.signal, key[2]), index) == index:
+                    yield row, key
 
 
 def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
-    found, entity = taking.gauged[key], key[2]
-    if row.join == "all" and len({series.name for _, series in found}) < len(row.names):
-        return
+    members, entity, values = taking.gauged[key], key[2], taking.values
     if row.type == "names":
-        _, newest = max(found, key=lambda pair: pair[0])
+        newest = max(members, key=values.__getitem__)
         value = float(len([name for name in newest.labels.get(row.label, "").split(",") if name.strip()]))
     else:
-        low, high = -inf if row.least is None else row.least, inf if row.most is None else row.most
-        kept = [value for value, _ in found if low <= value <= high]
-        if not kept:
+        parts = [value_of(lines, values) for lines in groups(row, members).values()]
+        if not parts:
             return
-        value = _COMBINE[row.combine](kept) * row.factor
-    taking.gauges[row.signal, entity] = value
-    taking.out.add(row.signal, entity, value)
+        value = COMBINE[row.combine](parts)
+        if (row.least is not None and value < row.least) or (row.most is not None and value > row.most):
+            return
+    possible = taking.add(row, entity, value * row.factor)
+    if possible is not None:
+        taking.gauges[row.signal, entity] = possible
 
 
-def _uncut(edges: tuple[float, ...], counts: tuple[float, ...], total: float) -> tuple[tuple[float, ...], float]:
-    """Return edges and sum of a histogram whose observations were cut off to whole numbers, as they were before.
+def _uncut(edges: Iterable[float]) -> tuple[float, ...]:
+    """Return the edges of a histogram whose observations were cut off to whole numbers, as they were before.
 
-    What was cut off to an edge of 2 or less was below 3; on the average half a unit was lost. A sum that is no whole
-    number shows that nothing was cut off.
+    What was cut off to an edge of 2 or less was below 3.
     """
-    return tuple([floor(edge) + 1.0 if isfinite(edge) else edge for edge in edges]), total + 0.5 * counts[-1]
+    return tuple([floor(edge) + 1.0 if isfinite(edge) else edge for edge in edges])
 
 
-def _notes(page: MetricsPage, taking: _PageRead) -> list[str]:
-    notes = []
+def _notes(page: MetricsPage, taking: _PageRead) -> Iterator[str]:
     if page.cut:
-        notes.append("the page ends in mid-line")
+        yield "the page ends in mid-line"
     if page.bad:
-        notes.append(f"{page.bad} {'line' if page.bad == 1 else 'lines'} of the page could not be read")
+        yield f"{page.bad} {'line' if page.bad == 1 else 'lines'} of the page could not be read"
     if page.twice:
-        notes.append(f"{page.twice} series stood there twice; the last was taken")
+        yield f"{page.twice} series stood there twice; the last was taken"
     if page.left_off:
-        notes.append(f"{page.left_off} series beyond the first {MAX_SERIES} were not read")
+        yield f"{page.left_off} series beyond the first {MAX_SERIES} were not read"
     if taking.withheld:
-        notes.append(f"not shown, as some of their lines were not read: {', '.join(taking.withheld)}")
+        yield f"not shown, as some of their lines were not read: {', '.join(taking.withheld)}"
     if taking.uneven:
-        notes.append(f"{taking.uneven} histograms have series with different buckets and were not read")
-    return notes
+        yield f"{taking.uneven} histograms have series with different buckets and were not read"
+    if taking.impossible:
+        titles = ", ".join(signal(name).title for name in taking.impossible)
+        yield f"values that cannot be are not shown (below 0, or a share above 1): {titles}"

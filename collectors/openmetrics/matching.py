@@ -1,7 +1,7 @@
 """Which series of a page is what, and of whom: a table applied to labels, once a series."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -16,6 +16,9 @@ from collectors.openmetrics.table import FactRow, Metric, Names, Table, naming
 
 ENTITY_LIMIT = 120
 """Characters kept of a label that names something."""
+
+MAX_TITLES = 3
+"""Signals named in a sentence about series that lack a label."""
 
 Part = Literal["gauge", "counter", "over", "bucket", "count", "sum"]
 
@@ -32,6 +35,15 @@ class SeriesTarget:
     key: Key
     part: Part
     edge: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """A label that a series would need for a signal; ``shown`` says that it is shown without."""
+
+    label: str
+    signal: str
+    shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class SeriesMatcher:
         self._ranks: set[str] = set()
         self._names_ranks = False
         self._known: dict[PageSeries, bool] = {}
+        self._lacking: dict[PageSeries, set[_Lack]] = {}
         self.gauges: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
         self.cumulative: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
 
@@ -93,8 +106,25 @@ class SeriesMatcher:
 
     def forget(self) -> None:
         """Forget all series."""
-        for known in (self._known, self.gauges, self.cumulative):
+        for known in (self._known, self.gauges, self.cumulative, self._lacking):
             known.clear()
+
+    def left_out(self, values: Container[PageSeries]) -> Iterator[str]:
+        """Yield a sentence for each label that series of a page lack, so that they are not shown or not told apart."""
+        lacks: dict[tuple[str, bool], dict[PageSeries, None]] = {}
+        titles: dict[tuple[str, bool], dict[str, None]] = {}
+        for series, lacking in self._lacking.items():
+            if series not in values:
+                continue
+            for lack in sorted(lacking, key=lambda one: (one.label, one.signal)):
+                lacks.setdefault((lack.label, lack.shown), {})[series] = None
+                titles.setdefault((lack.label, lack.shown), {})[signal(lack.signal).title] = None
+        for (label, shown), found in lacks.items():
+            names = list(titles[label, shown])
+            more = f" and {len(names) - MAX_TITLES} more" if len(names) > MAX_TITLES else ""
+            told = ", ".join(names[:MAX_TITLES]) + more
+            how = "shown without it" if shown else "not shown"
+            yield f"{len(found)} series {'have' if len(found) > 1 else 'has'} no label {label} and so {how}: {told}"
 
     def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
@@ -103,9 +133,12 @@ class SeriesMatcher:
         found: dict[Fact, None] = {}
         for series, value in page.values.items():
             if series.name in chosen:
-                entity = self._entity(self.table.entity, series)
+                entity, _ = self._entity(self.table.entity, series)
                 if entity is not None:
-                    found.update(dict.fromkeys(_facts(self._facts_of[series.name], entity, series, value)))
+                    told = self._facts_of[series.name]
+                    left = told.summed if len(self._ranks) > 1 else ()
+                    said = _facts(told, entity, series, value)
+                    found.update(dict.fromkeys(fact for fact in said if fact.key not in left))
         for row in self.table.metric:
             present = next((name for name in row.names if _stands(row, name) in names), row.names[0])
             if present != row.names[0] and not row.join:
@@ -132,14 +165,17 @@ class SeriesMatcher:
         for use in self._uses.get(series.name, ()):
             if not all(pattern.fullmatch(series.labels.get(label, "")) for label, pattern in use.where):
                 continue
-            entity = self._entity(use.names, series)
+            entity, lacking = self._entity(use.names, series)
+            if lacking:
+                lack = _Lack(lacking, self.table.metric[use.row].signal, entity is not None)
+                self._lacking.setdefault(series, set()).add(lack)
             edge = _edge(series.labels.get("le", "")) if use.part == "bucket" else inf
             if entity is not None and edge is not None:
                 yield SeriesTarget((use.row, use.alias, entity), use.part, edge)
 
-    def _entity(self, names: Names, series: PageSeries) -> Entity | None:
-        """Return whom a series is about, or None when a label that has to name it is missing."""
-        keys = {}
+    def _entity(self, names: Names, series: PageSeries) -> tuple[Entity | None, str]:
+        """Return whom a series is about, and which label it lacks; None where that one has to name it."""
+        keys, lacking = {}, ""
         for key, given in names.items():
             way = naming(given)
             value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
@@ -149,8 +185,10 @@ class SeriesMatcher:
             if value:
                 keys[key] = value
             elif not way.optional:
-                return None
-        return Entity.of(**keys)
+                lacking = " or ".join(way.labels)
+                if not way.coarse:
+                    return None, lacking
+        return Entity.of(**keys), lacking
 
 
 def _uses(table: Table) -> dict[str, list[_Use]]:

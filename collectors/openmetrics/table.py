@@ -5,6 +5,7 @@
 | ``title``, ``identity``, ``hint`` | what the source is called, what its page must hold, what to say if it does not |
 | ``start_time`` | names of the gauge that tells a restart |
 | ``blanks`` | ranges of values that mean "no value" (DCGM) |
+| ``device`` | the label that numbers a device, where counters are the devices' own |
 | ``raw`` | names that the source's own module reads from the page |
 | ``[entity]`` | which labels name whom a series is about |
 | ``[[metric]]`` | one signal: its raw names over the versions, type, filter, unit factor |
@@ -23,7 +24,7 @@ from aistack_top.model.entity import KEYS
 from aistack_top.model.signals import signals
 
 Type = Literal["gauge", "counter", "histogram", "ratio", "names"]
-Combine = Literal["sum", "max", "min", "mean"]
+Combine = Literal["one", "sum", "max", "min", "mean", "newest"]
 Join = Literal["", "any", "all"]
 
 
@@ -36,7 +37,8 @@ class LabelMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``labels``: the first of them that is there and not empty. ``rank``: likewise, but the value is the source's
     name, with ``/rank`` behind it once there are several. ``constant``: always this. ``own``: the source's name.
-    A series without the label is left out, unless ``optional``: then it only lacks the key.
+    A series without the label is left out, and that is said, unless ``optional``: then it only lacks the key. With
+    ``coarse`` it lacks the key too, and that is said.
     """
 
     labels: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class LabelMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     constant: str = ""
     own: bool = False
     optional: bool = False
+    coarse: bool = False
 
 
 Names = dict[str, str | LabelMapping]
@@ -53,28 +56,42 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one signal is read.
 
     ``names`` are the raw names over the versions, without ``_bucket``; the first one present wins. Rows of one
-    signal stand in order of preference. ``type`` is ours, whatever the page's TYPE says. ``where`` filters by
-    label, each a regular expression for the whole value. Several series of one entity are joined by ``combine``.
+    signal stand in order of preference, for each entity. ``type`` is ours, whatever the page's TYPE says. ``where``
+    filters by label, each a regular expression for the whole value.
+
+    ``combine`` says what several series of one entity are, which differ in labels that the table does not name:
+
+    - ``one``: the same value, repeated for each pod, job or MIG instance; where they differ, the largest is taken.
+    - ``sum``: parts of a whole. With ``adds_over`` only what differs in these labels adds; the rest is repeated.
+    - ``max``, ``min``, ``mean``: values of their own, of which one number is made.
+    - ``newest``: of type ``names``, the series with the highest value.
+
+    Other fields:
 
     - ``ratio``: increase of ``names`` (with ``where``) over that of ``over`` (with ``over_where``).
     - ``names``: number of comma-separated names in ``label`` of the series with the highest value.
-    - ``join``: the names are parts and not aliases: what ``any`` of them say is combined, or what ``all`` say.
+    - ``join``: the names are parts and not aliases: within one set of labels, what ``any`` or ``all`` say is added up.
+    - ``unless_parts``: left out of an entity of which the page tells parts by this key.
 
-    Values below ``least`` or above ``most`` mean "no value"; what is left is multiplied by ``factor``. A rate or
-    ratio looks back ``window_s`` seconds. ``whole``: the source cuts the observations of a histogram off to whole
-    units of its own, so that what it calls 2 lies between 2 and 3. A counter with labels is born at its first count:
+    A value below ``least`` or above ``most`` is how the source says "no value"; it is compared once the series are
+    combined, and what is left is multiplied by ``factor``. What the signal itself rules out is left out too, and
+    that is said. A rate or ratio looks back ``window_s`` seconds. ``whole``: the source cuts the observations of a
+    histogram off to whole units of its own, so that what it calls 2 lies between 2 and 3. A counter with labels is
+    born at its first count:
     until then a row with ``zero_with`` says none of whomever that signal is told of. ``expected`` is told when
     missing, with ``since`` and ``until``, the versions between which the source has it.
     """
 
     signal: str
     names: tuple[str, ...]
+    combine: Combine
     type: Type = "gauge"
     where: dict[str, str] = {}
     over: tuple[str, ...] = ()
     over_where: dict[str, str] = {}
     label: str = ""
-    combine: Combine = "sum"
+    adds_over: tuple[str, ...] = ()
+    unless_parts: str = ""
     join: Join = ""
     factor: float = 1.0
     least: float | None = None
@@ -98,11 +115,13 @@ class FactRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What holds of an entity until it changes.
 
     ``labels`` maps a fact's key to the label that holds it; ``time`` names a fact whose value is the sample, in
-    seconds since the epoch. The first of ``names`` that the page has is read.
+    seconds since the epoch. The first of ``names`` that the page has is read. Facts in ``summed`` are sums over all
+    ranks of a page, repeated for each: they are told of a page with one rank only.
     """
 
     names: tuple[str, ...]
     labels: dict[str, str] = {}
+    summed: tuple[str, ...] = ()
     time: str = ""
     watched: bool = True
 
@@ -117,6 +136,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fact: tuple[FactRow, ...] = ()
     start_time: tuple[str, ...] = ("process_start_time_seconds",)
     blanks: tuple[tuple[float, float], ...] = ()
+    device: str = ""
     raw: tuple[str, ...] = ()
     hint: str = ""
 
@@ -161,20 +181,30 @@ def _check(row: Metric) -> None:
         raise TableError(f"{row.signal}: no such signal in signals.toml")
     if not row.names:
         raise TableError(f"{row.signal}: without names")
-    if (row.type == "ratio") != bool(row.over):
-        raise TableError(f"{row.signal}: a ratio needs 'over', and nothing else may have it")
-    if row.whole and row.type != "histogram":
-        raise TableError(f"{row.signal}: only a histogram can have whole observations")
-    if row.join == "all" and row.type != "gauge":
-        raise TableError(f"{row.signal}: only a gauge can need all its parts")
-    if (row.type == "names") != bool(row.label):
-        raise TableError(f"{row.signal}: type 'names' needs 'label', and nothing else may have it")
+    for wrong, why in _contradictions(row):
+        if wrong:
+            raise TableError(f"{row.signal}: {why}")
     for pattern in (*row.where.values(), *row.over_where.values()):
         try:
             re.compile(pattern)
         except re.error as error:
             raise TableError(f"{row.signal}: '{pattern}' is no regular expression: {error}") from None
     _check_names(row.entity, row.signal)
+
+
+def _contradictions(row: Metric) -> tuple[tuple[bool, str], ...]:
+    """Return what must not be true of a row, each with what to say then."""
+    newest, histogram = row.combine == "newest", row.type == "histogram"
+    return (
+        ((row.type == "ratio") != bool(row.over), "a ratio needs 'over', and nothing else may have it"),
+        (row.whole and not histogram, "only a histogram can have whole observations"),
+        (row.join == "all" and row.type != "gauge", "only a gauge can need all its parts"),
+        ((row.type == "names") != bool(row.label), "type 'names' needs 'label', and nothing else may have it"),
+        ((row.type == "names") != newest, "type 'names' needs combine = 'newest', and nothing else may have it"),
+        (histogram and row.combine != "sum", "a histogram needs combine = 'sum': its buckets are counters"),
+        (bool(row.adds_over) and (row.combine != "sum" or histogram), "'adds_over' needs combine = 'sum'"),
+        (bool(row.unless_parts) and row.unless_parts not in KEYS, f"no such entity key: {row.unless_parts}"),
+    )
 
 
 def _check_names(names: Names, where: str) -> None:

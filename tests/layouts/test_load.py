@@ -99,6 +99,7 @@ def test_sizes_change_in_steps():
             'signal = "gpu.memory.usage"\nlabel = "mem"\nover = "sum"',
             "mine.toml:11: gpu.memory.usage is a ratio",
         ),
+        ('label = "clock"', 'over = "sum"', "mine.toml:10: gpu.clock.sm does not add up over several"),
         ('label = "clock"', "without = { raeson = [] }", "did you mean 'reason'?"),
         ("[[size]]", "[[size", "mine.toml: not valid TOML"),
     ],

@@ -6,23 +6,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual.geometry import Size
 
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.feed import Bounds
 from aistack_top.model.signals import signal
-from aistack_top.model.tick import Batch, Bound, Health, Quantiles, ReadingsBuilder, Tick
+from aistack_top.model.tick import Batch, Bound, Call, Health, Quantiles, ReadingsBuilder, Tick
 from aistack_top.state import State
-from layouts.load import PanelRow, load
+from layouts.load import PanelColumn, PanelRow, load
 from tests.fakes.feed import START, World, seconds
 from tui.glyphs import Glyphs
 from tui.model.view import SPANS_S, TimeCursor, View, merge
+from tui.sections.calls import CallRows
+from tui.sections.context import RenderContext
+from tui.sections.section_rows import _percent
 from tui.widgets.cells import cell, first_that_fits, words
 from tui.widgets.chart import bounds
 from tui.widgets.grid import heights
 from tui.widgets.panel_lines import Drawing, body
+from tui.widgets.row_list import RowList
 from tui.widgets.spark import bars, top_of
 from tui.widgets.transport import transport
-from tui.widgets.values import figures
+from tui.widgets.values import figures, in_column
 
 HEALTH = Health("s", "vllm", "serving", "ok")
 FAST = settings(max_examples=60, derandomize=True, deadline=None)
@@ -241,3 +246,75 @@ def test_the_bar_drops_whole_words_when_it_is_narrow():
         said = "".join(one.text for one in line)
         assert cell_len(said) == width
         assert said.endswith(wanted)
+
+
+def gpu(name: str, **more: str) -> Entity:
+    return Entity.of(gpu=name, **more)
+
+
+def test_a_whole_is_not_added_to_its_own_parts():
+    told = [(gpu("a"), 30.0), (gpu("a", mig="1"), 10.0), (gpu("a", mig="2"), 20.0), (gpu("b", mig="1"), 5.0)]
+    (total,) = figures(
+        PanelRow("gpu.memory.used", over="sum"), view_of(*[("gpu.memory.used", who, n) for who, n in told])
+    )
+    assert (total.text, total.notes) == ("35 B", ("sum of 2",))
+
+
+def test_a_proxys_own_checks_stand_beside_those_of_its_rails():
+    told = [(Entity.of(source="p"), 0.0), (Entity.of(source="p", rail="pii"), 2.0)]
+    (total,) = figures(
+        PanelRow("guardrail.hits", over="sum"), view_of(*[("guardrail.hits", who, n) for who, n in told])
+    )
+    assert total.text == "2/s"
+
+
+def test_a_gpu_that_two_sources_tell_of_is_one_in_a_mean():
+    told = [(gpu("a", source="ray"), 0.5), (Entity.of(job="run"), 0.9)]
+    view = view_of(*[("training.gpu.utilization", who, n) for who, n in told])
+    (mean,) = figures(PanelRow("training.gpu.utilization", over="mean"), view)
+    assert (mean.text, mean.notes) == ("50 %", ())
+
+
+@pytest.mark.parametrize(
+    ("signal", "told", "said"),
+    [
+        ("serving.requests.finished", [("a", 1.5), ("b", 3.8)], "5.30/s"),
+        ("serving.kv_cache.usage", [("a", 0.2), ("b", 0.9)], "90 %"),
+        ("serving.prefix_cache.hit_ratio", [("a", 0.2), ("b", 0.9)], "20 %"),
+    ],
+)
+def test_a_cell_of_a_table_is_the_sum_of_what_adds_and_the_worst_of_what_does_not(signal, told, said):
+    view = view_of(*[(signal, Entity.of(engine=who, reason="stop"), value) for who, value in told])
+    column = PanelColumn(signal, "x")
+    assert in_column(column, Entity.of(reason="stop"), view.frame)[0] == said
+
+
+def test_a_cell_adds_up_one_way_of_dividing_a_sum_and_not_two():
+    told = [
+        (Entity.of(model="m", version="1"), 2.0),
+        (Entity.of(model="m", version="2"), 3.0),
+        (Entity.of(model="m", version="1", prompt="p"), 2.0),
+    ]
+    view = view_of(*[("calls.rate", who, value) for who, value in told])
+    assert in_column(PanelColumn("calls.rate", "calls"), Entity.of(model="m"), view.frame)[0] == "5/s"
+
+
+def test_a_share_keeps_the_decimal_that_makes_equal_parts_the_whole():
+    assert [_percent(1 / 8), _percent(1 / 3), _percent(0.5), _percent(0.004), _percent(1.0)] == [
+        "12.5 %",
+        "33.3 %",
+        "50 %",
+        "0.4 %",
+        "100 %",
+    ]
+
+
+def test_the_line_of_headings_is_none_of_the_calls_that_are_counted(monkeypatch):
+    monkeypatch.setattr(RowList, "size", Size(80, 35))
+    monkeypatch.setattr(RowList, "show", lambda *_: None)
+    monkeypatch.setattr(RowList, "post_message", lambda *_: True)
+    board, scene = RowList(Glyphs(), id="board"), RenderContext(view_of(), 80, Drawing(Glyphs()))
+    board.put(CallRows([Call(str(n), "", "", "other", "", 0, 0, 0, 0) for n in range(351)], scene))
+    assert board.position == "1 to 34 of 351"
+    board.action_edge(last=True)
+    assert board.position == "317 to 351 of 351"

@@ -15,7 +15,7 @@ from tui.model.targets import CallTarget
 from tui.sections.context import RenderContext
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell
-from tui.widgets.row_list import Row, static_row
+from tui.widgets.row_list import Headed, Row, static_row
 
 MAX_SPARE = 20
 
@@ -139,7 +139,7 @@ def chosen(calls: Sequence[Call], scene: RenderContext) -> list[Call]:
     return [*(call for _, call in known), *without]
 
 
-class CallRows(Sequence[Row]):
+class CallRows(Headed):
     """The table as rows that are made when they are seen."""
 
     def __init__(self, calls: Sequence[Call], scene: RenderContext) -> None:

@@ -112,7 +112,8 @@ def call_rows(section: Section, scene: RenderContext) -> list[Row]:
     if not calls:
         return [heading(section.title, scene), note_line("no call ended in this time, as far as is known by now")]
     slowest = sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]
-    all_ = f"all {len(calls)} calls of this time: filter and sort them (T)"
+    known = len(view.frame.calls(0.0))
+    all_ = f"{len(calls)} calls in this time; filter and sort all {known} that are known (T)"
     return [
         heading(section.title, scene),
         static_row((cell("  " + all_, "label"),), CallsTarget()),
@@ -140,10 +141,16 @@ def _share(entity: Entity, amount: float, total: float, signal: str, scene: Rend
     line = (
         cell(glyphs.text(name if name.startswith(f"{key} ") else f"{key} {name}"), "label", 32),
         cell(glyphs.text(_amount(amount, signal)), "value", 12, right=True),
-        cell(numbers.show(share, "1"), "dim", 8, right=True),
+        cell(_percent(share), "dim", 8, right=True),
         cell("  " + glyphs.bars[-1] * filled, "graph"),
     )
     return static_row(line, EntityTarget(entity))
+
+
+def _percent(share: float) -> str:
+    """Return a share of a whole; one that is no whole percent keeps a decimal, so that equal parts add up to all."""
+    percent = round(share * 100, 1)
+    return numbers.show(share, "1") if percent == int(percent) or percent < 10 else f"{percent:.1f} %"
 
 
 def _amount(amount: float, name: str) -> str:

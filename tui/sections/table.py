@@ -23,7 +23,7 @@ from tui.widgets.cells import Cell, Line, cell
 from tui.widgets.panel_lines import MAX_COLUMNS, MIN_COLUMNS
 from tui.widgets.row_list import Row, static_row
 from tui.widgets.spark import spark
-from tui.widgets.values import LatestValue, cell_text, fold_of, is_at_work, read, wanted, worst_of
+from tui.widgets.values import LatestValue, adds, cell_text, distinct, fold_of, is_at_work, read, together, wanted
 
 NAME = 16
 NUMBER = 11
@@ -272,10 +272,11 @@ class _Drawer:
         signal = signals()[column.signal]
         count = view.fit(self.graph)
         about = wanted(view.frame.entities(column.signal, entity), column.without)
+        about = distinct(signal, about) if adds(signal) else about
         series = [view.history(column.signal, one, column.part, count, fold_of(signal)) for one in about]
         if not series:
             return ()
-        values = merge(series, "min" if signal.hurts == "down" else "max")
+        values = merge(series, "sum" if adds(signal) else "min" if signal.hurts == "down" else "max")
         pad = cell("", "graph", 2 + self.graph - count)
         return (pad, *spark(values, signal.unit, self.scene.glyphs, view.cursor(count)))
 
@@ -305,7 +306,7 @@ def _numbers(column: PanelColumn, per: str, frame: Frame) -> _Numbers:
         number = read(frame, signal, entity, column.part) if who is not None else None
         if who is not None and number is not None:
             known.setdefault(who, []).append(number)
-    best = {who: worst for who, them in known.items() if (worst := worst_of(signal, them)) is not None}
+    best = {who: number for who, them in known.items() if (number := together(signal, them)) is not None}
     idle = {who for who, one in best.items() if not is_at_work(signal, one.reading.entity, frame)}
     return _Numbers(column, signal, best, idle)
 

@@ -34,6 +34,10 @@ class Row:
         return self.render()
 
 
+class Headed(Sequence[Row]):
+    """Rows of which the first is a line of headings."""
+
+
 def static_row(line: Line, target: Target | None = None, *, head: bool = False) -> Row:
     """Return a row of a line that is there already."""
     return Row(lambda: line, target, head)
@@ -74,7 +78,12 @@ class RowList(CellView, can_focus=True):
     def position(self) -> str:
         """Which lines are seen, or nothing when all are."""
         height, count = self.size.height, len(self._rows)
-        return f"{self._top + 1} to {min(self._top + height, count)} of {count}" if count > height > 0 else ""
+        if not count > height > 0:
+            return ""
+        # the line of headings of a table is none of what is counted
+        heads = 1 if isinstance(self._rows, Headed) else 0
+        first, last = max(self._top + 1 - heads, 1), min(self._top + height, count) - heads
+        return f"{first} to {last} of {count - heads}"
 
     def put(self, rows: Sequence[Row]) -> None:
         """Show another list; the chosen row stays chosen, wherever it is now."""

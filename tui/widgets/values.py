@@ -3,8 +3,9 @@
 Nothing here knows a screen; `tui.widgets.panel_lines` lays the figures out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import Signal, signals
@@ -12,13 +13,16 @@ from aistack_top.model.tick import Bound
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import Frame, Reading
 from aistack_top.store.labels import label
-from aistack_top.store.timeline import Fold
+from aistack_top.store.timeline import Fold, Sample
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize
 from layouts.load import PARTIAL, PanelColumn, PanelRow
 from tui.model.view import View, merge
 
 QUANTILES = ("p50", "p95", "p99")
+PARTS = ("mig", "link", "lora", "version", "prompt", "tenant")
+"""Keys by which what is told as a whole is told once more in parts; all others tell apart what stands side by side."""
+
 IDLE = 0.02
 """The load up to which an entity does nothing worth comparing."""
 
@@ -81,6 +85,8 @@ def figures(row: PanelRow, view: View) -> list[PanelValue]:
         about = [SERVICE] if SERVICE in about else []
     if row.over == "worst" and signal.under:
         about = [one for one in about if is_at_work(signal, one, frame)] or about
+    if row.over in ("sum", "mean"):
+        about = distinct(signal, about)
     known = {entity: number for entity in about if (number := read(frame, signal, entity, row.part))}
     if row.over == "each":
         return [_one(row, signal, entity, known.get(entity), frame.facts) for entity in about] or [_none(row, signal)]
@@ -97,6 +103,25 @@ def wanted(entities: Iterable[Entity], without: Mapping[str, tuple[str, ...]]) -
     if not without:
         return list(entities)
     return [one for one in entities if not any(one.get(key) in values for key, values in without.items())]
+
+
+def distinct(signal: Signal, about: Sequence[Entity]) -> list[Entity]:
+    """Return whose numbers are taken together: none twice, and no part (`PARTS`) of what stands there as a whole.
+
+    Where sources measure the same by different names, those with the key that the signal is measured ``per`` count.
+    """
+    keyed = [one for one in about if one.get(signal.per)] if signal.per else []
+    chosen = keyed or list(about)
+    there = frozenset(one.pairs for one in chosen)
+    return [one for one in dict.fromkeys(chosen) if not any(part in there for part in _wholes(one))]
+
+
+def _wholes(entity: Entity) -> Iterator[tuple[tuple[str, str], ...]]:
+    """Yield the pairs of everything that an entity may be a part of."""
+    parts = [pair for pair in entity.pairs if pair[0] in PARTS]
+    for size in range(1, len(parts) + 1):
+        for left in combinations(parts, size):
+            yield tuple(pair for pair in entity.pairs if pair not in left)
 
 
 def is_at_work(signal: Signal, entity: Entity, frame: Frame) -> bool:
@@ -129,11 +154,11 @@ def text(signal: Signal, number: LatestValue, stat: str) -> str:
 
 
 def in_column(column: PanelColumn, entity: Entity, frame: Frame) -> tuple[str, str]:
-    """Return the text and tone of a table's cell: the entity's own number, or the worst of what it consists of."""
+    """Return the text and tone of a table's cell: the entity's own number, or that of what it consists of."""
     signal = signals()[column.signal]
     about = wanted(frame.entities(column.signal, entity), column.without)
     known = [number for one in about if (number := read(frame, signal, one, column.part))]
-    return cell_text(column, entity, worst_of(signal, known))
+    return cell_text(column, entity, together(signal, known))
 
 
 def cell_text(column: PanelColumn, entity: Entity, number: LatestValue | None) -> tuple[str, str]:
@@ -146,6 +171,28 @@ def cell_text(column: PanelColumn, entity: Entity, number: LatestValue | None) -
     if part is not None and entity.get("reason") is None and signal.kind == "flag" and number.size:
         said = sanitize(part, 14)
     return said, how
+
+
+def together(signal: Signal, known: Sequence[LatestValue]) -> LatestValue | None:
+    """Return one number for what an entity consists of: the sum of what adds up, else the worst; None of nothing.
+
+    Parts are added that are told apart by the same keys, the fewest there are: by engine, or by engine and reason.
+    """
+    if not adds(signal) or len(known) < 2:
+        return worst_of(signal, known)
+    fresh = _best_known(known)
+    kinds: dict[tuple[str, ...], list[LatestValue]] = {}
+    for number in fresh:
+        kinds.setdefault(tuple(key for key, _ in number.reading.entity.pairs), []).append(number)
+    parts = kinds[min(kinds, key=len)]
+    oldest = max((number.reading for number in parts), key=lambda reading: reading.age_s)
+    total = Sample(oldest.sample.at, sum(number.size for number in parts))
+    return LatestValue(replace(oldest, sample=total), False, None)
+
+
+def adds(signal: Signal) -> bool:
+    """Whether the parts of an entity are added up in a table; of what is wrong with them the worst is shown."""
+    return signal.adds and signal.kind != "flag"
 
 
 def worst_of(signal: Signal, known: Sequence[LatestValue]) -> LatestValue | None:

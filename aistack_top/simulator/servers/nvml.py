@@ -256,7 +256,9 @@ class SimulatedNvml(ModuleType):
         return rows
 
     def _sample(self, handle: int, sample: SimpleNamespace) -> SimpleNamespace:
-        sample.at, sample.gpu = self._look().at, self._gpu(handle)
+        gpu = self._gpu(handle)
+        # the time of that look: another one, a moment later, would make shares above 1
+        sample.at, sample.gpu = self._states.at, gpu
         return sample
 
 

@@ -114,6 +114,25 @@ def test_without_a_price_there_are_no_dollars():
     assert told == set()
 
 
+def test_a_gpu_cut_in_mig_instances_is_paid_for_once_and_as_busy_as_the_busiest():
+    def cut(shares):
+        def make(at):
+            builder = ReadingsBuilder()
+            builder.add("gpu.utilization", GPUS[0], 0.9)
+            for number, share in enumerate(shares, 1):
+                builder.add("gpu.sm.active", GPUS[1].with_(mig=str(number)), share)
+                builder.add("gpu.utilization", GPUS[1].with_(mig=str(number)), share)
+            return Batch(at, at, Health("dcgm", "dcgm", "compute", "ok"), builder.build())
+
+        return make
+
+    for shares, idle in (((0.0, 0.97), 0.0), ((0.0, 0.01), 5.01)):
+        state = play(begun(), 60, cut(shares), lambda at: engine_batch(at, running=0.0))
+        assert value(state, "spend.node.rate") == pytest.approx(2 * 5.01)
+        assert value(state, "spend.rate", GPUS[1]) == pytest.approx(5.01)
+        assert value(state, "spend.idle.rate") == pytest.approx(idle)
+
+
 def test_a_gpu_that_is_not_on_the_list_makes_the_node_unknown_and_not_cheaper():
     state = begun()
     state.apply(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))

@@ -99,9 +99,93 @@ async def test_throttling_is_a_share_of_the_time_by_counter_and_all_or_nothing_b
     assert said(batch, "gpu.throttle", ONE.with_(reason="hw_thermal")) == 0.0
 
 
+def instances(name, values, uuid="GPU-1"):
+    """Return the lines of a GPU's MIG instances, numbered from 1, each lent to a pod."""
+    return b"".join(
+        line(
+            name,
+            value,
+            f'gpu="0",UUID="{uuid}",modelName="A100",GPU_I_PROFILE="1g.10gb",GPU_I_ID="{number}",'
+            f'pod="p{number}",namespace="ml"',
+        )
+        for number, value in enumerate(values, 1)
+    )
+
+
 async def test_a_mig_instance_is_apart_from_its_gpu():
-    (batch,) = await dcgm(line("DCGM_FI_DEV_FB_USED", 3, 'gpu="0",UUID="GPU-1",GPU_I_PROFILE="1g.10gb",GPU_I_ID="7"'))
-    assert said(batch, "gpu.memory.used", Entity.of(gpu="GPU-1", mig="7")) == 3 * 2**20
+    (batch,) = await dcgm(instances("DCGM_FI_DEV_FB_USED", [3, 5]) + instances("DCGM_FI_DEV_FB_FREE", [1, 5]))
+    assert said(batch, "gpu.memory.used", ONE.with_(mig="1")) == 3 * 2**20
+    assert said(batch, "gpu.memory.usage", ONE.with_(mig="1")) == pytest.approx(0.75)
+    assert said(batch, "gpu.memory.used") is None
+    assert Fact(ONE, "name", "A100", watched=False) in batch.facts
+    assert Fact(ONE.with_(mig="2"), "pod", "ml/p2") in batch.facts
+
+
+@pytest.mark.parametrize(
+    ("signal", "name", "told", "value"),
+    [
+        ("gpu.power.draw", "DCGM_FI_DEV_POWER_USAGE", 250, 250),
+        ("gpu.temperature", "DCGM_FI_DEV_GPU_TEMP", 55, 55),
+        ("gpu.energy", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 9000, 9),
+        ("gpu.clock.sm", "DCGM_FI_DEV_SM_CLOCK", 1410, 1410e6),
+        ("gpu.ecc.uncorrected", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", 2, 2),
+        ("gpu.fan", "DCGM_FI_DEV_FAN_SPEED", 30, 0.3),
+    ],
+)
+async def test_what_is_the_boards_is_told_once_however_many_instances_and_pods_repeat_it(signal, name, told, value):
+    for page_ in (
+        instances(name, [told] * 3),
+        b"".join(line(name, told, f'gpu="0",UUID="GPU-1",pod="{pod}"') for pod in "abc"),
+    ):
+        (batch,) = await dcgm(page_)
+        assert [(who, number) for one, who, number in batch.readings if one == signal] == [(ONE, pytest.approx(value))]
+
+
+async def test_board_traffic_is_sent_plus_received_of_one_instance():
+    sent, received = instances("DCGM_FI_PROF_PCIE_TX_BYTES", [5, 5]), instances("DCGM_FI_PROF_PCIE_RX_BYTES", [7, 7])
+    (batch,) = await dcgm(sent + received)
+    assert said(batch, "gpu.pcie.bandwidth") == 12
+
+
+@pytest.mark.parametrize("util", ["DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO", "dcgm_gpu_utilization"])
+async def test_an_instance_is_busy_by_profiling_and_not_by_a_utilization_that_is_always_0(util):
+    board = line(util, 0, 'gpu="0",UUID="GPU-1"') if util != "dcgm_gpu_utilization" else b""
+    whole = line("DCGM_FI_DEV_GPU_UTIL", 88, 'gpu="1",UUID="GPU-2"') + line(
+        "DCGM_FI_PROF_GR_ENGINE_ACTIVE", 0.5, 'UUID="GPU-2"'
+    )
+    active = instances("DCGM_FI_PROF_GR_ENGINE_ACTIVE", [0.97, 0.91])
+    (batch,) = await dcgm(board + whole + instances(util, [0, 0]) + active)
+    assert {str(who): value for name, who, value in batch.readings if name == "gpu.utilization"} == {
+        "gpu=GPU-1 mig=1": 0.97,
+        "gpu=GPU-1 mig=2": 0.91,
+        "gpu=GPU-2": 0.88,
+    }
+    (batch,) = await dcgm(board + instances(util, [0, 0]) + instances("DCGM_FI_PROF_SM_ACTIVE", [0.9, 0.8]))
+    assert not any(name == "gpu.utilization" for name, _, _ in batch.readings), "unknown, and not 0"
+
+
+async def test_throttling_of_a_gpu_that_is_lent_to_several_pods_is_its_own():
+    def lent(count):
+        return b"".join(
+            line("DCGM_FI_DEV_THERMAL_VIOLATION", count, f'gpu="0",UUID="GPU-1",GPU_I_ID="{n}",pod="{n}"') for n in "12"
+        )
+
+    _, batch = await dcgm(lent(0), lent(15_000_000_000))
+    assert said(batch, "gpu.throttle", ONE.with_(reason="thermal")) == pytest.approx(0.5)
+
+
+async def test_all_pods_of_a_shared_gpu_are_named_and_keep_their_order():
+    def shared(order):
+        return b"".join(line("DCGM_FI_DEV_GPU_TEMP", 40, f'UUID="GPU-1",pod="{pod}",namespace="ml"') for pod in order)
+
+    first, second = await dcgm(shared("ab"), shared("ba"))
+    assert Fact(ONE, "pod", "ml/a, ml/b") in first.facts
+    assert not any(fact.key == "pod" and fact.value != "ml/a, ml/b" for fact in second.facts)
+
+
+async def test_a_gpu_without_a_uuid_is_said_to_be_left_out():
+    (batch,) = await dcgm(line("DCGM_FI_DEV_GPU_TEMP", 40) + line("DCGM_FI_DEV_GPU_TEMP", 50, 'gpu="1"'))
+    assert "1 series has no label UUID or uuid or gpu_uuid and so not shown: GPU temperature" in batch.health.reason
 
 
 async def test_the_pod_on_a_gpu_is_a_watched_fact_and_the_exporters_own_pod_is_not_it():

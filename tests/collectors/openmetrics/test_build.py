@@ -72,4 +72,4 @@ def test_every_table_is_sound_and_says_where_to_look_instead():
         assert table(layer, name).hint
         assert not page_matcher(layer, name)(b"node_load1 1\n")
     with pytest.raises(ValueError, match="no such signal"):
-        load('title = "x"\nidentity = []\nentity = {}\n[[metric]]\nsignal = "data.nothing"\nnames = ["a"]\n')
+        load('title = "x"\nidentity = []\nentity = {}\n[[metric]]\nsignal = "data.x"\nnames = ["a"]\ncombine = "one"\n')

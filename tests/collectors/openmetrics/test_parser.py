@@ -95,6 +95,7 @@ model = "model"
 signal = "spend.proxy.rate"
 type = "counter"
 names = ["spend_total"]
+combine = "sum"
 factor = 3600.0
 [[metric]]
 signal = "serving.requests.running"

@@ -94,3 +94,26 @@ async def test_nemo_blocks_are_18_of_41():
     assert of(batches[1], "guardrail.hits") == 0
     assert of(batches[2], "guardrail.hits") is None
     assert of(batches[2], "guardrail.latency") is None
+
+
+async def test_spend_and_checks_without_the_labels_that_name_them_are_told_of_the_proxy_and_that_is_said():
+    page = b"""\
+litellm_spend_metric_total{team="red"} %f
+litellm_spend_metric_total{team="blue"} %f
+litellm_guardrail_requests_total{status="success"} %d
+"""
+    _, last = await collected("litellm", [page % (1.0, 2.0, 10), page % (1.12, 2.18, 70)], step=60.0)
+    assert of(last, "spend.proxy.rate") == pytest.approx(18.0)
+    assert of(last, "guardrail.requests") == pytest.approx(1.0)
+    assert "2 series have no label model and so shown without it: proxy spend" in last.health.reason
+    assert "1 series has no label guardrail_name and so shown without it: checks" in last.health.reason
+
+
+async def test_a_block_that_makes_its_counter_is_one_in_the_time_since_the_first_page():
+    page = b"guardrails_requests_total %d\n"
+    block = b'guardrails_requests_blocked_total{rail_type="Input"} 1\n'
+    pages = [page % (10 * turn) + (block if turn > 8 else b"") for turn in range(24)]
+    batches = await collected("nemo", pages, step=5.0)
+    told = [of(batch, "guardrail.hits", rail="Input") for batch in batches]
+    assert max(rate for rate in told if rate is not None) == pytest.approx(1 / 45)
+    assert told[-1] == 0

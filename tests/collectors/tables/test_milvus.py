@@ -71,3 +71,21 @@ async def test_newer_labels_compactions_and_an_exhausted_quota_by_the_names_in_t
     assert of(second, "data.failures", reason="Insert") == pytest.approx(0.5)
     assert (of(second, "data.segments"), of(second, "data.segments.growing")) == (9, 2)
     assert of(second, "data.quota.exhausted", reason="MemoryQuotaExhausted") == 1
+
+
+async def test_sizes_below_nothing_are_no_numbers_and_a_part_below_nothing_may_be_right():
+    page = b"""\
+milvus_querynode_entity_num{segment_state="Sealed"} -182000
+milvus_querynode_entity_num{segment_state="Growing"} 12000
+milvus_querynode_segment_num{segment_state="Sealed"} 5
+milvus_querynode_segment_num{segment_state="Growing"} -2
+milvus_querynode_consume_tt_lag_ms{node_id="3"} -250
+"""
+    (batch,) = await collected("milvus", [page])
+    assert of(batch, "data.vectors") is None
+    assert of(batch, "data.freshness.lag") is None
+    assert of(batch, "data.segments") == 3
+    assert of(batch, "data.segments.growing") is None
+    assert (
+        "are not shown (below 0, or a share above 1): segments without index, vectors, read lag" in batch.health.reason
+    )

@@ -68,3 +68,24 @@ async def test_gpus_checkpoints_and_lost_workers_by_the_names_in_the_source():
     assert of(second, "training.report.blocked", job="sft") == pytest.approx(0.3), "mean of 2 s and 4 s in 10 s"
     assert of(second, "training.workers.lost", reason="SYSTEM_ERROR") == pytest.approx(0.1)
     assert of(second, "training.tasks.retried") == 2
+
+
+async def test_gpus_with_an_index_only_are_told_as_the_mean_of_the_node_and_that_is_said():
+    # Ray to 2.49
+    page = b'ray_actors{State="ALIVE"} 2\n' + b"".join(
+        b'ray_node_gpus_utilization{GpuIndex="%d"} %d\n' % row for row in ((0, 91), (1, 4))
+    )
+    (batch,) = await collected("ray", [page])
+    assert of(batch, "training.gpu.utilization") == pytest.approx(0.475)
+    assert "2 series have no label GpuUuid and so shown without it: GPU busy in training" in batch.health.reason
+
+
+async def test_tasks_that_others_take_away_are_no_number_below_0_but_may_be_within_a_sum():
+    page = b"".join(
+        b'ray_tasks{Name="%s",State="%s",IsRetry="0"} %d\n' % row
+        for row in ((b"f", b"RUNNING", -1), (b"f", b"PENDING_ARGS", -2), (b"g", b"PENDING_ARGS", 5))
+    )
+    (batch,) = await collected("ray", [page])
+    assert of(batch, "training.tasks.running") is None
+    assert of(batch, "training.tasks.pending", reason="PENDING_ARGS") == 3
+    assert "tasks running" in batch.health.reason
