@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
+from aistack_top.text.sanitize import sanitize
 from collectors.config import (
     AnySource,
     CloudSource,
@@ -25,10 +27,11 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.registry import KINDS, CollectorContext, build, page_matcher, source_of
+from collectors.registry import KINDS, CollectorContext, build, page_matcher, source_of, without_login
 from collectors.runtime.base import Collector, DiscoversCollectors
 from collectors.runtime.environment import is_address, salt, wrong_addresses
 from collectors.runtime.scheduler import LiveFeed
+from collectors.source_names import name_of, repeated, source_name, with_unique_names
 
 if TYPE_CHECKING:
     from collectors.discovery.collector import DiscoveryCollector
@@ -51,8 +54,10 @@ def sources(
         raise ConfigError(problems)
     named = prometheus_of(config, prometheus) if prometheus else None
     if endpoints:
-        return [*(VllmSource(url=url) for url in endpoints), *([named] if named else [])]
-    found: list[AnySource] = [source for source in config.source if not (named and source.name == named.name)]
+        spellings = repeated(endpoints)
+        servers = [VllmSource(url=url) for url in dict.fromkeys(endpoints) if url not in spellings]
+        return with_unique_names([*servers, *([named] if named else [])])
+    found: list[AnySource] = [source for source in config.source if source is not named]
     found += [named] if named else []
     kinds = {type(source) for source in found}
     if HostSource not in kinds:
@@ -68,7 +73,7 @@ def sources(
         found.append(mlflow(tracking, environ))
     if PrometheusSource not in kinds and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
         found.append(PrometheusSource(url=url))
-    return found
+    return with_unique_names(found)
 
 
 def prometheus_of(config: Config, url: str) -> PrometheusSource:
@@ -101,6 +106,7 @@ def feed(
 
     from collectors.cloud import providers as cloud_clouds
     from collectors.prices.collector import PriceCollector
+    from collectors.runtime.engine_names import EngineNames
 
     wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
     client = httpx.AsyncClient(
@@ -117,7 +123,7 @@ def feed(
     for source in wanted:
         try:
             is_named = isinstance(source, VllmSource) and source.url in endpoints
-            collectors.append(_recognised(source, tools) if is_named else build(source, tools))
+            collectors.append(_recognised(source, tools, endpoints) if is_named else build(source, tools))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -125,9 +131,10 @@ def feed(
     live = LiveFeed(collectors, clock, title=node)
     live.collectors.extend(_links(config, live, clock, node))
     live.collectors.append(PriceCollector(config.spend, clock))
-    for collector in collectors:
-        if isinstance(collector, DiscoversCollectors):
-            collector.start_discovery(live.join, live.leave, given(config))
+    inviting = [collector for collector in collectors if isinstance(collector, DiscoversCollectors)]
+    names = EngineNames(given(config), (one.source.name for one in collectors if isinstance(one, DiscoversCollectors)))
+    for collector in inviting:
+        collector.start_discovery(live.join, live.leave, names)
     if not endpoints and config.console.discovery:
         live.collectors.append(discovery(config, tools, live))
     return live
@@ -140,10 +147,14 @@ def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
 
 
 def given(config: Config) -> dict[tuple[str, int], str]:
-    """Return the names of configured servers by host and port."""
+    """Return the names of configured servers by host and port; none where several stand behind one."""
     from collectors.discovery.collector import place
 
-    return {place(url): source_of(source).name for source in config.source if (url := getattr(source, "url", ""))}
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for source in config.source:
+        if url := getattr(source, "url", ""):
+            found[place(url)].add(source_of(source).name)
+    return {one: names.pop() for one, names in found.items() if len(names) == 1}
 
 
 def _links(config: Config, live: LiveFeed, clock: Clock, node: str) -> list[Collector]:
@@ -192,15 +203,21 @@ def discovery(config: Config, tools: CollectorContext, live: LiveFeed) -> "Disco
     return DiscoveryCollector(tools.clock, tools.client, look, kinds, FeedMembership(live.join, live.leave, taken))
 
 
-def _recognised(source: AnySource, tools: CollectorContext) -> Collector:
+def _recognised(source: AnySource, tools: CollectorContext, endpoints: Sequence[str]) -> Collector:
     from collectors.discovery.endpoint import EndpointCollector, Make, Recognise
 
     url = getattr(source, "url", "")
+    # what tells it from another of the command line tells it whatever its kind turns out to be
+    qualifier = name_of(source).removeprefix(source_name("vllm", url))
     kinds: list[tuple[Recognise, Make]] = [
-        (known, partial(_built, kind.config, url, tools)) for kind in KINDS if (known := page_matcher(kind)) is not None
+        (known, partial(_built, kind.config, url, tools, source_name(kind.name, url) + qualifier if qualifier else ""))
+        for kind in KINDS
+        if (known := page_matcher(kind)) is not None
     ]
-    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
+    same = [one for one, first in repeated(endpoints).items() if first == url]
+    note = f"{sanitize(', '.join(map(without_login, same)), 200)} is the same server and is read once" if same else ""
+    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds, note=note)
 
 
-def _built(kind: type[AnySource], url: str, tools: CollectorContext) -> Collector:
-    return build(msgspec.convert({"url": url}, kind), tools)
+def _built(kind: type[AnySource], url: str, tools: CollectorContext, name: str = "") -> Collector:
+    return build(msgspec.convert({"url": url, **({"name": name} if name else {})}, kind), tools)

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from collectors.prices.settings import SpendSettings
+from collectors.source_names import duplicates, name_of, with_unique_names
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -162,7 +163,8 @@ class PrometheusSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A Prometheus server (or what speaks its API): every server it scrapes that this program can read.
 
     ``interval`` is how often it is asked for new samples, ``timeout`` how long a query may take, ``ca`` the file of an
-    own certificate authority.
+    own certificate authority. ``tenant`` is sent as X-Scope-OrgID, ``headers`` are sent too; a secret in them is named
+    as everywhere. ``replica_labels`` tell replicas of one scraper apart, which are read as one.
     """
 
     url: str
@@ -173,6 +175,9 @@ class PrometheusSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     username: str = ""
     password: Secret | None = None
     ca: str = ""
+    tenant: str = ""
+    headers: dict[str, str | Secret] = {}
+    replica_labels: tuple[str, ...] = ("replica", "prometheus_replica", "__replica__")
 
 
 class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="langfuse"):
@@ -306,18 +311,24 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
             f"{name}:{_table_line(text, 'source', 0)}: write [[source]] with two brackets: there can be several"
         )
         listed = []
-    sources = []
+    sources: list[AnySource] = []
+    lines: list[int] = []
     for index, table in enumerate(listed):
         line = _table_line(text, "source", index)
         told = str(table.get("kind")) if isinstance(table, dict) else str(table)
         if told in KINDS:
             source = _convert(name, text, table, KINDS[told], line, problems)
-            sources += [source] if source else []
+            if source:
+                sources.append(source)  # type: ignore[arg-type]  # it was converted to its type
+                lines.append(line)
         else:
             near = difflib.get_close_matches(told, KINDS, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KINDS)}"
             problems.append(f"{name}:{line}: no such kind of source: {told!r}{hint}")
-    config = Config(**good, source=tuple(sources))  # type: ignore[arg-type]  # each value was converted to its type
+    for index, first in duplicates(sources):
+        both = f"this source and that of line {lines[first]} have one address and one name, {name_of(sources[index])!r}"
+        problems.append(f"{name}:{lines[index]}: {both}; give each a name of its own, or delete one")
+    config = Config(**good, source=tuple(with_unique_names(sources)))  # type: ignore[arg-type]  # each value was converted to its type
     return config, problems
 
 

@@ -29,6 +29,8 @@ from collectors.config import (
     VllmSource,
 )
 from collectors.runtime.base import Collector, Source
+from collectors.source_names import name_of
+from collectors.source_names import source_name as source_name
 
 if TYPE_CHECKING:
     import httpx
@@ -185,22 +187,14 @@ def import_object(place: str) -> Any:  # noqa: ANN401 - whatever the registry's 
     return getattr(import_module(module), name)
 
 
-def source_name(kind: str, url: str) -> str:
-    """Return a short name for a server without one: the kind and port on this machine, else host and port."""
-    parts = urlsplit(url)
-    host = parts.hostname or "?"
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{kind}-{port}" if host in ("127.0.0.1", "localhost", "::1") else f"{host}:{port}"
-
-
 def source_of(config: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
     """Return the `Source` of a configured source, with its kind's layer and its own name and pace."""
     kind = kind_of(config)
     url = getattr(config, "url", "")
-    name = config.name or source_name(kind.name, url)
-    return Source(name, kind.name, kind.layer, config.interval, deadline_s, _without_login(url), most_busy)
+    return Source(name_of(config), kind.name, kind.layer, config.interval, deadline_s, without_login(url), most_busy)
 
 
-def _without_login(url: str) -> str:
+def without_login(url: str) -> str:
+    """Return an address without the user and password in it."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

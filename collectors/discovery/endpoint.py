@@ -1,6 +1,7 @@
 """An address without a kind: look at what it serves, then read it as that."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 
@@ -17,12 +18,20 @@ Make = Callable[[], Collector]
 class EndpointCollector:
     """Asks ``/metrics`` until it knows the kind of server behind an address, and is that server's collector then.
 
-    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing.
+    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing. ``note`` is said in the
+    health of a server that is read.
     """
 
     def __init__(
-        self, source: Source, client: httpx.AsyncClient, clock: Clock, kinds: list[tuple[Recognise, Make]]
+        self,
+        source: Source,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        kinds: list[tuple[Recognise, Make]],
+        *,
+        note: str = "",
     ) -> None:
+        self._note = note
         self._source = source
         self._client = client
         self._clock = clock
@@ -43,7 +52,11 @@ class EndpointCollector:
             except SourceError as error:
                 now = self._clock.now()
                 return Batch(now, now, self._keeper.failure(now, error))
-        return await self._found.collect()
+        batch = await self._found.collect()
+        if self._note:
+            health = replace(batch.health, reason="; ".join(filter(None, (batch.health.reason, self._note))))
+            return replace(batch, health=health)
+        return batch
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`."""

@@ -111,11 +111,12 @@ def unreadable_secrets(source: AnySource) -> list[str]:
     problems = []
     for field in msgspec.structs.fields(type(source)):
         value = getattr(source, field.name)
-        if isinstance(value, Secret):
-            try:
-                value.read(f"{source_of(source).name}: {field.name}")
-            except ConfigError as error:
-                problems += error.problems
+        for secret in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(secret, Secret):
+                try:
+                    secret.read(f"{source_of(source).name}: {field.name}")
+                except ConfigError as error:
+                    problems += error.problems
     return problems
 
 

@@ -15,11 +15,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from aistack_top.text.numbers import seconds
 from collectors.langfuse.settings import Bucket, Limit
 from collectors.runtime.base import SourceError
+from collectors.runtime.clock_offset import ClockOffset as ClockOffset
+from collectors.runtime.clock_offset import http_date as http_date
 
 FIELDS = "core,basic,time,model,usage,prompt,metrics,trace_context"
 """The field groups that are asked for: never ``io``."""
@@ -43,9 +44,6 @@ MIN_ROWS = 2
 SPARE = 0.9
 OPTIONAL_SHARE = 0.6
 """Of our budget, what requests may use up that are not the hot query."""
-
-DRIFT = 1e-4
-"""How much two clocks may run apart, as a ratio: ten times a bad quartz."""
 
 AHEAD_TOLERANCE_S = 1.0
 """Some answers cut ``createdAt`` to whole seconds."""
@@ -204,50 +202,6 @@ def retry_after(header: str | None, body: bytes, now: float) -> float:
         return USUAL_PAUSE_S
     good = isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= MAX_PAUSE_S
     return float(told) if good else USUAL_PAUSE_S
-
-
-def http_date(text: str) -> float | None:
-    """Return the time of an HTTP date (RFC 9110), or None."""
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-@dataclass(slots=True)
-class ClockOffset:
-    """The server's clock minus ours, as an interval that every answer narrows.
-
-    A ``Date`` header is cut to whole seconds: a request sent at a and answered at b with date D says that the
-    offset lies between D - b and D + 1 - a. The intersection of such intervals is what all answers agree on.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    _at: float = 0.0
-
-    def observe(self, sent: float, answered: float, date: str | None) -> None:
-        """Take the ``Date`` of an answer; an answer that contradicts the earlier ones (a clock was set) starts anew."""
-        server = http_date(date) if date else None
-        if server is None:
-            return
-        low, high = server - answered, server + 1.0 - sent
-        if self.low is not None and self.high is not None:
-            drift = DRIFT * max(answered - self._at, 0.0)
-            both = max(low, self.low - drift), min(high, self.high + drift)
-            low, high = both if both[0] <= both[1] else (low, high)
-        self.low, self.high, self._at = low, high, answered
-
-    @property
-    def value(self) -> float | None:
-        """The server's clock minus ours in seconds; None before the first answer."""
-        return None if self.low is None or self.high is None else (self.low + self.high) / 2
-
-    @property
-    def uncertainty(self) -> float | None:
-        """Half the width of the interval, in seconds."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(slots=True)

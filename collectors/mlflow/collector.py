@@ -169,17 +169,17 @@ class MlflowCollector:
         return self._registry.observe(models, now)
 
     async def _search_for(self, what: str, wanted: dict[str, object]) -> Answer:
-        body = msgspec.json.encode(wanted)
-        return _checked(
-            await search(
-                self._client,
-                f"{self._base}/{what}/search",
-                body,
-                headers=self._headers,
-                deadline_s=DEADLINE_S,
-                largest=MAX_BYTES,
-            )
+        body, sent = msgspec.json.encode(wanted), self._clock.now()
+        answer = await search(
+            self._client,
+            f"{self._base}/{what}/search",
+            body,
+            headers=self._headers,
+            deadline_s=DEADLINE_S,
+            largest=MAX_BYTES,
         )
+        self._keeper.heard(sent, self._clock.now(), answer.date)
+        return _checked(answer)
 
     def _is_due(self, what: str, every_s: float) -> bool:
         now = self._clock.now()

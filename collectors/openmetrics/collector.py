@@ -41,7 +41,7 @@ class Scrape:
     """A page that was fetched and read; ``took_s`` is the time the server needed for it.
 
     ``at`` is when it had come, in seconds: what its reading took is no part of an interval.
-    ``status`` is that of its health record, ``notes`` are sentences for it.
+    ``status`` is that of its health record, ``notes`` are sentences for it, ``date`` is the ``Date`` header.
     """
 
     page: MetricsPage
@@ -49,6 +49,7 @@ class Scrape:
     at: float
     status: Status = "ok"
     notes: tuple[str, ...] = ()
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Scraper:
             raise SourceError("misconfigured", f"nothing of the page could be read: {lines} not in the text format")
         old = self._drop_old(page, server_time(answer) or at)
         status: Status = "partial" if page.left_off + page.bad > len(page.values) else "ok"
-        return Scrape(page, answer.took_s, at, status, (old,) if old else ())
+        return Scrape(page, answer.took_s, at, status, (old,) if old else (), answer.date)
 
     def _drop_old(self, page: MetricsPage, now: float) -> str:
         """Take the samples off a page that are not of now by their own time; return a sentence that says so.
@@ -158,6 +159,7 @@ class ExpositionCollector:
 
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
+        sent = self._clock.now()
         try:
             scrape = await self._scraper.scrape()
         except SourceError as error:
@@ -165,6 +167,7 @@ class ExpositionCollector:
             self._facts_due = now
             return Batch(now, now, self._keeper.failure(now, error))
         now, seen = scrape.at, self._clock.now()
+        self._keeper.heard(sent, now, scrape.date)
         if len(scrape.page.values) < MANY:
             found = self._read(scrape.page, now, seen)
         else:

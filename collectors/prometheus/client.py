@@ -6,10 +6,8 @@ session that listens for warnings and stops reading where an answer has no end.
 It is imported on that thread, at the first query: it costs a quarter of a second.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from math import ceil
@@ -17,33 +15,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from aistack_top.text.sanitize import sanitize
+from aistack_top.finite import usable
+from aistack_top.measure.clock import Clock, WallClock
+from collectors.prometheus.refusals import MAX_BYTES as MOST_BYTES
+from collectors.prometheus.refusals import TOO_LARGE, in_words, warnings
+from collectors.prometheus.refusals import Access as Access
 from collectors.runtime.base import SourceError
+from collectors.runtime.clock_offset import ClockOffset
 from collectors.runtime.threads import DaemonCaller, StillHangsError
 
 if TYPE_CHECKING:
     import requests
 
-MAX_BYTES = 64 * 1024 * 1024
-"""Of one answer; half an hour of 64 engines is about 20 MB."""
-
-TOO_LARGE = f"the answer is larger than {MAX_BYTES // 2**20} MB: is this a Prometheus server?"
-
-TAIL = 4096
-"""Bytes at either end of an answer in which warnings are looked for; they stand beside the data, not in it."""
-
-_WARNINGS = re.compile(rb'"warnings":(\[(?:"(?:[^"\\]|\\.)*",?)*\])')
-_PARTIAL = re.compile(rb'"isPartial":\s*true')
-_ADDRESS = re.compile(r"with url: \S+")
-_STATUS = re.compile(r"HTTP Status Code (\d+)")
-_SAID = re.compile(r'"error"\s*:\s*"((?:[^"\\]|\\.)*)')
-
 
 class QuerySeries(msgspec.Struct, frozen=True):
-    """One series of an answer: its labels, and ``[time, "value"]`` pairs; none for a native histogram."""
+    """One series of an answer: its labels, and ``[time, "value"]`` pairs; none for a native histogram.
+
+    ``value`` is that of an answer for one moment, whose time is the server's.
+    """
 
     metric: dict[str, str] = {}
     values: list[tuple[float, str]] = []
+    value: tuple[float, str] | None = None
 
 
 class Connection(Protocol):
@@ -58,30 +51,35 @@ class Connection(Protocol):
         """Ask for a range of times."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Where the server is and how one is let in; ``ca`` is the file of an own certificate authority."""
+Listen = Callable[[bytes, str], None]
+"""Is called with the body and the ``Date`` header of every answer."""
 
-    url: str
-    headers: Mapping[str, str]
-    ca: str = ""
-    timeout_s: float = 10.0
-
-
-Connect = Callable[[Access, Callable[[bytes], None]], Connection]
-"""Makes the connection; the second argument is told the body of every answer."""
+Connect = Callable[[Access, Listen], Connection]
+"""Makes the connection."""
 
 
 class Prometheus:
-    """One Prometheus server. ``warned`` is what its newest answers warned of."""
+    """One Prometheus server. ``warned`` is what its newest answers warned of.
 
-    def __init__(self, access: Access, *, connect: Connect | None = None) -> None:
+    ``clock_offset`` is its clock against ours: by the time that it writes into an answer for one moment, and until
+    there is one by the ``Date`` header, which a proxy may have written.
+    """
+
+    def __init__(self, access: Access, *, connect: Connect | None = None, clock: Clock | None = None) -> None:
         self.access = access
+        self.clock_offset = ClockOffset()
+        self._clock = clock or WallClock()
+        self._tells_time = False
+        self._date = ""
         self._connect = connect or connected
         self._connection: Connection | None = None
         self._caller = DaemonCaller("prometheus")
         self._heard = b""
         self.warned: tuple[str, ...] = ()
+
+    def now(self) -> float:
+        """Return the time by the server's clock, in seconds since the epoch; ours where nothing tells of it."""
+        return self._clock.now() + (self.clock_offset.value or 0.0)
 
     async def samples(self, selector: str, back_s: float, at: float | None = None) -> list[QuerySeries]:
         """Return the raw samples of the last ``back_s`` seconds before now or before ``at``, as they were scraped.
@@ -93,14 +91,20 @@ class Prometheus:
         params = self._params() if at is None else self._params(time=f"{at:.3f}")
         return await self._ask(lambda made: made.custom_query(f"{selector}[{max(ceil(back_s), 1)}s]", params))
 
-    async def instant(self, query: str) -> list[dict[str, str]]:
-        """Return the labels of the series that a query gives now.
+    async def instant(self, query: str) -> list[QuerySeries]:
+        """Return the series that a query gives now.
 
         Raises:
             SourceError: what went wrong, in words.
 
         """
-        return [row.metric for row in await self._ask(lambda made: made.custom_query(query, self._params()))]
+        sent = self._clock.now()
+        rows = await self._ask(lambda made: made.custom_query(query, self._params()))
+        written = next((row.value[0] for row in rows if row.value is not None), None)
+        if written is not None:
+            self._tells_time = True
+            self.clock_offset.exact(sent, self._clock.now(), written)
+        return rows
 
     async def stepped(self, query: str, start: float, end: float, step_s: float) -> list[QuerySeries]:
         """Return the series as they stood at every step, which an answer over hours is small enough for.
@@ -128,6 +132,7 @@ class Prometheus:
                 self._connection = self._connect(self.access, self._listen)
             return msgspec.convert(asking(self._connection), list[QuerySeries]), warnings(self._heard)
 
+        sent = self._clock.now()
         try:
             # set on the loop, so that whoever waited reads what belongs to its own answer
             rows, self.warned = await self._caller.call(ask, self.access.timeout_s + 2.0)
@@ -136,14 +141,16 @@ class Prometheus:
         except TimeoutError:
             raise SourceError("slow", f"no answer within {self.access.timeout_s:g} s") from None
         except Exception as error:  # the library lets through whatever requests, urllib3 and JSON raise
-            raise in_words(error, self.access) from None
+            raise in_words(error, self.access, self._heard) from None
+        if not self._tells_time:
+            self.clock_offset.observe(sent, self._clock.now(), self._date)
         return rows
 
-    def _listen(self, body: bytes) -> None:
-        self._heard = body
+    def _listen(self, body: bytes, date: str = "") -> None:
+        self._heard, self._date = body, date
 
 
-def connected(access: Access, listen: Callable[[bytes], None]) -> Connection:
+def connected(access: Access, listen: Listen) -> Connection:
     """Return a real connection. Imports the client."""
     import requests
     from prometheus_api_client import PrometheusConnect
@@ -158,7 +165,7 @@ def connected(access: Access, listen: Callable[[bytes], None]) -> Connection:
 
     def whole(answer: requests.Response, *_: object, **__: object) -> requests.Response:
         read = bounded(answer, access.timeout_s)
-        listen(read.content)
+        listen(read.content, "" if "age" in read.headers else read.headers.get("date", ""))
         return read
 
     session = requests.Session()
@@ -171,7 +178,7 @@ def connected(access: Access, listen: Callable[[bytes], None]) -> Connection:
     return made
 
 
-def bounded(answer: "requests.Response", within_s: float, most: int = MAX_BYTES) -> "requests.Response":
+def bounded(answer: "requests.Response", within_s: float, most: int = MOST_BYTES) -> "requests.Response":
     """Return an answer that has been read whole. The timeout of ``requests`` is one for each piece only.
 
     Raises:
@@ -201,79 +208,10 @@ def bounded(answer: "requests.Response", within_s: float, most: int = MAX_BYTES)
     return read
 
 
-def warnings(body: bytes) -> tuple[str, ...]:
-    """Return what an answer warns of: a store that was not reached, a result that is not whole."""
-    ends = body if len(body) <= 2 * TAIL else body[:TAIL] + body[-TAIL:]
-    told: list[str] = []
-    for match in _WARNINGS.finditer(ends):
-        try:
-            told += msgspec.json.decode(match[1], type=list[str])
-        except msgspec.MsgspecError:
-            continue
-    if _PARTIAL.search(ends):
-        told.append("the result is not whole")
-    return tuple(dict.fromkeys(sanitize(text, 160) for text in told))
-
-
-def in_words(error: Exception, access: Access) -> SourceError:
-    """Return what an exception of the client means to a person."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    text = _ADDRESS.sub("", str(error))
-    lower = text.lower()
-    if "HTTP Status Code" in text:
-        return _refusal(text)
-    if text == TOO_LARGE:
-        return SourceError("misconfigured", text)
-    if "SSLError" in kinds or "tls ca certificate" in lower:
-        return _tls(lower, access)
-    if "Timeout" in kinds or "timed out" in lower:
-        return SourceError("slow", f"no answer within {access.timeout_s:g} s")
-    if kinds & {"JSONDecodeError", "KeyError", "TypeError", "ValidationError"}:
-        return SourceError("misconfigured", "the answer is no Prometheus answer: is this its address?")
-    if "failed to resolve" in lower or "name or service not known" in lower:
-        return SourceError("down", "the host name cannot be resolved")
-    if "refused" in lower:
-        return SourceError("down", "connection refused: nothing listens there")
-    if "ConnectionError" in kinds:
-        return SourceError("down", "the connection broke before an answer came")
-    return SourceError("down", sanitize(f"{type(error).__name__}: {text}", 200))
-
-
-def _tls(lower: str, access: Access) -> SourceError:
-    if "could not find a suitable tls ca" in lower:
-        said = f"there is no file {sanitize(access.ca, 120)}, which ca = names"
-    elif "hostname mismatch" in lower or "doesn't match" in lower or "ip address mismatch" in lower:
-        said = "TLS: the server's certificate is for another host name"
-    elif "has expired" in lower:
-        said = "TLS: the server's certificate has expired"
-    elif "verify failed" in lower and access.ca:
-        said = f"TLS: {sanitize(access.ca, 120)} does not vouch for the server's certificate"
-    elif "verify failed" in lower:
-        said = "TLS: an unknown authority made the server's certificate; set ca = to that authority's file"
-    elif "wrong_version_number" in lower or "wrong version number" in lower or "record layer" in lower:
-        said = "TLS: the server does not speak it on this port; write http://"
-    elif "no_certificate" in lower or "no certificate or crl found" in lower:
-        said = f"{sanitize(access.ca, 120)} holds no certificate (PEM), and ca = names it"
-    else:
-        return SourceError("down", "TLS: the connection could not be secured")
-    return SourceError("misconfigured", said)
-
-
-def _refusal(text: str) -> SourceError:
-    status = int(found[1]) if (found := _STATUS.search(text)) else 0
-    match = _SAID.search(text.replace("\\\\", "\\"))
-    said = sanitize(match[1].replace('\\"', '"').replace("\\'", "'"), 160) if match else ""
-    lower = said.lower()
-    if status in (401, 403):
-        return SourceError("unauthorized", f"answers {status}: the token or password is not accepted, or has expired")
-    if status == 404:
-        return SourceError("misconfigured", "answers 404: no Prometheus API at this address")
-    if status in (422, 503) and ("timed out" in lower or "timeout" in lower):
-        return SourceError("slow", "the server gave up on the query: it took too long")
-    if status == 422 and "too many samples" in lower:
-        return SourceError("slow", "the query is too large for the server's limit of samples (--query.max-samples)")
-    if status == 429:
-        return SourceError("slow", "the server is asked too often (429)")
-    if status >= 500:
-        return SourceError("down", f"answers {status}" + (f": {said}" if said else ""))
-    return SourceError("misconfigured", f"answers {status}" + (f": {said}" if said else ""))
+def number(text: str) -> float | None:
+    """Return a sample's value; None for what is no number, or stands for infinity."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if usable(value) else None

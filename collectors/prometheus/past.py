@@ -1,7 +1,8 @@
 """The last hours of a target as a Prometheus server has them, as columns that are laid under the live numbers."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from math import ceil, nan
 
@@ -9,9 +10,10 @@ from aistack_top.model.tick import STATS, Batch, Bound, Health, History, Quantil
 from aistack_top.session.threads import on_thread
 from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
-from collectors.prometheus.pages import interval
+from collectors.prometheus.pages import Times, by_target, interval
 from collectors.prometheus.queries import series_of, up_of
 from collectors.prometheus.reading import ScrapeResult, TargetReader
+from collectors.prometheus.scraped import Target
 from collectors.runtime.base import Source
 
 BACK_S = 7_200.0
@@ -60,46 +62,51 @@ class DenseGrid:
 async def past_of(server: Prometheus, reader: TargetReader, source: Source, start: float, end: float) -> History | None:
     """Return a target's readings from start to end in steps of at least `STEP_S`; None where there are none.
 
-    ``source`` is who tells them. The reader has read those pages then, so that its first live page has rates and
-    quantiles at once.
+    ``source`` is who tells them; both times are the server's. The reader has read those pages then, so that its first
+    live page has rates and quantiles at once.
 
     Raises:
         SourceError: what went wrong, in words.
 
     """
-    up = up_of(reader.target)
-    scrapes = [moment for row in await server.samples(up, PROBE_S) for moment, _ in row.values]
-    every_s = interval(scrapes)
-    if every_s is None:
+    target = reader.target
+    up = up_of(target.pair)
+    probed = _of(target, await server.samples(up, PROBE_S))
+    scrapes = [moment for row in probed for moment, _ in row.values]
+    gaps = [gap for row in probed if (gap := interval(moment for moment, _ in row.values))]
+    if not gaps:
         return None
-    reader.pages.every_s = every_s
+    reader.pages.every_s = every_s = min(gaps)
     step = round(ceil(STEP_S / every_s) * every_s, 3)
     # steps end just behind scrapes, so that what stood then was scraped then
     last = max(scrapes) + every_s * 0.1
     at = last - (last - start) // step * step
-    first = at // GRID_S * GRID_S
-    columns = DenseGrid(first, GRID_S, int((end - first) / GRID_S) + 1)
+    first = (at - reader.shift_s) // GRID_S * GRID_S
+    columns = DenseGrid(first, GRID_S, int((end - reader.shift_s - first) / GRID_S) + 1)
     batches: list[Batch] = []
     while at <= last:
         until = min(at + CHUNK_S // step * step, last)
-        rows = await server.stepped(series_of(reader.table, [reader.target]), at, until, step)
+        rows = _of(target, await server.stepped(series_of(reader.table, [target.pair]), at, until, step))
         warned = bool(server.warned)
-        times = {
-            moment: float(text)
-            for row in await server.stepped(f"timestamp({up})", at, until, step)
-            for moment, text in row.values
-        }
+        times: defaultdict[tuple[str, ...], dict[float, float]] = defaultdict(dict)
+        for row in _of(target, await server.stepped(f"timestamp({up})", at, until, step)):
+            replica = tuple(row.metric.get(label, "") for label in target.replica_labels)
+            times[replica].update((moment, float(text)) for moment, text in row.values)
         told = partial(_read, reader, source, rows, times, columns, whole=not warned, pace_s=step)
         batches += await on_thread(told)
         at = until + step
     return columns.history(tuple(batches))
 
 
+def _of(target: Target, rows: list[client.QuerySeries]) -> list[client.QuerySeries]:
+    return by_target(rows, [target])[0][target]
+
+
 def _read(
     reader: TargetReader,
     source: Source,
     rows: list[client.QuerySeries],
-    times: Mapping[float, float],
+    times: Times,
     columns: DenseGrid,
     *,
     whole: bool,

@@ -7,6 +7,7 @@ reads them too, with the same aliases, filters, windows and restarts, so that bo
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from math import ceil
 
 from collectors.openmetrics.build import table
 from collectors.openmetrics.table import Table
@@ -37,13 +38,29 @@ def own_names(read: Table) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.startswith(read.identity)))
 
 
-def whose(read: Table) -> str:
-    """Return the query for the targets of a kind."""
-    return f"count by (job, instance) ({{{_names(own_names(read))}}})"
+def whose(
+    read: Table, labels: Iterable[str], pair: tuple[str, str] | None = None, *, back_s: float | None = None
+) -> str:
+    """Return the query for the targets of a kind by some labels, of one job and instance or of all.
+
+    With ``back_s`` also those that were there within so many seconds and have gone.
+    """
+    more = f",{_one_of('job', pair[:1])},{_one_of('instance', pair[1:])}" if pair else ""
+    return _count(f"{{{_names(own_names(read))}{more}}}", labels, back_s)
+
+
+def _count(selector: str, labels: Iterable[str], back_s: float | None) -> str:
+    told = selector if back_s is None else f"last_over_time({selector}[{max(ceil(back_s), 1)}s])"
+    return f"count by ({', '.join(labels)}) ({told})"
+
+
+def scraped_jobs(jobs: Iterable[str]) -> str:
+    """Return the selector of what the server says of its own reading of all targets of some jobs."""
+    return f'{{__name__="{UP}",{_one_of("job", jobs)}}}'
 
 
 def up_of(target: tuple[str, str]) -> str:
-    """Return the selector of what the server says of its own reading of a target."""
+    """Return the selector of what the server says of its own reading of a job's instance."""
     return f'{{__name__="{UP}",{_one_of("job", target[:1])},{_one_of("instance", target[1:])}}}'
 
 

@@ -6,23 +6,32 @@ The feed plays once, from its start, as fast as the servers answer; whoever want
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import Protocol
 
 from aistack_top.model.feed import Bounds
-from aistack_top.model.tick import Batch, Tick
+from aistack_top.model.tick import Batch, Status, Tick
 from aistack_top.session.threads import on_thread
 from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.collector import reason
 from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
-from collectors.prometheus.pages import by_target, number
-from collectors.prometheus.queries import UP, series_of
-from collectors.prometheus.reading import ScrapeResult, TargetNames, TargetReader
-from collectors.prometheus.targets import LOOK_S, MAX_TARGETS, scraped
+from collectors.prometheus.pages import by_target
+from collectors.prometheus.queries import series_of
+from collectors.prometheus.reading import (
+    MIN_SHIFT_S,
+    ScrapeResult,
+    TargetNames,
+    TargetReader,
+    clock_notes,
+    readers,
+    target_source,
+)
+from collectors.prometheus.scraped import REPLICA_LABELS, scraped
+from collectors.prometheus.targets import LOOK_S, MAX_TARGETS
 from collectors.runtime.base import HealthTracker, Source, SourceError
 
 CHUNK_S = 600.0
@@ -44,7 +53,7 @@ class HasPastCalls(Protocol):
 
 
 class WindowFeed:
-    """The window from ``start`` to ``end``, in seconds since the epoch. See `aistack_top.model.feed.Feed`."""
+    """The window from ``start`` to ``end``, in seconds since the epoch by our clock."""
 
     def __init__(
         self,
@@ -54,12 +63,18 @@ class WindowFeed:
         start: float,
         end: float,
         calls: Sequence[HasPastCalls] = (),
+        *,
+        replica_labels: Sequence[str] = REPLICA_LABELS,
     ) -> None:
         self._server, self._names = server, names
+        self._replica_labels = replica_labels
+        self._shift_s = 0.0
+        self._notes: list[str] = []
         self._start, self._end = start, end
         self._calls = calls
         self._source = source
         self._keeper = HealthTracker(source)
+        self._keeper.clock_offset = server.clock_offset
         self._targets: list[_Target] = []
 
     def bounds(self) -> Bounds:
@@ -73,9 +88,22 @@ class WindowFeed:
             SourceError: what went wrong, in words.
 
         """
-        found = await scraped(self._server, self._names, (self._start, self._end))
-        self._targets = [_Target(self._source, reader) for reader in found[:MAX_TARGETS]]
-        return len(found)
+        whole = await scraped(self._server, self._replica_labels, (self._start, self._end))
+        offset_s = self._server.clock_offset.value or 0.0
+        if abs(offset_s) > MIN_SHIFT_S:
+            self._shift_s = offset_s
+            window = self._start + offset_s, self._end + offset_s
+            whole = await scraped(self._server, self._replica_labels, window)
+        self._notes = [*whole.notes, *clock_notes(self._server)]
+        if len(whole.found) > MAX_TARGETS:
+            self._notes.append(f"{len(whole.found) - MAX_TARGETS} targets beyond the first {MAX_TARGETS} are not read")
+        taken: set[str] = set()
+        for reader in readers(whole.found[:MAX_TARGETS], self._names):
+            reader.set_offset(self._shift_s)
+            one = _Target(self._source, reader, taken)
+            taken.add(one.name)
+            self._targets.append(one)
+        return len(whole.found)
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """Yield a tick a second. See `aistack_top.model.feed.Feed.ticks`; `look` comes first."""
@@ -124,17 +152,22 @@ class WindowFeed:
         for target in self._targets:
             kinds[target.reader.kind.name].append(target)
         for targets in kinds.values():
-            selector = series_of(targets[0].reader.table, [one.reader.target for one in targets])
+            wanted = [one.reader.target for one in targets]
+            selector = series_of(targets[0].reader.table, [one.pair for one in wanted])
             try:
-                rows = by_target(await self._server.samples(selector, until - at, until))
+                answer = await self._server.samples(selector, until - at, until + self._shift_s)
             except SourceError as error:
                 return [Batch(at, at, self._keeper.failure(at, error))], True
             here = self._server.warned
-            warned.update(dict.fromkeys(here))
+            warned.update(dict.fromkeys(f"warns: {text}" for text in here))
+            rows, unplaced = by_target(answer, wanted)
+            count = sum(unplaced.values())
+            if count:
+                warned[f"{count} series are of none of the targets of their instance"] = None
             for one in targets:
                 mine: list[client.QuerySeries] = rows.get(one.reader.target, [])
                 batches += await on_thread(partial(one.batches, mine, not here))
-        notes = reason([f"warns: {text}" for text in warned])
+        notes = reason([*self._notes, *warned])
         looks = [at + LOOK_S * count for count in range(ceil((until - at) / LOOK_S))]
         return [*(Batch(look, look, self._keeper.success(look, 0.0, reason=notes)) for look in looks), *batches], False
 
@@ -142,38 +175,35 @@ class WindowFeed:
 class _Target:
     """One target's pages as the batches that its collector would have brought."""
 
-    def __init__(self, server: Source, reader: TargetReader) -> None:
+    def __init__(self, server: Source, reader: TargetReader, taken: Collection[str]) -> None:
         self.reader = reader
-        name = f"{server.name}/{reader.name}"
-        self._source = Source(name, "prometheus", reader.kind.layer, reader.every_s, server.deadline_s, server.address)
+        self._source = target_source(server, reader, taken, reader.every_s, server.most_busy)
         self._keeper = HealthTracker(self._source)
+
+    @property
+    def name(self) -> str:
+        """The name of the source that this target is."""
+        return self._source.name
 
     def batches(self, rows: list[client.QuerySeries], whole: bool) -> list[Batch]:
         """Return a batch for each scrape in an answer's rows, also for those that brought no page."""
-        newest = self.reader.pages.newest
-        away = {
-            at
-            for row in rows
-            if row.metric.get("__name__") == UP
-            for at, value in row.values
-            if number(value) == 0.0 and at > newest
-        }
         told: list[tuple[float, ScrapeResult | None]] = [
             (one.at, one) for one in self.reader.results(rows, whole=whole)
         ]
         if self.reader.is_another:
             return []
         self._keeper.source = replace(self._source, interval_s=self.reader.every_s)
-        told += [(at, None) for at in away]
+        told += [(at - self.reader.shift_s, None) for at in self.reader.pages.away]
         return [self._batch(at, one) for at, one in sorted(told, key=lambda pair: pair[0])]
 
     def _batch(self, at: float, told: ScrapeResult | None) -> Batch:
         if told is None:
-            where = sanitize(self.reader.target[1], 80)
+            where = sanitize(self.reader.target.instance, 80)
             return Batch(
                 at, at, self._keeper.failure(at, SourceError("down", f"Prometheus could not read it ({where})"))
             )
-        health = self._keeper.success(at, 0.0, reason=reason(told.notes))
+        status: Status = "misconfigured" if told.unread > told.read else "ok"
+        health = self._keeper.success(at, 0.0, status, reason(told.notes))
         return Batch(at, at, health, told.readings, told.events, facts=told.facts)
 
 

@@ -6,11 +6,15 @@ a source that is down, slow, lying or closed to us is a health record with a sen
 optional request that fails never loses what the first one brought.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aistack_top.model.tick import Batch, Health, History, Status
+from collectors.runtime.clock_offset import ClockOffset
+
+if TYPE_CHECKING:
+    from collectors.runtime.engine_names import EngineNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,11 @@ class DiscoversCollectors(Protocol):
         self,
         join: Callable[[Collector], None],
         leave: Callable[[Collector], None],
-        given: Mapping[tuple[str, int], str],
+        names: "EngineNames",
     ) -> None:
         """Take the feed's doors: a collector comes in by the one and leaves by the other.
 
-        ``given`` are the names of the configured servers by host and port: a found one may be one of them.
+        ``names`` are the names of all that is found: a found server may be a configured one, or have another's name.
         """
         ...
 
@@ -87,11 +91,19 @@ class SourceError(Exception):
 
 
 class HealthTracker:
-    """Writes a collector's health records, and remembers when the last good data came."""
+    """Writes a collector's health records, and remembers when the last good data came.
+
+    ``clock_offset`` is the source's clock against ours, for a collector that calls `heard` at each answer.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.clock_offset = ClockOffset()
         self._last_good: float | None = None
+
+    def heard(self, sent: float, answered: float, date: str) -> None:
+        """Use an answer's ``Date`` header; both times are ours, in seconds, and around the request."""
+        self.clock_offset.observe(sent, answered, date)
 
     def success(
         self,
@@ -122,6 +134,8 @@ class HealthTracker:
         uncertainty_s: float | None,
     ) -> Health:
         source = self.source
+        if offset_s is None:
+            offset_s, uncertainty_s = self.clock_offset.value, self.clock_offset.uncertainty
         return Health(
             source.name,
             source.kind,

@@ -54,6 +54,12 @@ class Answer:
         kind: str = self.headers.get("content-type", "")
         return kind.partition(";")[0].strip().lower()
 
+    @property
+    def date(self) -> str:
+        """When the server wrote the answer, by its own clock; empty where nothing says so, or a cache kept it."""
+        written: str = "" if "age" in self.headers else self.headers.get("date", "")
+        return written
+
 
 async def get(
     client: httpx.AsyncClient,

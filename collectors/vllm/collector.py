@@ -117,6 +117,7 @@ class VllmCollector:
 
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
+        sent = self._clock.now()
         scraped, load_now, asked = await asyncio.gather(self._scrape(), self._load(), self._ask_facts())
         now = self._clock.now()
         if isinstance(scraped, SourceError):
@@ -125,6 +126,7 @@ class VllmCollector:
             return Batch(now, now, self._keeper.failure(now, scraped))
         self._up = True
         # the page's own moment: its parsing and the extras may take longer than it
+        self._keeper.heard(sent, scraped.at, scraped.date)
         now, seen = scraped.at, now
         found = self._exposition.read(scraped.page, now, seen)
         events = list(found.events)

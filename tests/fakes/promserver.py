@@ -17,7 +17,8 @@ ACCESS = Access("http://prometheus:9090", {})
 LOOKBACK_S = 300.0
 
 _QUERY = re.compile(
-    r"(?P<function>count by \(job, instance\) |timestamp)?\(?(?P<selector>\{.*\})\)?(?P<range>\[\d+s\])?"
+    r"(?:count by \((?P<by>[\w, ]+)\) \(|(?P<function>timestamp)\()?(?P<over>last_over_time\()?"
+    r"(?P<selector>\{.*\})(?P<range>\[\d+s\])?\)*"
 )
 _MATCHER = re.compile(r'(\w+)(=~?)"((?:[^"\\]|\\.)*)"')
 
@@ -30,6 +31,7 @@ class FakePrometheus:
     def __init__(self, now) -> None:
         self._now = now
         self._series: dict[Labels, list[tuple[float, float | None]]] = {}
+        self._of: dict[Labels, set[Labels]] = {}
         self.asked: list[str] = []
         self.fault: Exception | None = None
         self.warning = b""
@@ -39,23 +41,37 @@ class FakePrometheus:
         self._listen = listen
         return self
 
-    def scrape(self, at: float, instance: str, body: bytes | None, job: str = "vllm") -> None:
-        """Take a page, or None for a target that did not answer; what it no longer has ends there."""
-        own = (("instance", instance), ("job", job))
-        fresh: dict[Labels, float] = {(("__name__", "up"), *own): float(body is not None)}
+    def scrape(self, at: float, instance: str, body: bytes | None, job: str = "vllm", *, up=True, **labels) -> None:
+        """Take a page, or None for a target that did not answer; what it no longer has ends there.
+
+        ``labels`` are the target's further ones; without ``up`` it is pushed, and nothing says that a series ended.
+        """
+        own = tuple({"instance": instance, "job": job, **labels}.items())
+        own = tuple((key, value) for key, value in own if value)
+        fresh: dict[Labels, float] = {(("__name__", "up"), *own): float(body is not None)} if up else {}
         for name, told, value in _samples(body or b""):
-            labels = {f"exported_{k}" if k in ("job", "instance") else k: v for k, v in told.items() if v}
-            fresh[tuple(sorted([("__name__", name), *labels.items(), *own]))] = value
+            shown = {f"exported_{k}" if k in dict(own) else k: v for k, v in told.items() if v}
+            fresh[("__name__", name), *shown.items(), *own] = value
         fresh = {tuple(sorted(key)): value for key, value in fresh.items()}
-        for key, samples in self._series.items():
-            if key not in fresh and ("instance", instance) in key and samples[-1][1] is not None:
-                samples.append((at, None))
+        before = self._of.setdefault(own, set())
+        for key in before - set(fresh) if up else ():
+            if self._series[key][-1][1] is not None:
+                self._series[key].append((at, None))
+        before |= set(fresh)
         for key, value in fresh.items():
             self._series.setdefault(key, []).append((at, value))
 
+    def forget(self, instance: str, **labels) -> None:
+        """Let a target be scraped no more: all its series end."""
+        for own, keys in self._of.items():
+            if dict(own).items() >= {"instance": instance, **labels}.items():
+                for key in keys:
+                    self._series[key].append((self._series[key][-1][0] + 0.001, None))
+
     def custom_query(self, query, params):
-        function, wanted, back = self._read(query, params)
+        match, wanted = self._read(query, params)
         now = float(params.get("time", self._now()))
+        back = int(match["range"][1:-2]) if match["range"] else 0
         if back:
             return [
                 {
@@ -65,25 +81,25 @@ class FakePrometheus:
                 for key, samples in wanted
                 if any(now - back <= at <= now and v is not None for at, v in samples)
             ]
-        assert function.startswith("count"), query
-        there = {(dict(key)["job"], dict(key)["instance"]) for key, samples in wanted if _stood(samples, now)}
-        return [{"metric": {"job": job, "instance": instance}, "value": [now, "1"]} for job, instance in sorted(there)]
+        there = [(key, one[1]) for key, samples in wanted if (one := _stood(samples, now))]
+        if match["by"]:
+            return [{"metric": key, "value": [now, "1"]} for key in _grouped((key for key, _ in there), match["by"])]
+        return [{"metric": dict(key), "value": [now, str(value)]} for key, value in there]
 
     def custom_query_range(self, query, start_time, end_time, step, params):
-        function, wanted, _ = self._read(query, params)
+        match, wanted = self._read(query, params)
         assert isinstance(start_time, datetime)
         start, end, step = float(params["start"]), float(params["end"]), float(step)
         steps = [start + n * step for n in range(int((end - start) / step + 1e-6) + 1)]
         assert len(steps) <= 11_000
-        if function.startswith("count"):
-            there = {
-                (dict(key)["job"], dict(key)["instance"]) for key, row in wanted for at in steps if _stood(row, at)
-            }
-            return [{"metric": {"job": job, "instance": one}, "values": [[end, "1"]]} for job, one in sorted(there)]
+        back = int(match["range"][1:-2]) if match["range"] else 0
+        if match["by"]:
+            there = (key for key, row in wanted for at in steps if _within(row, at, back))
+            return [{"metric": key, "values": [[end, "1"]]} for key in _grouped(there, match["by"])]
         found = []
         for key, samples in wanted:
             stood = [(at, _stood(samples, at)) for at in steps]
-            rows = [[at, str(one[0] if function == "timestamp" else one[1])] for at, one in stood if one]
+            rows = [[at, str(one[0] if match["function"] else one[1])] for at, one in stood if one]
             if rows:
                 found.append({"metric": dict(key), "values": rows})
         return found
@@ -106,7 +122,23 @@ class FakePrometheus:
             if all(test.fullmatch(dict(key).get(name, "")) for name, test in tests)
             and not self.hidden & {dict(key)["__name__"]}
         ]
-        return (match["function"] or "").strip(" ("), wanted, int(match["range"][1:-2]) if match["range"] else 0
+        return match, wanted
+
+
+def _grouped(keys, by):
+    """Return the label sets that series have of some labels, each once."""
+    names = by.split(", ")
+    sets = {tuple((name, dict(key)[name]) for name in names if dict(key).get(name)) for key in keys}
+    return [dict(one) for one in sorted(sets)]
+
+
+def _within(samples, at, back):
+    """Return whether there is a sample in the last seconds before a time, or one that stands then."""
+    return (
+        any(at - back <= moment <= at and value is not None for moment, value in samples)
+        if back
+        else _stood(samples, at)
+    )
 
 
 @cache

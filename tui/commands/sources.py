@@ -36,6 +36,6 @@ def _shown(default: object) -> str:
     if isinstance(default, msgspec.Struct):
         held = {key: value for key, value in msgspec.to_builtins(default).items() if value}
         return "{ " + ", ".join(f'{key} = "{value}"' for key, value in held.items()) + " }"
-    if default == ():
-        return "[]"
+    if isinstance(default, tuple):
+        return f"[{', '.join(map(_shown, default))}]"
     return f'"{default}"' if isinstance(default, str) else str(default)

@@ -107,7 +107,7 @@ class WindowOptions:
         from collectors.config import LangfuseSource
         from collectors.langfuse.collector import build
         from collectors.prometheus.client import Prometheus
-        from collectors.prometheus.targets import access, names_for
+        from collectors.prometheus.targets import access, names_for, replica_labels
         from collectors.prometheus.window import WindowFeed
         from collectors.registry import source_of
 
@@ -115,4 +115,12 @@ class WindowOptions:
         calls = [build(one, tools) for one in asked if isinstance(one, LangfuseSource)]
         server = prometheus_of(config, self.url)
         source = source_of(server, deadline_s=server.timeout + 5.0)
-        return WindowFeed(source, Prometheus(access(server)), names_for(server, tools), start, end, calls)
+        return WindowFeed(
+            source,
+            Prometheus(access(server)),
+            names_for(server, tools),
+            start,
+            end,
+            calls,
+            replica_labels=replica_labels(server),
+        )

@@ -27,6 +27,14 @@ async def collect(*answers):
         return [(await collector.collect()).health for _ in answers]
 
 
+async def collect_with_note(note):
+    page = httpx.Response(200, text="vllm:num_requests_running 1\n")
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: page))
+    kinds = [(lambda body: b"vllm:" in body, Made)]
+    async with client:
+        return [(await EndpointCollector(SOURCE, client, VirtualClock(0.0), kinds, note=note).collect()).health.reason]
+
+
 async def test_a_server_is_known_by_its_page_and_asked_no_more_than_once():
     told = await collect(httpx.Response(500), httpx.Response(200, text="vllm:num_requests_running 1\n"))
     assert [health.status for health in told] == ["misconfigured", "ok"]
@@ -46,3 +54,9 @@ async def test_what_is_no_known_server_is_said(answer, status, said):
     assert health.status == status
     assert said in health.reason
     assert "\x1b" not in health.reason
+
+
+async def test_a_server_that_the_command_line_names_twice_says_that_it_is_read_once():
+    said = "http://localhost:8000 is the same server and is read once"
+    assert await collect_with_note(said) == [said]
+    assert await collect_with_note("") == [""]

@@ -69,7 +69,12 @@ async def said(url, **access):
 
 
 REFUSALS = [
-    ("unauthorized.txt", 401, "unauthorized", "answers 401: the token or password is not accepted, or has expired"),
+    (
+        "unauthorized.txt",
+        401,
+        "unauthorized",
+        "answers 401: it wants a key; set token, or username and password, of this source",
+    ),
     ("timed_out.json", 503, "slow", "the server gave up on the query: it took too long"),
     (
         "too_many_samples.json",
@@ -77,7 +82,13 @@ REFUSALS = [
         "slow",
         "the query is too large for the server's limit of samples (--query.max-samples)",
     ),
-    ("unknown_path.txt", 404, "misconfigured", "answers 404: no Prometheus API at this address"),
+    (
+        "unknown_path.txt",
+        404,
+        "misconfigured",
+        "answers 404: no Prometheus API at this address; Mimir and others have it below a path: "
+        'set url = ".../prometheus"',
+    ),
     (
         "bad_query.json",
         400,
@@ -128,7 +139,7 @@ async def test_an_own_authority_and_a_token_let_one_in(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(netrc))
     with serving(certificate="server.pem") as (port, asked):
         server = Prometheus(Access(f"https://127.0.0.1:{port}", {"authorization": "Bearer t"}, str(TLS / "ca.pem")))
-        assert await server.instant("up") == [{"job": "a"}]
+        assert [row.metric for row in await server.instant("up")] == [{"job": "a"}]
         server.close()
     ((path, key),) = asked
     assert path == "/api/v1/query?query=up&timeout=10s"
@@ -207,7 +218,7 @@ async def test_what_the_server_warns_of_is_told_until_it_no_longer_does():
     body = page(RECORDED + "warnings.json")
     with serving(body) as (port, _):
         server = Prometheus(Access(f"http://127.0.0.1:{port}", {}))
-        assert [row["job"] for row in await server.instant("up")] == ["vllm"]
+        assert [row.metric["job"] for row in await server.instant("up")] == ["vllm"]
         (warning,) = server.warned
         server.close()
     assert warning.startswith('remote_read: error sending request: Post "http://127.0.0.1:1/read": dial tcp')

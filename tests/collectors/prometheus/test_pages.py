@@ -13,12 +13,13 @@ from collectors.prometheus.client import QuerySeries
 from collectors.prometheus.pages import Pages, by_target, interval
 from collectors.prometheus.queries import readable, series_of, up_of, whose
 from collectors.prometheus.reading import TargetNames, TargetReader
+from collectors.prometheus.scraped import Target
 from collectors.registry import KINDS
 from collectors.runtime.base import Source
 from tests.fakes.pages import CAPTURES, page
 
 RECORDED = "prometheus-2.42.0-vllm/"
-TARGET = ("vllm", "127.0.0.1:28102")
+TARGET = Target("vllm", "127.0.0.1:28102")
 VLLM = next(kind for kind in KINDS if kind.name == "vllm")
 
 
@@ -70,10 +71,10 @@ def test_each_scrape_is_one_of_the_pages_and_reads_as_it_does(scraped):
 
 
 def test_the_steps_of_a_range_have_the_times_of_the_scrapes():
-    times = {at: float(text) for row in answer("range_times.json") for at, text in row.values}
+    times = {(): {at: float(text) for row in answer("range_times.json") for at, text in row.values}}
     told = list(reader().results(answer("range.json.gz"), times=times, pace_s=30.0))
-    assert [one.at for one in told] == sorted(times.values())
-    assert all(at < step for step, at in times.items())
+    assert [one.at for one in told] == sorted(times[()].values())
+    assert all(at < step for step, at in times[()].items())
     rates = [
         value for one in told[1:] for signal, _, value in one.readings if signal == "serving.generation_tokens.rate"
     ]
@@ -99,11 +100,14 @@ def test_a_target_that_does_not_answer_has_no_pages_and_is_down():
 
 def test_who_is_scraped_is_told_by_names_that_only_this_kind_has():
     rows = answer("targets.json")
-    assert sorted(by_target(rows)) == [("vllm", "127.0.0.1:28101"), TARGET]
+    other = Target("vllm", "127.0.0.1:28101")
+    found, unplaced = by_target(rows, [TARGET, other])
+    assert set(found) == {TARGET, other}
+    assert not unplaced
     kinds = {kind.name: read for kind, read in readable()}
     assert set(kinds) == {"dcgm", "vllm", "ray", "milvus", "litellm", "nemo"}
-    assert "process_start_time_seconds" not in whose(kinds["vllm"])
-    assert "process_start_time_seconds" in series_of(kinds["vllm"], [TARGET])
+    assert "process_start_time_seconds" not in whose(kinds["vllm"], ("job", "instance"))
+    assert "process_start_time_seconds" in series_of(kinds["vllm"], [TARGET.pair])
 
 
 def test_hostile_names_of_targets_cannot_leave_their_quotes():

@@ -16,6 +16,7 @@ from collectors.prometheus.client import Prometheus
 from collectors.prometheus.reading import TargetNames
 from collectors.prometheus.targets import GONE_S, PrometheusCollector
 from collectors.runtime.base import Source
+from collectors.runtime.engine_names import EngineNames
 from collectors.runtime.scheduler import LiveFeed
 from tests.fakes.pages import CAPTURES
 from tests.fakes.promserver import ACCESS, FakePrometheus
@@ -35,6 +36,11 @@ def bodies():
     return pages[20:80:5]
 
 
+def source(name="prometheus"):
+    """Return the source that a Prometheus server is."""
+    return Source(name, "prometheus", "tracing", 60.0, 15.0, "http://prometheus:9090")
+
+
 @asynccontextmanager
 async def watched(scrapes=(), *, alone=True):
     """Yield a server that has scraped, its collector, the clock and the targets that joined."""
@@ -42,10 +48,9 @@ async def watched(scrapes=(), *, alone=True):
     fake = FakePrometheus(clock.now)
     for moment, instance, body in scrapes:
         fake.scrape(moment, instance, body)
-    server = Prometheus(ACCESS, connect=fake.connect)
-    source = Source("prometheus", "prometheus", "tracing", 60.0, 15.0, "http://prometheus:9090")
-    collector = PrometheusCollector(source, server, clock, EVERY_S, TargetNames((), near=True))
-    collector.start_discovery(joined.append, joined.remove, {})
+    server = Prometheus(ACCESS, connect=fake.connect, clock=clock)
+    collector = PrometheusCollector(source(), server, clock, EVERY_S, TargetNames((), near=True))
+    collector.start_discovery(joined.append, joined.remove, EngineNames())
     with clock.participant() if alone else nullcontext():
         try:
             yield fake, collector, clock, joined
@@ -116,7 +121,7 @@ async def test_a_feed_begins_with_the_past_and_goes_on_with_the_present(bodies):
     scrapes = [(START - 300.0 + EVERY_S * number, ONE, bodies[0]) for number in range(60)]
     async with watched(scrapes, alone=False) as (_, collector, clock, _):
         feed, ticks = LiveFeed([collector], clock), []
-        collector.start_discovery(feed.join, feed.leave, {})
+        collector.start_discovery(feed.join, feed.leave, EngineNames())
         stream = feed.ticks()
         async for tick in stream:
             ticks.append(tick)
