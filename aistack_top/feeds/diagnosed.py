@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from aistack_top.feeds.base import FeedDecorator
-from aistack_top.model.feed import Feed
+from aistack_top.model.feed import Feed, IncidentAware
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import Batch, Health, Mark, Tick
 from aistack_top.session.threads import on_thread
@@ -44,8 +44,17 @@ class DiagnosedFeed(FeedDecorator):
 
     async def ticks(self) -> AsyncIterator[Tick]:
         """See `Feed.ticks`."""
+        feed: object = self._feed
         async for tick in self._feed.ticks():
-            yield await on_thread(partial(self.watched, tick))
+            watched = await on_thread(partial(self.watched, tick))
+            if isinstance(feed, IncidentAware):
+                feed.set_incident_open(self._has_incident)
+            yield watched
+
+    @property
+    def _has_incident(self) -> bool:
+        open_incidents = self._made.open_incidents if self._made is not None else ()
+        return not self._fault and any(trouble.is_open and not trouble.dismissed for trouble in open_incidents)
 
     def watched(self, tick: Tick) -> Tick:
         """Return a tick with what is found in it; for a past that does not come through the feed, too."""

@@ -32,8 +32,11 @@ class RateMeter:
         self._gap_s = max(window_s * 3, 30.0, gap_s)
         self._samples: deque[tuple[float, float]] = deque()
 
-    def observe(self, at: float, value: float) -> Step:
-        """Take the counter's value at a time in seconds; times must not go backwards, or the meter starts anew."""
+    def observe(self, at: float, value: float, gap_s: float = 0.0) -> Step:
+        """Take the counter's value at a time in seconds; times must not go backwards, or the meter starts anew.
+
+        ``gap_s`` is for a source that is asked less often for now: only a longer time between two values is a gap.
+        """
         samples = self._samples
         if samples:
             last_at, last_value = samples[-1]
@@ -41,7 +44,7 @@ class RateMeter:
                 samples.clear()
                 samples.append((at, value))
                 return Step(None, None, restarted=True)
-            if at <= last_at or at - last_at > self._gap_s:
+            if at <= last_at or at - last_at > max(self._gap_s, gap_s):
                 samples.clear()
         if not samples:
             samples.append((at, value))

@@ -88,3 +88,12 @@ class KnowsIncidents(Protocol):
     async def incident_times(self) -> Sequence[float]:
         """Return when the cause of each incident was told, the earliest first."""
         ...
+
+
+@runtime_checkable
+class IncidentAware(Protocol):
+    """A feed that works harder while an incident is open."""
+
+    def set_incident_open(self, is_open: bool) -> None:
+        """Take whether an incident is open now."""
+        ...

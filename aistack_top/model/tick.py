@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aistack_top.finite import fits
+from aistack_top.measure.finite import fits
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Incident
 

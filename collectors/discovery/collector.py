@@ -148,6 +148,8 @@ class DiscoveryCollector:
                 return None
             if answer.status != 200:
                 asked.said = f"{path} answers {answer.status}"
+                if answer.status in (401, 403):  # each is a failed request in somebody's statistics
+                    asked.pause_s = MAX_PAUSE_S
                 continue
             for known in self._kinds:
                 if known.path == path and known.recognise(answer.body):

@@ -20,7 +20,7 @@ from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from aistack_top.finite import fits
+from aistack_top.measure.finite import fits
 from aistack_top.measure.quantiles import MIN_COUNT
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import History, SeriesKey

@@ -33,6 +33,11 @@ MANY = 1_000
 OPENMETRICS = "application/openmetrics-text"
 """The media type whose samples carry times in seconds; those of the text format are in milliseconds."""
 
+
+SPARED_RUNS = 9
+"""Runs after a refusal that ask whether the server is there, and not for its metrics: LiteLLM counts each refused
+request as a failed one of its own. With a run a minute the metrics are asked for every ten minutes."""
+
 _TEXT = frozenset({"", "text/plain", OPENMETRICS})
 
 
@@ -86,6 +91,8 @@ class Scraper:
         self._headers = headers
         self._wanted = table.wanted()
         self._memo = LineMemo(addable(table))
+        self._refusal: SourceError | None = None
+        self._spared = 0
 
     async def scrape(self) -> Scrape:
         """Return the page as it is now.
@@ -95,9 +102,18 @@ class Scraper:
                 nothing could be read, or one whose samples are all old.
 
         """
+        if self._refusal is not None and self._spared > 0:
+            self._spared -= 1
+            await get(self._client, self._alive_url(), deadline_s=self._source.deadline_s)
+            raise self._refusal
         answer = await get(self._client, self._url, headers=self._headers, deadline_s=self._source.deadline_s)
         at = self._clock.now()
-        check(answer, self._table)
+        try:
+            check(answer, self._table)
+        except SourceError as error:
+            if error.status == "unauthorized" and self._table.alive:
+                self._refusal, self._spared = error, SPARED_RUNS
+            raise
         page = await parse_aside(answer.body, self._wanted, self._memo, openmetrics=answer.content_type == OPENMETRICS)
         if page.bad and not page.values:
             lines = "1 line" if page.bad == 1 else f"{page.bad} lines"
@@ -124,6 +140,9 @@ class Scraper:
             raise SourceError("stale", f"by their own times, the newest of the page's samples is {youngest} old")
         count = "1 sample is" if len(old) == 1 else f"{len(old)} samples are"
         return f"by their own times, {count} up to {numbers.age(max(old.values()))} old and not shown"
+
+    def _alive_url(self) -> str:
+        return self._url.removesuffix("/metrics") + self._table.alive
 
 
 class ExpositionCollector:
@@ -182,6 +201,10 @@ class ExpositionCollector:
         if facts:
             self._facts_due = now + FACTS_S
         return Batch(now, seen, health, readings.build(), (*found.events, *more.events), facts=(*facts, *more.facts))
+
+    def set_pace(self, pace_s: float) -> None:
+        """See `collectors.runtime.base.Paced`."""
+        self._exposition.pace_s = pace_s
 
     async def aclose(self) -> None:
         """See `collectors.runtime.base.Collector.aclose`; the client belongs to whoever made it."""

@@ -4,8 +4,8 @@
 |---|---|
 | bytes to numbers of the wanted series | `collectors.openmetrics.parser` |
 | which series is which signal of whom | the table, applied by `collectors.openmetrics.matching` |
-| what counters rose by between two pages | `collectors.exposition_counters` |
-| why counters fell | `collectors.exposition_restarts` |
+| what counters rose by between two pages | `collectors.openmetrics.counters` |
+| why counters fell | `collectors.openmetrics.restarts` |
 | rises to rates and ratios, buckets to quantiles | here, one meter or window an output series |
 | restarts, duplicates, bad lines, what was left out | here, told in words |
 """
@@ -20,10 +20,10 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signal
 from aistack_top.model.tick import Event, Fact, Readings, ReadingsBuilder
 from aistack_top.text.sanitize import sanitize
-from collectors.exposition_counters import COMBINE, CounterHistory, Group, Growth, Step, groups, rows_of, value_of
-from collectors.exposition_restarts import Cause, Restarts
+from collectors.openmetrics.counters import COMBINE, CounterHistory, Group, Growth, Step, groups, rows_of, value_of
 from collectors.openmetrics.matching import Key, SeriesMatcher
 from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
+from collectors.openmetrics.restarts import Cause, Restarts
 from collectors.openmetrics.table import Metric, Table
 from collectors.runtime.base import Source
 
@@ -112,6 +112,9 @@ class Exposition:
         self._zeros = [row for row in table.metric if row.zero_with]
         self._places = SeriesMatcher(table, source.name)
         self.about = self._places.about
+        self.pace_s = source.interval_s
+        """How often the source is asked now: slower than its interval while answers cost it too much."""
+
         self._epoch: object = None
         self._layout: _Layout | None = None
         self._history = CounterHistory()
@@ -273,7 +276,7 @@ class Exposition:
         if is_new and births and found and taking.all_born(found):
             for moment in self._known_zero(taking.at, row.window_s):
                 meter.observe(moment, 0.0)
-        return meter.observe(taking.at, total).rate, total
+        return meter.observe(taking.at, total, GAP * self.pace_s).rate, total
 
     def _known_zero(self, at: float, window_s: float) -> Sequence[float]:
         """Return the moments at which a counter that was not there is known to have stood at nothing."""

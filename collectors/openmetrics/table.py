@@ -3,6 +3,7 @@
 | part of a table | what it says |
 |---|---|
 | ``title``, ``identity``, ``hint`` | what the source is called, what its page must hold, what to say if it does not |
+| ``alive`` | a path that needs no key, asked in the place of the page while that is refused |
 | ``start_time`` | names of the gauge that tells a restart |
 | ``blanks`` | ranges of values that mean "no value" (DCGM) |
 | ``device`` | the label that numbers a device, where counters are the devices' own |
@@ -139,6 +140,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: str = ""
     raw: tuple[str, ...] = ()
     hint: str = ""
+    alive: str = ""
 
     def wanted(self) -> frozenset[bytes]:
         """Return the names of the series that are read; all others are passed over."""

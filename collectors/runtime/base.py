@@ -22,7 +22,9 @@ class Source:
     """A system that is read: its name on the screen, its kind, its layer and its pace.
 
     ``deadline_s`` is when one run is given up. A source that would be busy with us for more than ``most_busy`` of
-    the time is asked less often than ``interval_s``: a /metrics answer is made on the engine's own event loop.
+    the time is asked less often than ``interval_s``: a /metrics answer is made on the engine's own event loop. But it
+    is never asked less often than every ``max_interval_s``, unless it refuses. ``page_bytes`` is the size of its last
+    answer, 0 while that is not known. `collectors.runtime.pace` decides.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Source:
     deadline_s: float = 5.0
     address: str = ""
     most_busy: float = 0.01
+    max_interval_s: float = 30.0
+    page_bytes: int = 0
 
 
 class Collector(Protocol):
@@ -57,6 +61,15 @@ class HasHistory(Protocol):
 
     async def backfill(self) -> History | None:
         """Return it, once and before the first run; None where there is none. Never raises for what a server did."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A collector that makes rates, and so has to know how often it is asked."""
+
+    def set_pace(self, pace_s: float) -> None:
+        """Take the seconds until the next run; a longer time than a few of these is a gap."""
         ...
 
 

@@ -28,6 +28,9 @@ ENCODINGS = "gzip, deflate"
 STEP = 256 * 1024
 """Bytes unpacked in one step of the loop, about a millisecond."""
 
+REFUSED = "connection refused: nothing listens there"
+"""The reason of a `SourceError` where the machine is there and no process has the port open."""
+
 TOOK_S = "took_s"
 """Where a transport without a network says how long an answer took, by the time that its servers live in."""
 
@@ -210,7 +213,7 @@ def _in_words(error: httpx.HTTPError) -> str:
     if "certificate" in lower or "ssl" in lower:
         return f"TLS: {text}"
     if "refused" in lower or "all connection attempts failed" in lower:
-        return "connection refused: nothing listens there"
+        return REFUSED
     if "name or service not known" in lower or "temporary failure in name resolution" in lower:
         return "the host name cannot be resolved"
     if isinstance(error, httpx.RemoteProtocolError):

@@ -8,22 +8,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
-from statistics import median
 
 from aistack_top.measure.clock import Clock, VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Batch, Event, Health, History, Tick
 from aistack_top.text.sanitize import sanitize
-from collectors.runtime.base import Collector, HasHistory, HealthTracker, SourceError
+from collectors.runtime.base import Collector, HasHistory, HealthTracker, Paced, SourceError
+from collectors.runtime.pace import Pacer
 
 TICK_S = 1.0
 EARLY_S = (0.1, 0.2, 0.4, 0.7)
 """Moments after the start at which a tick is made if there is news, so that the first numbers come at once."""
-
-MAX_PACE_S = 60.0
-"""However slow a source is, it is asked once a minute: less often would be no monitoring."""
 
 GRACE_S = 0.5
 """A collector keeps its own deadline; the scheduler's is later by this, for the one that does not."""
@@ -49,6 +45,7 @@ class LiveFeed:
         self._batches: list[Batch] = []
         self._pasts: deque[History] = deque()
         self._stepped = 0.0
+        self._incident_open = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -76,6 +73,10 @@ class LiveFeed:
                 for tick in self._news():
                     yield tick
                 due = max(due + self._tick_s, clock.monotonic())
+
+    def set_incident_open(self, is_open: bool) -> None:
+        """See `aistack_top.model.feed.IncidentAware`: costly sources are asked more often meanwhile."""
+        self._incident_open = is_open
 
     def seek(self, at: float) -> None:
         """See `aistack_top.model.feed.Feed.seek`."""
@@ -129,18 +130,17 @@ class LiveFeed:
     async def _pace(self, collector: Collector) -> None:
         """Run one collector over and over, at its pace or slower."""
         source, clock = collector.source, self._clock
-        keeper = HealthTracker(source)
-        took: deque[float] = deque(maxlen=9)
+        keeper, pacer = HealthTracker(source), Pacer()
         with _taking_part(clock):
             await self._remember(collector)
             due = clock.monotonic()
             while True:
                 batch = await self._run(collector, keeper)
-                took.append(batch.health.took_s)
-                source = collector.source
-                pace = max(source.interval_s, min(median(took) / source.most_busy, MAX_PACE_S))
-                self._batches.append(_paced(batch, pace, source.interval_s))
-                due = max(due + pace, clock.monotonic())
+                batch = pacer.paced(batch, collector.source, urgent=self._incident_open)
+                if isinstance(collector, Paced):
+                    collector.set_pace(pacer.pace_s)
+                self._batches.append(batch)
+                due = max(due + pacer.pace_s, clock.monotonic())
                 await clock.sleep_until(due)
 
     async def _remember(self, collector: Collector) -> None:
@@ -167,16 +167,6 @@ class LiveFeed:
             error = SourceError("down", sanitize(f"this collector failed: {type(fault).__name__}: {fault}"))
         now = clock.now()
         return Batch(now, now, keeper.failure(now, error, clock.monotonic() - began))
-
-
-def _paced(batch: Batch, pace_s: float, wanted_s: float) -> Batch:
-    health = batch.health
-    if pace_s <= wanted_s * 1.05:
-        return batch
-    note = f"asked every {pace_s:.0f} s only: an answer takes {health.took_s:.2g} s"
-    reason = f"{health.reason}; {note}" if health.reason else note
-    status = "slow" if health.status == "ok" and pace_s > 2 * wanted_s else health.status
-    return replace(batch, health=replace(health, status=status, reason=reason, interval_s=pace_s))
 
 
 def _clock_batch(now: float, stepped_s: float) -> Batch:

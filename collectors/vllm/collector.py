@@ -3,73 +3,59 @@
 | asked | how often | for |
 |---|---|---|
 | ``/metrics`` | every run | everything `collectors/tables/vllm.toml` lists; decides the health |
+| ``/health`` | every run | an engine that is dead while its API server lives on |
 | ``/load`` | every run | requests the API server holds, and the frozen engine |
 | ``/version``, ``/v1/models`` | at a start and every minute | what may have changed |
 
-The last three are extras: each may fail alone, and costs nothing but itself.
+All but the first are extras: each may fail alone, and costs nothing but itself.
 """
 
 import asyncio
 import re
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import httpx
-import msgspec
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Severity
-from aistack_top.text.numbers import short
-from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.collector import FACTS_S, Scrape, Scraper, reason
-from collectors.openmetrics.engine import Assembled, Exposition, SignalOf
+from collectors.openmetrics.engine import Assembled, Exposition
+from collectors.openmetrics.parser import MetricsPage
 from collectors.openmetrics.table import Table, load
 from collectors.runtime.base import HealthTracker, Source, SourceError
-from collectors.runtime.http import get
-from collectors.vllm.arrivals import ARRIVED, RUNNING, WAITING, Arrivals
-from collectors.vllm.frozen import EngineLook, FreezeDetector
+from collectors.runtime.http import REFUSED
+from collectors.vllm.arrivals import Arrivals
+from collectors.vllm.extras import Extras, Told
+from collectors.vllm.frozen import FrozenEngines
 
 if TYPE_CHECKING:
     from collectors.config import VllmSource
     from collectors.registry import CollectorContext
 
-T = TypeVar("T")
+MAX_INTERVAL_S = 5.0
+"""An engine is asked at least so often: a rate over ten seconds and a freeze need two looks in ten."""
 
-OPTIONAL_S = 2.0
-"""Deadline of the extras: they must not hold back the metrics."""
+LARGE_PAGE_BYTES = 500_000
+MAX_INTERVAL_LARGE_S = 10.0
+"""The same for a page of so many bytes, as many adapters, engines or API servers make it."""
 
-MAX_EXTRA = 1024 * 1024
-MAX_ALIASES = 20
+START_TIME = "process_start_time_seconds"
+"""Missing where several API servers answer, and with the Rust frontend."""
 
-_LORAS = "loras"
-_WORK = frozenset(
-    {"serving.generation_tokens.rate", "serving.prompt_tokens.rate", "serving.batch.tokens", "serving.preemptions"}
+DEAD = (
+    "engine dead: /health answers 503, and /metrics goes on with old numbers, which are not shown; "
+    "see its log for why, and start it again"
 )
 
 _OWN = re.compile(rb"^(?:# TYPE )?vllm:(?:num_requests_running|generation_tokens|cache_config_info)", re.MULTILINE)
 _ROUTER = re.compile(rb"^vllm:(?:healthy_pods_total\b|\w+\{[^}\n]*\bserver=\")", re.MULTILINE)
 
-
-class _Load(msgspec.Struct):
-    server_load: float
-
-
-class _Version(msgspec.Struct):
-    version: str
-
-
-class _Model(msgspec.Struct):
-    id: str
-    root: str | None = None
-    parent: str | None = None
-    max_model_len: int | None = None
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
+_OF_API_SERVER = ("serving.http.", "serving.requests.rejected", "serving.scrape.")
+"""Beginnings of the signals that stay true when the engine behind the API server is dead."""
 
 
 @cache
@@ -94,20 +80,22 @@ class VllmCollector:
     """Reads one vLLM server. ``url`` is its base address, where it is not ``source.address`` (a login in it)."""
 
     def __init__(self, source: Source, client: httpx.AsyncClient, clock: Clock, *, url: str = "") -> None:
-        self._source = source
-        self._client = client
+        self._source = replace(source, max_interval_s=max(MAX_INTERVAL_S, source.interval_s))
         self._clock = clock
         self._base = (url or source.address).rstrip("/").removesuffix("/metrics")
         self._scraper = Scraper(source, client, clock, table(), self._base + "/metrics")
         self._exposition = Exposition(table(), source)
         self._keeper = HealthTracker(source)
         self._engine = Entity.of(engine=source.name)
+        self._extras = Extras(client, self._base, self._engine)
         self._arrivals = Arrivals(source)
         self._held = _Held()
-        self._frozen = FreezeDetector()
-        self._version = ""
+        self._frozen = FrozenEngines(source)
         self._facts_due = 0.0
-        self._had_loras = False
+        self._pace_s = source.interval_s
+        self._was_read = False
+        self._refused = False
+        self._is_dead = False
         self._up = True
 
     @property
@@ -115,37 +103,42 @@ class VllmCollector:
         """See `collectors.runtime.base.Collector.source`."""
         return self._source
 
+    def set_pace(self, pace_s: float) -> None:
+        """See `collectors.runtime.base.Paced`."""
+        self._pace_s = self._exposition.pace_s = self._arrivals.pace_s = self._frozen.pace_s = pace_s
+
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
         sent = self._clock.now()
-        scraped, load_now, asked = await asyncio.gather(self._scrape(), self._load(), self._ask_facts())
+        is_due = self._up and self._clock.now() >= self._facts_due
+        scraped, told = await asyncio.gather(self._scrape(), self._extras.ask(facts=is_due))
         now = self._clock.now()
         if isinstance(scraped, SourceError):
-            self._up, self._facts_due = False, now
-            self._frozen.reset()
-            return Batch(now, now, self._keeper.failure(now, scraped))
+            return self._lost(scraped, now)
         self._up = True
+        self._size(scraped.page)
         # the page's own moment: its parsing and the extras may take longer than it
         self._keeper.heard(sent, scraped.at, scraped.date)
         now, seen = scraped.at, now
-        found = self._exposition.read(scraped.page, now, seen)
+        found = self._read(scraped.page, now, seen)
         events = list(found.events)
         if found.restarted:
             self._arrivals.reset()
             self._held.reset()
+            self._frozen.reset()
+            self._is_dead = False
+        events += self._dead(told.alive, now)
+        if self._is_dead:
+            return self._without_engine(scraped, found, events, now)
         readings = ReadingsBuilder()
-        for signal, entity, value in found.readings:
+        for signal, entity, value in (*found.readings, *self._arrivals.rates(found, now)):
             readings.add(signal, entity, value)
-        for entity, rate in self._arrivals.rates(found, now).items():
-            readings.add(ARRIVED, entity, rate)
+        if told.alive:
+            readings.add("serving.engine.dead", self._engine, 0.0)
         readings.add("serving.scrape.duration", self._engine, scraped.took_s)
-        held = self._held.trusted(load_now)
-        # several API servers show no process metrics, and each knows only its own share of the load
-        if held is not None and scraped.page.declares("process_start_time_seconds"):
-            readings.add("serving.requests.in_flight", self._engine, held)
-        told = self._watch(readings, events, found, held, now)
-        facts = self._facts(scraped, found, asked, now)
-        notes = [told, *scraped.notes, *found.notes, self._exposition.missing(scraped.page, self._version)]
+        frozen = self._watch(readings, events, scraped.page, found, told, now)
+        facts = self._facts(scraped, found, told.facts, now)
+        notes = [*frozen, *scraped.notes, *found.notes, self._exposition.missing(scraped.page, self._extras.version)]
         health = self._keeper.success(seen, scraped.took_s, scraped.status, reason(notes))
         return Batch(now, seen, health, readings.build(), tuple(events), facts=facts)
 
@@ -158,32 +151,54 @@ class VllmCollector:
         except SourceError as error:
             return error
 
-    async def _load(self) -> float | None:
-        answer = await self._extra("/load", _Load)
-        return None if answer is None or answer.server_load < 0 else answer.server_load
+    def _lost(self, error: SourceError, now: float) -> Batch:
+        self._up, self._facts_due = False, now
+        self._refused = self._refused or error.reason == REFUSED
+        self._frozen.reset()
+        return Batch(now, now, self._keeper.failure(now, error))
 
-    async def _ask_facts(self) -> tuple[Fact, ...] | None:
-        """Ask for what may have changed, once it is due; None when it is not."""
-        if not self._up or self._clock.now() < self._facts_due:
-            return None
-        version, models = await asyncio.gather(self._extra("/version", _Version), self._extra("/v1/models", _Models))
-        facts = []
-        if version is not None:
-            self._version = sanitize(version.version, 40)
-            facts.append(Fact(self._engine, "version", self._version))
-        told = _model_facts(self._engine, models.data) if models else []
-        if any(fact.key == _LORAS for fact in told):
-            self._had_loras = True
-        elif models and self._had_loras:
-            told.append(Fact(self._engine, _LORAS, "none"))
-        return (*facts, *told)
+    def _size(self, page: MetricsPage) -> None:
+        """Say how large a page is, which is what it costs to make, and how seldom it may be asked for."""
+        size = len(page.body)
+        most = MAX_INTERVAL_S if size < LARGE_PAGE_BYTES else MAX_INTERVAL_LARGE_S
+        interval_s = self._source.interval_s
+        self._source = replace(self._source, page_bytes=size, max_interval_s=max(most, interval_s))
 
-    async def _extra(self, path: str, kind: type[T]) -> T | None:
-        try:
-            answer = await get(self._client, self._base + path, deadline_s=OPTIONAL_S, largest=MAX_EXTRA)
-            return msgspec.json.decode(answer.body, type=kind) if answer.status == 200 else None
-        except (SourceError, msgspec.MsgspecError, UnicodeDecodeError):
-            return None
+    def _read(self, page: MetricsPage, now: float, seen: float) -> Assembled:
+        """Read a page. One that does not say when its process began is of another, if nothing listened in between."""
+        is_another = self._was_read and self._refused and not page.declares(START_TIME)
+        self._was_read, self._refused = True, False
+        if not is_another:
+            return self._exposition.read(page, now, seen)
+        self._exposition = Exposition(table(), self._source)
+        self._exposition.pace_s = self._pace_s
+        found = self._exposition.read(page, now, seen)
+        text = f"{table().title} {self._source.name} restarted: nothing listened at its address in between"
+        return replace(found, restarted=True, events=(self._event("restart", now, seen, "warning", text),))
+
+    def _dead(self, alive: bool | None, now: float) -> list[Event]:
+        """Take what ``/health`` says; return the news."""
+        was_dead = self._is_dead
+        if alive is not None:
+            self._is_dead = not alive
+        if self._is_dead == was_dead:
+            return []
+        if not self._is_dead:
+            return [self._event("dead", now, now, "info", f"the engine of {self._source.name} answers again")]
+        self._frozen.reset()
+        text = f"the engine of {self._source.name} is dead: /health answers 503, its API server lives on"
+        return [self._event("dead", now, now, "critical", text)]
+
+    def _without_engine(self, scraped: Scrape, found: Assembled, events: list[Event], now: float) -> Batch:
+        """Return what the API server of a dead engine still tells; the engine's numbers stand as they stood."""
+        readings = ReadingsBuilder()
+        for signal, entity, value in found.readings:
+            if signal.startswith(_OF_API_SERVER):
+                readings.add(signal, entity, value)
+        readings.add("serving.engine.dead", self._engine, 1.0)
+        readings.add("serving.scrape.duration", self._engine, scraped.took_s)
+        health = self._keeper.failure(now, SourceError("down", DEAD), scraped.took_s)
+        return Batch(now, now, health, readings.build(), tuple(events))
 
     def _facts(self, scraped: Scrape, found: Assembled, asked: tuple[Fact, ...] | None, now: float) -> tuple[Fact, ...]:
         if found.restarted:
@@ -198,29 +213,30 @@ class VllmCollector:
         return (*page, *(fact for fact in asked or () if not (says_model and fact.key == "model")))
 
     def _watch(
-        self, readings: ReadingsBuilder, events: list[Event], found: Assembled, held: float | None, now: float
-    ) -> str:
-        """Look whether the engine works on what the server holds; return the sentence for the health record."""
-        since = self._frozen.since
-        if found.restarted:
-            self._frozen.reset()
-        if held is None:
-            return ""
-        work = tuple(value for (signal, _), value in found.totals.items() if signal in _WORK)
-        running = _sum(found.gauges, RUNNING)
-        frozen = self._frozen.observe(EngineLook(now, held, running + _sum(found.gauges, WAITING), running, work))
-        readings.add("serving.engine.frozen", self._engine, float(frozen))
-        text = f"frozen: the API server holds {short(held)} requests and the engine works on none of them"
-        if frozen and since is None:
-            began = now if self._frozen.since is None else self._frozen.since
-            events.append(self._event(began, now, "critical", f"{self._source.name} is {text}"))
-        elif since is not None and not frozen:
-            lasted = f"{self._source.name} is no longer frozen, after {now - since:.0f} s"
-            events.append(self._event(now, now, "info", lasted))
-        return text if frozen else ""
+        self,
+        readings: ReadingsBuilder,
+        events: list[Event],
+        page: MetricsPage,
+        found: Assembled,
+        told: Told,
+        now: float,
+    ) -> list[str]:
+        """Look whether the engines work on what the server holds; return sentences for the health record."""
+        is_whole = page.declares(START_TIME) or self._extras.is_rust
+        held = self._held.trusted(told.load, always=self._extras.is_rust)
+        # each of several API servers knows only its own share of the load
+        if held is not None and is_whole:
+            readings.add("serving.requests.in_flight", self._engine, held)
+        seen = self._frozen.observe(now, held, found)
+        for entity, is_frozen in seen.flags.items():
+            readings.add("serving.engine.frozen", entity, float(is_frozen))
+        events += [self._event("frozen", one.at, now, one.severity, one.text, one.entity) for one in seen.news]
+        return seen.notes
 
-    def _event(self, at: float, now: float, severity: Severity, text: str) -> Event:
-        return Event(at, now, self._source.layer, "frozen", severity, self._engine, text, self._source.name)
+    def _event(
+        self, kind: str, at: float, now: float, severity: Severity, text: str, about: Entity | None = None
+    ) -> Event:
+        return Event(at, now, self._source.layer, kind, severity, about or self._engine, text, self._source.name)
 
 
 class _Held:
@@ -233,31 +249,11 @@ class _Held:
     def __init__(self) -> None:
         self._counts = False
 
-    def trusted(self, load_now: float | None) -> float | None:
-        """Return the load if it is one."""
+    def trusted(self, load_now: float | None, *, always: bool = False) -> float | None:
+        """Return the load if it is one; the Rust frontend ``always`` counts."""
         self._counts = self._counts or bool(load_now)
-        return load_now if self._counts else None
+        return load_now if self._counts or always else None
 
     def reset(self) -> None:
         """Forget what a process did that is gone."""
         self._counts = False
-
-
-def _sum(gauges: Mapping[SignalOf, float], signal: str) -> float:
-    return sum(value for (name, _), value in gauges.items() if name == signal)
-
-
-def _model_facts(engine: Entity, models: list[_Model]) -> list[Fact]:
-    """Return the served names, the limits and the adapters; the first name is the model's, the others its aliases."""
-    bases = [model for model in models if not model.parent][:MAX_ALIASES]
-    facts = [Fact(engine, f"model_alias_{number}", sanitize(model.id)) for number, model in enumerate(bases[1:], 1)]
-    if bases:
-        facts.append(Fact(engine, "model", sanitize(bases[0].id)))
-        if bases[0].root:
-            facts.append(Fact(engine, "model_root", sanitize(bases[0].root)))
-        if bases[0].max_model_len is not None:
-            facts.append(Fact(engine, "max_model_len", str(bases[0].max_model_len)))
-    adapters = sorted(sanitize(model.id, 60) for model in models if model.parent)
-    if adapters:
-        facts.append(Fact(engine, _LORAS, sanitize(", ".join(adapters))))
-    return facts

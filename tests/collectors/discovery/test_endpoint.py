@@ -1,3 +1,5 @@
+from functools import partial
+
 import httpx
 import pytest
 
@@ -19,9 +21,13 @@ class Made:
         pass
 
 
+def _answer(waiting, request):
+    return waiting.pop(0) if request.url.path == "/metrics" else httpx.Response(404)
+
+
 async def collect(*answers):
     waiting = list(answers)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: waiting.pop(0)))
+    client = httpx.AsyncClient(transport=httpx.MockTransport(partial(_answer, waiting)))
     collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [(lambda body: b"vllm:" in body, Made)])
     async with client:
         return [(await collector.collect()).health for _ in answers]
@@ -60,3 +66,32 @@ async def test_a_server_that_the_command_line_names_twice_says_that_it_is_read_o
     said = "http://localhost:8000 is the same server and is read once"
     assert await collect_with_note(said) == [said]
     assert await collect_with_note("") == [""]
+
+
+async def test_a_litellm_without_a_key_is_named_and_its_metrics_are_asked_once_in_ten_runs():
+    asked = []
+
+    def handle(request):
+        asked.append(request.url.path)
+        if request.url.path == "/metrics":
+            return httpx.Response(401)
+        return httpx.Response(200, json="I'm alive!")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [])
+        told = [(await collector.collect()).health for _ in range(20)]
+    assert {health.status for health in told} == {"unauthorized"}
+    assert 'kind = "litellm"' in told[0].reason
+    assert told[-1].reason == told[0].reason
+    assert asked.count("/metrics") == 2
+
+
+async def test_a_server_that_refuses_and_is_no_litellm_is_asked_as_before():
+    answers = {"/metrics": 401, "/health/liveliness": 404}
+
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda request: httpx.Response(answers[request.url.path]))
+    ) as client:
+        collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [])
+        told = [(await collector.collect()).health for _ in range(3)]
+    assert {health.reason for health in told} == {"/metrics answers 401: it wants a key; see 'aistack-top sources'"}

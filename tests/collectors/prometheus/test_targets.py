@@ -82,6 +82,7 @@ async def test_a_target_reads_what_its_page_says_when_it_is_read_directly(bodies
             assert batch.health.source == "prometheus/vllm-8000"
             # vLLM counts no arrivals; they come from what it does count, as when it is read directly
             assert got.pop(("serving.requests.arrived", ENGINE), None) is not None
+            assert got.pop(("serving.requests.hung_up", ENGINE), None) is not None
             assert got == {(signal, entity): value for signal, entity, value in found.readings}
         assert ("serving.generation_tokens.rate", ENGINE) in got
         assert len(got) > 25

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Batch, Health
@@ -12,12 +13,8 @@ class Scripted:
     """A collector that does what its script says, run by run."""
 
     def __init__(self, clock, name="one", interval=1.0, script=(), took=0.0, deadline=5.0):
-        self._source = Source(name, "vllm", "serving", interval, deadline)
+        self.source = Source(name, "vllm", "serving", interval, deadline)
         self.clock, self.script, self.took, self.runs, self.closed = clock, list(script), took, [], False
-
-    @property
-    def source(self):
-        return self._source
 
     async def collect(self):
         now = self.clock.now()
@@ -27,9 +24,7 @@ class Scripted:
             raise step
         if step == "hang":
             await asyncio.sleep(3600)
-        health = Health(
-            self._source.name, "vllm", "serving", "ok", took_s=self.took, interval_s=self._source.interval_s
-        )
+        health = Health(self.source.name, "vllm", "serving", "ok", took_s=self.took, interval_s=self.source.interval_s)
         return Batch(now, now, health)
 
     async def aclose(self):
@@ -89,8 +84,42 @@ async def test_a_source_is_kept_busy_for_no_more_than_a_hundredth_of_the_time():
     ticks = await play(clock, [slow], 100.0)
     assert slow.runs[:5] == [0.0, 20.0, 40.0, 60.0, 80.0]
     health = ticks[0].batches[0].health
-    assert (health.status, health.interval_s) == ("slow", 20.0)
-    assert health.reason == "asked every 20 s only: an answer takes 0.2 s"
+    assert (health.status, health.interval_s) == ("ok", 20.0)
+    assert health.reason == "console asks every 20 s: an answer takes 0.2 s"
+
+
+async def test_a_slow_source_is_asked_at_least_every_max_interval():
+    clock = VirtualClock(START)
+    slow = Scripted(clock, "slow", 2.0, took=3.0)
+    slow.source = replace(slow.source, max_interval_s=5.0)
+    await play(clock, [slow], 20.0)
+    assert slow.runs[:4] == [0.0, 5.0, 10.0, 15.0]
+
+
+async def test_while_an_incident_is_open_a_slow_source_is_asked_at_its_interval():
+    clock = VirtualClock(START)
+    slow = Scripted(clock, "slow", 2.0, took=0.2)
+    feed = LiveFeed([slow], clock)
+    stream = feed.ticks()
+    async for tick in stream:
+        feed.set_incident_open(10.0 <= tick.at - START < 27.0)
+        if tick.at >= START + 60.0:
+            break
+    await stream.aclose()
+    await feed.aclose()
+    assert slow.runs == [0.0, 20.0, 22.0, 24.0, 26.0, 28.0, 48.0]
+
+
+async def test_a_collector_is_told_the_pace_in_force():
+    class Meter(Scripted):
+        def set_pace(self, pace_s):
+            self.paces.append(pace_s)
+
+    clock = VirtualClock(START)
+    one = Meter(clock, "one", 2.0, took=0.1)
+    one.paces = []
+    await play(clock, [one], 25.0)
+    assert one.paces == [10.0, 10.0, 10.0]
 
 
 async def test_a_clock_that_was_set_is_said_once_and_tears_no_axis():

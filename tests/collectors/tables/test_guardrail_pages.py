@@ -2,9 +2,13 @@
 
 import json
 
+import httpx
 import pytest
 
+from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Quantiles
+from collectors.config import LitellmSource
+from collectors.registry import CollectorContext, build
 from tests.fakes.pages import collected, of, page
 
 LITELLM = [page(f"litellm-1.102.0/litellm-metrics-t{moment}.prom.gz") for moment in ("004", "048", "086")]
@@ -117,3 +121,38 @@ async def test_a_block_that_makes_its_counter_is_one_in_the_time_since_the_first
     told = [of(batch, "guardrail.hits", rail="Input") for batch in batches]
     assert max(rate for rate in told if rate is not None) == pytest.approx(1 / 45)
     assert told[-1] == 0
+
+
+async def test_a_litellm_that_wants_a_key_is_asked_where_it_counts_nothing():
+    asked = []
+
+    def handle(request):
+        asked.append(request.url.path)
+        return httpx.Response(401 if request.url.path == "/metrics" else 200)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        collector = build(
+            LitellmSource(url="http://server:4000"), CollectorContext(VirtualClock(0.0), client, b"salt", "node")
+        )
+        told = [(await collector.collect()).health for _ in range(20)]
+    assert {(health.status, health.reason) for health in told} == {
+        ("unauthorized", "answers 401: the metrics want a key")
+    }
+    assert asked.count("/metrics") == 2
+    assert asked.count("/health/liveliness") == 18
+
+
+async def test_a_litellm_that_refused_and_is_gone_is_down():
+    left = [httpx.Response(401)]
+
+    def handle(request):
+        if left:
+            return left.pop()
+        raise httpx.ConnectError("[Errno 111] Connection refused", request=request)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        collector = build(
+            LitellmSource(url="http://server:4000"), CollectorContext(VirtualClock(0.0), client, b"salt", "node")
+        )
+        told = [(await collector.collect()).health for _ in range(2)]
+    assert [health.status for health in told] == ["unauthorized", "down"]

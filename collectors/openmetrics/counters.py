@@ -7,7 +7,7 @@
 | a counter appears while another of its row vanishes | nothing: it may be the old one under other labels |
 | a counter that repeats others goes on under other labels | the difference between the values |
 | a counter comes back that was away | nothing |
-| a counter falls | nothing; `collectors.exposition_restarts` says why it fell |
+| a counter falls | nothing; `collectors.openmetrics.restarts` says why it fell |
 | a line could not be read | nothing; the next page makes up for it |
 """
 

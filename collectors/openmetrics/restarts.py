@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from aistack_top.model.entity import Entity
-from collectors.exposition_counters import Step
+from collectors.openmetrics.counters import Step
 from collectors.openmetrics.parser import PageSeries
 
 SCRAPES = 10
