@@ -11,7 +11,7 @@ from typing import Any
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import LAYERS, Signal, signals
 from aistack_top.model.tick import STATS, Bound, Health
-from aistack_top.spend.prices import NOT_SET, prices_in
+from aistack_top.spend.unknown import why_unknown
 from aistack_top.store.frame import Frame, finished_only
 from aistack_top.store.frame import Reading as Shown
 from aistack_top.store.labels import label
@@ -70,7 +70,7 @@ def text(frame: Frame, node: str) -> str:
     if any(entity.get("tenant") for entity in frame.entities("calls.rate")):
         known["tracing"].append(f"  by tenant: {finished_only(frame)}")
     if frame.read("spend.rate") is None:
-        known["spend"].insert(0, "  spend: not known now" if prices_in(frame.facts).known else f"  spend: {NOT_SET}")
+        known["spend"].insert(0, f"  spend: {why_unknown(frame)}")
     for number, layer in enumerate(LAYERS, 1):
         lines += ["", f"{number} {layer}"]
         lines += known[layer] or ["  nothing known: no source tells anything about this layer"]

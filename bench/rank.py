@@ -103,6 +103,7 @@ def methods(ablate: bool) -> dict[str, Method]:
         found["without guard"] = ours(replace(plain, guard=False))
         found["without both"] = ours(replace(plain, guard=False, look_back=False))
         found["without novelty"] = ours(replace(plain, novelty=0.0))
+        found["without moving together"] = ours(replace(plain, together=False))
         found["peak only"] = ours(replace(plain, peak=1.0))
         found["lasting only"] = ours(replace(plain, peak=0.0))
         found["falls as rises"] = ours(replace(plain, falls=1.0))

@@ -38,7 +38,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``by_engine`` puts the GPUs of one engine beside each other. ``harmless`` names members that are no trouble:
     they stand last, and before all others stand those of whom the first number is above 0. ``finished`` says in
     the heading that only finished calls are in the numbers, and how many requests wait. ``keys`` of `shares`
-    are the keys by which a whole is divided.
+    are the keys by which a whole is divided: each divides the whole, or, with ``together``, all keys divide one.
+    ``rest`` is the number of the service that no member has: it stands last, and the lines add up to the whole.
     """
 
     kind: Kind
@@ -54,6 +55,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     row: tuple[PanelRow, ...] = ()
     signal: str = ""
     keys: tuple[str, ...] = ()
+    together: bool = False
+    rest: str = ""
     events: tuple[str, ...] = ()
 
 
@@ -100,7 +103,7 @@ def _wrong(section: Section) -> Iterator[str]:
         *([section.history] if section.history else []),
     ]
     if section.kind == "shares":
-        numbers.append(PanelColumn(section.signal, section.title))
+        numbers += [PanelColumn(signal, section.title) for signal in (section.signal, section.rest) if signal]
     for row in section.row:
         if row.over == "sum":
             yield from (f"{section.title}: {said}" for _, said in wrong_over(row, ()))

@@ -13,6 +13,7 @@ import argparse
 import difflib
 import json
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from math import isclose
@@ -100,7 +101,7 @@ def from_genai_prices() -> tuple[Lookup, str]:
         raise ImportError(f"genai-prices is not installed: {EXTRA}")
 
     def lookup(row: TokenRow) -> TokenPrice | None:
-        return prices_of([row.id])[0].get(row.id)
+        return prices_of([row.id], time.time())[0].get(row.id)
 
     return lookup, title()
 

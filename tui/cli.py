@@ -249,14 +249,15 @@ def diagnose(
     help="1700000000 (also ms, ns), 2026-11-23T14:02:10Z, -5m before the end; none finds it. May be late.",
 )
 @click.option("--sli", metavar="COLUMN", help="The column that shows the trouble: it finds the time, and stands last.")
-def rank(data: Path, incident_time: str, sli: str | None) -> None:
+@click.option("--graph", type=click.Path(path_type=Path), help="Who calls whom: JSON {caller: [callee]}, or CSV.")
+def rank(data: Path, incident_time: str, sli: str | None, graph: Path | None) -> None:
     """Rank the columns of any metrics table by how well they explain an incident.
 
     The last line is a JSON list of all numeric columns, best first.
     """
     import tui.commands.rank as command
 
-    sys.exit(command.run(data, incident_time, sli))
+    sys.exit(command.run(data, incident_time, sli, graph))
 
 
 @main.command()

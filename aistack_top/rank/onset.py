@@ -12,6 +12,9 @@ from itertools import accumulate
 from statistics import fmean, median
 
 LOOK_BACK_S = 120.0
+LOOK_BACK_ROWS = 5
+"""A coarse table is looked back over by rows: an alarm waits for some of them before it is sure."""
+
 RECENT_S = 20.0
 """Whether a column moves is also seen in the seconds before a given time, for one so late that all is over."""
 
@@ -21,6 +24,9 @@ MAX_BUCKETS = 240
 _CAP = 8.0
 _MOVERS = 8
 _EDGE = 0.08
+_TAIL = 2
+"""Rows at the end that can be an incident by themselves; at the beginning a part of the table is needed as a past."""
+
 _EARLIER = 0.45
 _MISSES = 2
 
@@ -31,11 +37,12 @@ def look_back(times: Sequence[float], columns: Mapping[str, Sequence[float]], gi
     The columns that move most tell: their mean distance from the baseline is followed back to where it was under
     half of its rise.
     """
-    first = max(bisect_left(times, times[given] - LOOK_BACK_S), given // 3)
+    first = min(bisect_left(times, times[given] - LOOK_BACK_S), given - LOOK_BACK_ROWS)
+    first = max(first, given // 3)
     if first < 4 or given - first < 1 or given >= len(times) - 1:
         return given
     after = max(bisect_left(times, times[given] + LOOK_BACK_S / 2), given + 3)
-    recent = max(bisect_left(times, times[given] - RECENT_S), first)
+    recent = max(min(bisect_left(times, times[given] - RECENT_S), given - 1), first)
 
     def now(at: Sequence[float]) -> float:
         return max(median(at[given:after]), median(at[recent:given]))
@@ -78,6 +85,9 @@ def find_change(times: Sequence[float], columns: Mapping[str, Sequence[float]]) 
     if not series:
         return None
     place, strength = _best(series, len(series[0]))
+    late = _in_the_last_rows(columns, count, width)
+    if late is not None and late[1] > strength:
+        return late[0]
     if strength <= 0:
         return None
     whole = strength
@@ -89,16 +99,29 @@ def find_change(times: Sequence[float], columns: Mapping[str, Sequence[float]]) 
     return min(place * width, count - 1)
 
 
+def _in_the_last_rows(columns: Mapping[str, Sequence[float]], count: int, width: int) -> tuple[int, float] | None:
+    """Return the place and strength of the strongest change in the rows of the last two points of a coarse axis."""
+    if width == 1:
+        return None
+    begin = count - min(MAX_BUCKETS, count)
+    series = [found for values in columns.values() if (found := _levelled(values[begin:], 1)) is not None]
+    if not series:
+        return None
+    place, strength = _best(series, len(series[0]))
+    place += begin
+    return (place, strength) if place >= count - (_TAIL + 1) * width else None
+
+
 def _best(series: Sequence[Sequence[float]], count: int) -> tuple[int, float]:
     energy = [0.0] * count
-    margin = max(int(count * _EDGE), 2)
+    margin, last = max(int(count * _EDGE), 2), count - _TAIL
     for values in series:
         total = math.fsum(values)
         mean = total / count
         spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / count)
         if spread <= 0:
             continue
-        for place, so_far in enumerate(accumulate(values[: count - margin]), 1):
+        for place, so_far in enumerate(accumulate(values[:last]), 1):
             if place >= margin:
                 found = (so_far - place * mean) / (spread * math.sqrt(place * (count - place) / count))
                 energy[place] += max(found * found - 6.0, 0.0) ** 2  # 6: what independent noise reaches

@@ -9,11 +9,13 @@ baseline; a shift that stays counts beside a single peak; and a value seen befor
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import mul
 from statistics import median
 
+from aistack_top.diagnosis.rankgraph import Graph, graph_in, inferred
 from aistack_top.rank.onset import find_change, look_back
 from aistack_top.rank.table import MetricsTable, MetricsTableError
 
@@ -23,6 +25,24 @@ MIN_BASELINE = 60
 
 GUARD_S = 60.0
 """Left out of the baseline before the onset, up to a fifth of it: what looking back did not find spoils nothing."""
+
+SHORT_PAST = 20
+"""Rows under which a spread is not trusted: by chance a few values lie closer together than they do."""
+
+LAGS_S = (0.0, 5.0, 10.0, 15.0)
+"""How far ahead of the column that shows the trouble another one may move; and as much as three rows."""
+
+TOGETHER_BEFORE, TOGETHER_AFTER = 60, 300
+"""Rows before the onset and from it on in which columns are seen to move together."""
+
+LEADERS, MIN_LEADERS = 8, 5
+"""Columns that moved most: where none is named that shows the trouble, their common movement stands for it."""
+
+LEADER_CAP = 8.0
+"""Quartile distances at which a leader's movement is cut off, so that one of them is not all of it."""
+
+MIN_TOGETHER = 8
+"""Rows from which two columns can be said to move together."""
 
 LEVEL_FLOOR = 0.01
 """A change of a hundredth of the level is no incident, however still the column was: memory that wobbles by pages."""
@@ -40,6 +60,8 @@ class Weights:
     """Share of the largest distance; the rest goes to the distance that the upper half of the window keeps."""
     novelty: float = 0.3
     """Share of the score that only values never seen before earn."""
+    together: bool = True
+    """Whether columns that move with the one that shows the trouble, or with those that moved most, go first."""
     falls: float = 0.7
     """What a fall is worth against a rise: faults add work, waits and errors; what falls is mostly throughput."""
     look_back: bool = True
@@ -52,6 +74,7 @@ class Scored:
 
     ``shift`` is the lasting distance from the baseline in scales, negative for a fall; ``novelty`` the share of the
     incident's values that the baseline never had; ``usual`` and ``during`` are medians, NaN where nothing is known.
+    ``inferred``: its place is told from the latencies of its service's callers.
     """
 
     name: str
@@ -60,6 +83,7 @@ class Scored:
     novelty: float
     usual: float
     during: float
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +98,16 @@ class Ranking:
     columns: tuple[Scored, ...]
 
 
-def rank(table: MetricsTable, given: float | None, sli: str | None = None, weights: Weights | None = None) -> Ranking:
+def rank(
+    table: MetricsTable,
+    given: float | None,
+    sli: str | None = None,
+    weights: Weights | None = None,
+    graph: Graph | None = None,
+) -> Ranking:
     """Rank all columns of a table. ``sli`` is the column that shows the trouble: it finds the time, and stands last.
+
+    ``graph`` says who calls whom; where it is None, columns that name both ends do.
 
     Raises:
         TableError: there is too little before or after the incident, or nothing from which to find its time.
@@ -94,11 +126,86 @@ def rank(table: MetricsTable, given: float | None, sli: str | None = None, weigh
     if weights.look_back:
         place = look_back(table.times, columns, place)
     start = max(min(bisect_left(table.times, table.times[place] - BASELINE_S), place - MIN_BASELINE), 0)
-    guarded = bisect_left(table.times, table.times[place] - GUARD_S)
+    guarded = min(bisect_left(table.times, table.times[place] - GUARD_S), place - 1)
     until = max(guarded, place - (place - start) // 5, start + 2) if weights.guard else place
     scored = [_score(name, values, (start, until, place), weights) for name, values in columns.items()]
+    if weights.together:
+        scored = _together(scored, table.times, columns, sli, place)
+    raised = inferred({column.name: column.score for column in scored}, graph or graph_in(list(columns)))
+    scored = [
+        replace(column, score=raised[column.name], inferred=True) if column.name in raised else column
+        for column in scored
+    ]
     scored.sort(key=lambda column: (column.name == sli, -column.score))
     return Ranking(table.times[place], given, tuple(scored))
+
+
+def _together(
+    scored: list[Scored],
+    times: Sequence[float],
+    columns: Mapping[str, Sequence[float]],
+    sli: str | None,
+    place: int,
+) -> list[Scored]:
+    """Return the scores with what moves as the trouble does before all else.
+
+    The named column is better evidence than the common movement of those that moved most, and weighs more.
+    """
+    begin = max(place - TOGETHER_BEFORE, 0)
+    trouble = columns[sli] if sli is not None else _common(scored, columns, place)
+    if trouble is None:
+        return scored
+    shown = trouble[begin : place + TOGETHER_AFTER]
+    step = (times[-1] - times[0]) / max(len(times) - 1, 1) or 1.0
+    lags = sorted({*range(4), *(round(lag / step) for lag in LAGS_S)})
+    found = []
+    for column in scored:
+        moves = [_correlation(columns[column.name], shown, begin, lag) for lag in lags]
+        best = max((abs(one) for one in moves if one is not None), default=None)
+        if best is not None:
+            score = column.score * best if sli is None else math.sqrt(column.score) * best**2
+            column = replace(column, score=score)
+        found.append(column)
+    return found
+
+
+def _common(scored: list[Scored], columns: Mapping[str, Sequence[float]], place: int) -> list[float] | None:
+    """Return the median distance of the columns that moved most from where they were.
+
+    None if too few moved, or the table is so small that those are most of it and would only confirm themselves.
+    """
+    if len(scored) < 3 * LEADERS:
+        return None
+    leaders = sorted((column for column in scored if column.score > 0), key=lambda column: -column.score)[:LEADERS]
+    found = []
+    for leader in leaders:
+        before = sorted(v for v in columns[leader.name][:place] if v == v)
+        if len(before) < 3:
+            continue
+        middle = before[len(before) // 2]
+        quartiles = before[(3 * len(before)) // 4] - before[len(before) // 4]
+        scale = quartiles or abs(middle) * LEVEL_FLOOR or 1.0
+        found.append([0.0 if v != v else min(abs(v - middle) / scale, LEADER_CAP) for v in columns[leader.name]])
+    return [median(at) for at in zip(*found, strict=True)] if len(found) >= MIN_LEADERS else None
+
+
+def _correlation(values: Sequence[float], shown: Sequence[float], begin: int, lag: int) -> float | None:
+    """Return how a column, some rows earlier, goes with the one that shows the trouble; None of too few rows."""
+    first = max(lag - begin, 0)
+    pairs = zip(values[begin + first - lag :], shown[first:], strict=False)
+    known = [(here, there) for here, there in pairs if here == here and there == there]
+    if len(known) < MIN_TOGETHER:
+        return None
+    x, y = (_standard([pair[side] for pair in known]) for side in (0, 1))
+    return math.fsum(map(mul, x, y)) if x and y else 0.0
+
+
+def _standard(values: list[float]) -> list[float]:
+    """Return values with a mean of 0 and a length of 1 as a vector; nothing for a constant."""
+    largest = max(map(abs, values))
+    mean = math.fsum(values) / len(values)
+    length = math.sqrt(math.fsum((v - mean) ** 2 for v in values))
+    return [(v - mean) / length for v in values] if length > 1e-9 * largest else []
 
 
 def _score(name: str, values: Sequence[float], parts: tuple[int, int, int], weights: Weights) -> Scored:
@@ -142,6 +249,9 @@ def _scale(before: list[float], window: list[float], usual: float) -> float:
     mean = math.fsum(before) / count
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in before) / count)
     still = before[(9 * count) // 10] == before[count // 10] or quartiles == 0
+    if count < SHORT_PAST:
+        quartiles *= 1 + 3 / count
+        deviation *= 1 + 3 / count
     spread = max(quartiles / 1.349, deviation / 2, (1 + still) * LEVEL_FLOOR * abs(usual))
     whole = max(before[-1], *window) - min(before[0], *window)
     if not still:

@@ -4,9 +4,12 @@ It takes what monitoring systems export: CSV (plain or gzip) and Parquet, times 
 nanoseconds or as ISO text, rows in any order, times that come twice, columns with holes or with text.
 """
 
+import csv
 import difflib
+import gzip
 import math
 import re
+import zlib
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +26,18 @@ TIME_NAMES = ("time", "timestamp", "datetime", "date", "ts")
 MAX_CELLS = 50_000_000
 """400 MB as floats; a table that large wants a smaller window, not a larger machine."""
 
+LAST_DATE_S = 2.5e11
+"""Later moments have no date (the year 9999)."""
+
 _UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 _SPAN = re.compile(r"([+-])\s*(\d+(?:\.\d+)?)\s*([smhd]?)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHOWN_NAMES = 6
+
+MAX_SIZE = 1e100
+"""What is larger is a placeholder for "infinite", and what is smaller than its inverse is zero."""
+
+_AXIS = "\0time"
 
 
 class MetricsTableError(ValueError):
@@ -37,12 +48,14 @@ class MetricsTableError(ValueError):
 class MetricsTable:
     """Metrics on one axis: ``times`` in seconds, rising; a column has NaN where it knows nothing.
 
-    ``left_out`` are columns without a single number.
+    ``left_out`` are columns without a single number; ``repeated`` those that stand in the file once more, with the
+    same name and the same numbers.
     """
 
     times: Sequence[float]
     columns: dict[str, Sequence[float]]
     left_out: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     def named(self, name: str) -> str:
         """Return the name of a column as the table spells it.
@@ -68,7 +81,7 @@ def read_table(path: Path) -> MetricsTable:
     import polars as pl
 
     try:
-        frame = _parquet(path) if _is_parquet(path) else pl.read_csv(path, infer_schema_length=None)
+        frame = _parquet(path) if _is_parquet(path) else _csv(path)
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
         raise MetricsTableError(f"cannot read {sanitize(str(path))} as CSV or Parquet: {sanitize(reason)}") from None
@@ -89,9 +102,12 @@ def from_frame(frame: "pl.DataFrame") -> MetricsTable:
     import polars as pl
 
     name = _time_column(frame.columns)
+    frame, repeated = _once(frame)
     numbers, left_out = [], []
     for column in frame.get_columns():
-        if column.name == name or re.fullmatch(rf"{re.escape(name)}(_duplicated_\d+|\.\d+)", column.name):
+        if column.name == _AXIS:
+            continue
+        if column.name == name or re.fullmatch(rf"{re.escape(name)}(_duplicated_\d+|\.\d+| \(\d+\))", column.name):
             continue
         numeric = _numeric(column)
         if numeric is None:
@@ -100,19 +116,19 @@ def from_frame(frame: "pl.DataFrame") -> MetricsTable:
             numbers.append(numeric)
     if not numbers:
         raise MetricsTableError("the table has a time column but no column of numbers")
-    axis = _times(frame[name]).alias("\0time")
-    whole = pl.DataFrame([axis, *numbers]).filter(pl.col("\0time").is_finite())
+    axis = _times(frame[name]).alias(_AXIS)
+    whole = pl.DataFrame([axis, *numbers]).filter(pl.col(_AXIS).is_finite() & (pl.col(_AXIS).abs() < MAX_SIZE))
     if not whole.height:
         raise MetricsTableError(f"no row of the table has a time that can be read in column {name!r}")
-    if whole["\0time"].n_unique() < whole.height:
-        whole = whole.group_by("\0time").agg(pl.all().mean())
-    whole = whole.sort("\0time")
+    if whole[_AXIS].n_unique() < whole.height:
+        whole = whole.group_by(_AXIS).agg(pl.all().mean())
+    whole = whole.sort(_AXIS)
     columns: dict[str, Sequence[float]] = {
         column.name: array("d", column.fill_null(math.nan).to_list())
         for column in whole.get_columns()
-        if column.name != "\0time"
+        if column.name != _AXIS
     }
-    return MetricsTable(array("d", whole["\0time"].to_list()), columns, tuple(left_out))
+    return MetricsTable(array("d", whole[_AXIS].to_list()), columns, tuple(left_out), repeated)
 
 
 def moment_of(text: str, times: Sequence[float]) -> float:
@@ -163,7 +179,7 @@ def _typed(said: str, first: float) -> float:
 
 
 def _shown(moment: float) -> str:
-    if moment < 1e8:
+    if not 1e8 <= moment < LAST_DATE_S:
         return f"{moment:g} s"
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
@@ -179,6 +195,51 @@ def _float(text: str) -> float | None:
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"
+
+
+def _csv(path: Path) -> "pl.DataFrame":
+    import polars as pl
+
+    frame = pl.read_csv(path, infer_schema_length=None)
+    names = _header(path)
+    if len(names) != frame.width:
+        return frame
+    # polars keeps the doubled quotes of names, and gives a name that comes twice another one
+    whose: dict[str, str] = {}
+    seen: set[str] = set()
+    for told, name in zip(frame.columns, names, strict=True):
+        known = told.replace('""', '"').strip('"')
+        if known != name and not re.fullmatch(re.escape(name) + r"_duplicated_\d+", known):
+            return frame
+        unique, number = name, 1
+        while unique in seen:
+            number += 1
+            unique = f"{name} ({number})"
+        seen.add(unique)
+        whose[told] = unique
+    return frame.rename(whose)
+
+
+def _header(path: Path) -> list[str]:
+    """Return the names in the first line of a CSV file; none where they cannot be read."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    open_as_text = gzip.open if packed else open
+    try:
+        with open_as_text(path, "rt", encoding="utf-8-sig", newline="") as text:
+            return next(csv.reader(text), [])
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error):
+        return []
+
+
+def _once(frame: "pl.DataFrame") -> tuple["pl.DataFrame", tuple[str, ...]]:
+    """Return a table without the columns that stand in it once more with the same name and numbers, and their names."""
+    repeated = []
+    for name in frame.columns:
+        found = re.fullmatch(r"(.+?)(?: \(\d+\)|_duplicated_\d+|\.\d+)", name)
+        if found and found[1] in frame.columns and frame[name].equals(frame[found[1]], null_equal=True):
+            repeated.append(name)
+    return frame.drop(repeated), tuple(repeated)
 
 
 def _parquet(path: Path) -> "pl.DataFrame":
@@ -239,4 +300,6 @@ def _numeric(column: "pl.Series") -> "pl.Series | None":
         numbers = column.cast(pl.Float64, strict=False)
     else:
         return None
-    return numbers.set(~numbers.is_finite(), None)
+    numbers = numbers.set(~numbers.is_finite(), None)
+    numbers = numbers.set(numbers.abs() > MAX_SIZE, None)
+    return numbers.set(numbers.abs() < 1 / MAX_SIZE, 0.0)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from aistack_top.measure.quantiles import WINDOW_S
 from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Link
+from aistack_top.spend.holders import given_to_training
 from aistack_top.spend.money import GAP_S, Flow, GpuUse
 from aistack_top.spend.prices import Prices, TokenPrice, managed_in
 from aistack_top.spend.usage import Key
@@ -35,6 +37,13 @@ PROXY = "spend.proxy.rate"
 PROXY_LOOKBACK_S = 120.0
 """A proxy's metrics are large and asked for seldom."""
 
+JOB_GPU = "training.gpu.utilization"
+"""A scheduler of training jobs tells it of each GPU of its machine."""
+
+GIVEN_OUT = "training.gpus.used"
+JOBS_LOOKBACK_S = 120.0
+"""Schedulers are asked every 15 s, and less often when they answer slowly."""
+
 LOOKBACK_S = 30.0
 SILENT_S = 300.0
 """An engine that told its tokens within this time and does not now makes their sum unknown; later it is gone."""
@@ -53,6 +62,11 @@ class EngineTokens:
     output_s: float | None
     gpus: frozenset[Entity]
 
+    @property
+    def holder(self) -> Entity:
+        """Return who pays for its GPUs: its model, or itself where it names none."""
+        return Entity.of(model=self.model) if self.model else Entity.of(engine=self.name)
+
 
 class EngineNames:
     """Which engines are this node's and which models they serve, under which names, as facts tell it at one moment.
@@ -64,8 +78,10 @@ class EngineNames:
     def __init__(self, facts: Facts, prices: Prices) -> None:
         self.model_of: dict[str, str] = {}
         self.root_of: dict[str, str] = {}
+        self._means: defaultdict[str, set[str]] = defaultdict(set)
         self._here = frozenset(prices.engines) or _proven(facts)
         self._local = {name.casefold() for name in prices.local_models}
+        names: list[tuple[str, str]] = []
         for entity, key, value in facts.rows():
             engine = entity.get("engine")
             if engine is None or not self.here(engine):
@@ -75,9 +91,27 @@ class EngineNames:
             if key == ROOT_FACT:
                 self.root_of[_server(engine)] = value
             if key == MODEL_FACT or key.startswith(MODEL_FACT + "_alias"):
-                self._local.add(value.casefold())
+                names.append((engine, value))
             elif key == LORAS_FACT:
-                self._local.update(name.strip().casefold() for name in value.split(","))
+                names += [(engine, name.strip()) for name in value.split(",")]
+        for engine, name in names:
+            self._local.add(name.casefold())
+            if engine in self.model_of:
+                self._means[name.casefold()].add(self.model_of[engine])
+
+    def holder(self, engine: str) -> Entity:
+        """Return who pays for the GPUs of an engine: its model, or itself where it names none."""
+        server = _server(engine)
+        model = self.model_of.get(engine) or self.model_of.get(server)
+        return Entity.of(model=model) if model else Entity.of(engine=server)
+
+    def served_as(self, model: str) -> str | None:
+        """Return the served model that a call's model means; None where that is none of them, or one of several."""
+        name = _without_route(model.casefold())
+        found = self._means.get(name)
+        if not found and name in self._local:
+            found = set(self.model_of.values())
+        return next(iter(found)) if found and len(found) == 1 else None
 
     def here(self, engine: str) -> bool:
         """Whether an engine is taken to run on this node."""
@@ -85,9 +119,7 @@ class EngineNames:
 
     def local(self, model: str) -> bool:
         """Whether calls of a model are served here: their GPUs are paid already. A call without a model is."""
-        name = model.casefold()
-        for route in OWN_ROUTES:
-            name = name.removeprefix(route)
+        name = _without_route(model.casefold())
         return not name or name in self._local
 
 
@@ -168,6 +200,23 @@ class NodeReader:
         told = [self._facts.get(gpu, NAME_FACT) for gpu in gpus]
         return {basis: [prices.gpu_hour(name, basis) for name in told] for basis in bases}
 
+    def linked(self, gpus: Iterable[Entity], names: EngineNames) -> dict[Entity, frozenset[Entity]]:
+        """Return for each GPU with engines the models that they serve; an engine without a model stands for itself."""
+        parents = {gpu: [link.parent.get("engine") or "" for link in self._links_to(gpu)] for gpu in gpus}
+        return {gpu: frozenset(map(names.holder, engines)) for gpu, engines in parents.items() if engines}
+
+    def training(self, gpus: Iterable[Entity], at: float) -> frozenset[Entity]:
+        """Return the GPUs that a scheduler is known to have given to training jobs."""
+        told = {entity.get("gpu") for entity in self._timeline.entities(JOB_GPU)}
+        given = [self._number(GIVEN_OUT, one, at, JOBS_LOOKBACK_S) for one in self._timeline.entities(GIVEN_OUT)]
+        known = [number for number in given if number is not None]
+        candidates = [
+            gpu
+            for gpu in gpus
+            if gpu.get("gpu") in told and not self._links_to(gpu) and self._number("gpu.processes", gpu, at) != 0
+        ]
+        return given_to_training(candidates, sum(known) if known else None)
+
     def proxy(self, at: float, names: EngineNames) -> dict[Key, float] | None:
         """Return what proxies say that models not served here cost, USD an hour; None when none tells."""
         found: defaultdict[Key, float] = defaultdict(float)
@@ -199,15 +248,19 @@ class NodeReader:
         known = [number for one in parts if (number := self._number(signal, one, at)) is not None]
         return max(known) if known else self._number(signal, gpu, at)
 
+    def _links_to(self, gpu: Entity) -> list[Link]:
+        """Return the links from engines to a GPU or to a part of it (MIG)."""
+        return [link for link in self._facts.links() if link.child.get("gpu") == gpu.get("gpu")]
+
     def _in_use(self, gpu: Entity, at: float) -> bool | None:
-        if self._facts.parents(gpu):
+        if self._links_to(gpu):
             return True
         processes = self._number("gpu.processes", gpu, at)
         return None if processes is None else processes > 0
 
     def _running(self, gpu: Entity, at: float) -> tuple[float | None, ...]:
         told: list[float | None] = []
-        for link in self._facts.parents(gpu):
+        for link in self._links_to(gpu):
             engine = link.parent.get("engine") or ""
             ranks = [
                 one
@@ -225,7 +278,8 @@ class NodeReader:
         counted = ranks or telling
         inputs = [self._mean("serving.prompt_tokens.rate", one, at) for one in counted]
         whole = Entity.of(engine=name)
-        gpus = frozenset(link.child for one in {whole, *members} for link in self._facts.children(one))
+        links = [link for one in {whole, *members} for link in self._facts.children(one)]
+        gpus = frozenset(Entity.of(gpu=link.child.get("gpu") or "") for link in links)
         return EngineTokens(
             name,
             names.model_of.get(name, ""),
@@ -256,3 +310,9 @@ def _server(engine: str) -> str:
     """Return the name of the server that a data-parallel rank belongs to."""
     name, _, rank = engine.rpartition("/")
     return name if name and rank.isdigit() else engine
+
+
+def _without_route(model: str) -> str:
+    for route in OWN_ROUTES:
+        model = model.removeprefix(route)
+    return model

@@ -1,10 +1,11 @@
-"""The node's own numbers: what it costs, what of it idles, what a million tokens cost on it."""
+"""The node's own numbers: what it costs, who holds its GPUs, what of it idles, what a million tokens cost on it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import ReadingsBuilder
+from aistack_top.spend.holders import OTHER, Holding, own_gpus_only
 from aistack_top.spend.money import GpuUse, per_million_tokens, total
 from aistack_top.spend.node import EngineTokens
 from aistack_top.spend.prices import Prices
@@ -28,22 +29,36 @@ def write_gpu_costs(out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hou
     out.add("spend.idle.rate", SERVICE, total(use.idle_usd_hour for use in gpus.values()) if gpus else 0.0)
 
 
-def write_token_costs(
-    out: ReadingsBuilder, gpus: Mapping[Entity, GpuUse], usd_hour: float | None, engines: Iterable[EngineTokens]
+def add_holdings(out: ReadingsBuilder, rows: Mapping[Entity, Holding], usd_hour: float | None) -> None:
+    """Add what each holder of GPUs costs and what of that burns idle; the rows add up to the node."""
+    for holder, held in rows.items():
+        out.add("spend.held.rate", holder, held.usd_hour)
+        out.add("spend.idle.rate", holder, held.idle_usd_hour)
+    if not rows and usd_hour:  # a node with a price of its own, of which no GPU is seen
+        out.add("spend.held.rate", OTHER, usd_hour)
+
+
+def add_tokens(
+    out: ReadingsBuilder,
+    rows: Mapping[Entity, Holding],
+    linked: Mapping[Entity, Collection[Entity]],
+    usd_hour: float | None,
+    engines: Iterable[EngineTokens],
 ) -> None:
-    """Tell what a million generated tokens cost: on the whole node, and by model where its GPUs are its own."""
-    users: defaultdict[Entity, set[str]] = defaultdict(set)
-    by_model: defaultdict[str, list[EngineTokens]] = defaultdict(list)
+    """Add the generated tokens a second, and what a million of them cost: on the node, and by model.
+
+    A model has a price of its own where all its engines are linked to GPUs, and these to no other model: then what it
+    holds divided by its tokens is what they cost.
+    """
+    members: defaultdict[Entity, list[EngineTokens]] = defaultdict(list)
     for engine in engines:
-        by_model[engine.model].append(engine)
-        for gpu in engine.gpus:
-            users[gpu].add(engine.model)
-    generated = total(engine.output_s for members in by_model.values() for engine in members)
-    out.add("spend.per_million_tokens", SERVICE, per_million_tokens(usd_hour, generated))
-    for model, members in by_model.items():
-        used = {gpu for engine in members for gpu in engine.gpus}
-        alone = all(users[gpu] == {model} and gpu in gpus for gpu in used)
-        if model and alone and all(engine.gpus for engine in members):
-            cost = total(gpus[gpu].usd_hour for gpu in used)
-            tokens = total(engine.output_s for engine in members)
-            out.add("spend.per_million_tokens", Entity.of(model=model), per_million_tokens(cost, tokens))
+        members[engine.holder].append(engine)
+    _add_row(out, SERVICE, usd_hour, total(engine.output_s for of in members.values() for engine in of))
+    for holder, of in members.items():
+        whole = holder in rows and own_gpus_only(holder, linked) and all(engine.gpus for engine in of)
+        _add_row(out, holder, rows[holder].usd_hour if whole else None, total(engine.output_s for engine in of))
+
+
+def _add_row(out: ReadingsBuilder, whose: Entity, usd_hour: float | None, tokens_s: float | None) -> None:
+    out.add("spend.tokens.rate", whose, tokens_s)
+    out.add("spend.per_million_tokens", whose, per_million_tokens(usd_hour, tokens_s))

@@ -4,8 +4,9 @@
 |---|---|
 | service | all: the node, and the managed calls beside it |
 | gpu | one GPU's price, and what of it burns idle |
-| model, tenant | its share of the node by the tokens of its finished calls, and its managed calls |
-| reason | on demand, spot ...: the same GPUs at the chosen list's other prices |
+| model, engine | the GPUs that it holds, what of them is idle, its tokens and their price; a model's managed calls |
+| tenant | its part of what its models' GPUs cost, by the tokens of its finished calls, and its managed calls |
+| reason | GPUs without an engine: training, idle ...; of the list's prices: on demand, spot ... |
 
 A grid point is done twice: for the node once its readings can be expected to be in, for the calls once theirs are,
 and again for the calls when a late one comes. So a replay that jumps there says the same as one that plays through.
@@ -16,28 +17,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aistack_top.derive.call_signals import GRID_S
-from aistack_top.derive.tenants import Names as Tenants
-from aistack_top.derive.tenants import TopTenants, shown_as
+from aistack_top.derive.tenants import TopTenants
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, Readings, ReadingsBuilder
+from aistack_top.spend.holders import holdings
 from aistack_top.spend.ledger import Ledger, ledger_in
 from aistack_top.spend.money import (
-    HOUR_S,
-    GpuUse,
     Meter,
     blended_per_token,
     break_even_tokens_per_day,
     managed_usd_hour,
     midnight,
     month_hours,
-    split,
     total,
     zone,
 )
-from aistack_top.spend.node import EngineNames, EngineTokens, NodeReader
-from aistack_top.spend.nodecost import node_rate, write_gpu_costs, write_token_costs
+from aistack_top.spend.node import EngineNames, NodeReader
+from aistack_top.spend.nodecost import add_holdings, add_tokens, node_rate, write_gpu_costs
 from aistack_top.spend.prices import Prices, prices_in
-from aistack_top.spend.usage import STEPS, CallUsage, Key, UsageSums, step_of
+from aistack_top.spend.shares import ModelCost, Shares, model_costs, shares_of
+from aistack_top.spend.usage import STEPS, CallUsage, Key, step_of
 from aistack_top.store.calls import CallStore
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import CALLS_LOOKBACK_S
@@ -55,18 +54,18 @@ MAX_GRID_POINTS = 180
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """The node at a grid point: USD an hour, tokens a second, and today so far; what is not known is None.
+    """The node at a grid point: USD an hour, its models, and today so far; what is not known is None.
 
     ``counted``: today's sum is known; it is not where a ledger of a later moment is still to come.
-    ``silent``: an engine that generated a moment ago does not tell. ``proxy``: USD an hour of managed models by a
-    proxy's books. ``alone``: there is no node to pay for, only calls.
+    ``models``: what calls of each model can be charged with, nothing where the node has no price; None where that is
+    not known, such as when an engine that generated a moment ago does not tell. ``proxy``: USD an hour of managed
+    models by a proxy's books. ``alone``: there is no node to pay for, only calls.
     """
 
     step: int
     day_began: float | None
     usd_hour: float | None
-    generated: float | None
-    silent: bool
+    models: Mapping[str, ModelCost] | None
     proxy: Mapping[Key, float] | None
     alone: bool
     today_usd: float
@@ -77,6 +76,14 @@ class _Point:
     def at(self) -> float:
         """The point's time, in seconds since the epoch."""
         return self.step * GRID_S
+
+
+@dataclass(frozen=True, slots=True)
+class _NodeNow:
+    """The node at a moment: USD an hour, and what calls of each model can be charged with; see `_Point`."""
+
+    usd_hour: float | None
+    models: Mapping[str, ModelCost] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ class SpendSignals:
         self._node = NodeReader(self._timeline, self._facts)
         self._meter, self._proxy_meter = Meter(), Meter()
         self._paid = _Paid(step, None, None, 0.0)
-        self._shared: dict[Entity, int] = {}
+        self._shared: defaultdict[str, dict[Entity, int]] = defaultdict(dict)
         self._pays_for_calls = False
         self._next: Ledger | None = None
         self._carried: Ledger | None = None
@@ -188,7 +195,8 @@ class SpendSignals:
         """Do a grid point for the node, and keep what its calls will need."""
         at = step * GRID_S
         out = ReadingsBuilder()
-        gpus, usd_hour, engines = self._tell_node(out, at, prices, names)
+        node = self._tell_node(out, at, prices, names)
+        usd_hour, alone = node.usd_hour, self._only_calls(at, prices)
         where = zone(prices.zone)
         day_began = None if where is None else midnight(at, where)
         proxy = self._node.proxy(at, names)
@@ -199,15 +207,14 @@ class SpendSignals:
             self._meter.add(at, usd_hour, day_began)
             self._proxy_meter.add(at, None if proxy is None else sum(proxy.values()), day_began)
         carried = self._carried
-        metered_s = max(self._meter.covered_s, self._proxy_meter.covered_s if gpus is None else 0.0)
+        metered_s = max(self._meter.covered_s, self._proxy_meter.covered_s if alone else 0.0)
         self._points[step] = _Point(
             step,
             day_began,
             usd_hour,
-            total(engine.output_s for engine in engines),
-            any(engine.output_s is None for engine in engines),
+            node.models,
             proxy,
-            self._only_calls(at, prices),
+            alone,
             self._meter.usd + self._proxy_meter.usd + (carried.usd if carried else 0.0),
             metered_s + (carried.covered_s if carried else 0.0),
             self._next is None or self._next.day != day_began,
@@ -252,19 +259,33 @@ class SpendSignals:
         return point.at, out.build()
 
     def _tell_shares(self, out: ReadingsBuilder, point: _Point, names: EngineNames) -> float | None:
-        """Tell what models and tenants cost, 0 where that has ended; return what managed calls do."""
+        """Tell what tenants and managed models cost, 0 where that has ended; return what managed calls do."""
         usage = self._usage.window(point.step)
-        usd_hour, shares = _tell_calls(out, point, usage, names, self._tenants.names_at(point.at))
-        ended = self._shared.keys() - shares.keys() if usage is not None or point.proxy is not None else ()
-        self._shared |= {who: max(point.step, self._shared.get(who, 0)) for who in shares}
-        for who in sorted(ended, key=str):
-            if (point.step - self._shared[who]) * GRID_S > CALLS_LOOKBACK_S:
-                del self._shared[who]
-            else:
-                shares[who] = 0.0
-        for who, usd in shares.items():
-            out.add("spend.share.rate", who, usd)
-        return usd_hour
+        found = shares_of(usage, point.usd_hour, point.models, point.proxy, names, self._tenants.names_at(point.at))
+        if found is None:
+            return None
+        out.add("spend.managed.rate", SERVICE, found.managed_usd_hour)
+        out.add("spend.unattributed.rate", SERVICE, found.unattributed)
+        for signal, shares in self._with_ended(found, point).items():
+            for who, usd in shares.items():
+                out.add(signal, who, usd)
+        return found.managed_usd_hour
+
+    def _with_ended(self, found: Shares, point: _Point) -> dict[str, dict[Entity, float]]:
+        """Return the shares by signal, with 0 for those that had one a moment ago."""
+        told = {"spend.managed.rate": found.models}
+        if found.tenants is not None:
+            told["spend.share.rate"] = found.tenants
+        for signal, shares in told.items():
+            before = self._shared[signal]
+            ended = before.keys() - shares.keys()
+            before |= {who: max(point.step, before.get(who, 0)) for who in shares}
+            for who in sorted(ended, key=str):
+                if (point.step - before[who]) * GRID_S > CALLS_LOOKBACK_S:
+                    del before[who]
+                else:
+                    shares[who] = 0.0
+        return told
 
     def _do_total(self, point: _Point, prices: Prices) -> tuple[float, Readings]:
         """Do a point whose calls are not in yet, with the newest that is known about calls."""
@@ -278,28 +299,29 @@ class SpendSignals:
     def _foretell(self, now: float, prices: Prices, names: EngineNames) -> tuple[float, Readings]:
         """Tell the node before the first grid point is due, so that a short look is not left without a price."""
         out = ReadingsBuilder()
-        _, usd_hour, _ = self._tell_node(out, now, prices, names)
+        usd_hour = self._tell_node(out, now, prices, names).usd_hour
         where = zone(prices.zone)
         out.add("spend.rate", SERVICE, usd_hour)
         if usd_hour is not None and where is not None:
             out.add("spend.month_projected", SERVICE, usd_hour * month_hours(now, where))
         return now, out.build()
 
-    def _tell_node(
-        self, out: ReadingsBuilder, at: float, prices: Prices, names: EngineNames
-    ) -> tuple[Mapping[Entity, GpuUse] | None, float | None, list[EngineTokens]]:
+    def _tell_node(self, out: ReadingsBuilder, at: float, prices: Prices, names: EngineNames) -> _NodeNow:
         gpus = self._node.gpus(at, prices)
         up = gpus is not None or (prices.node_hour is not None and self._node.up(at))
         usd_hour = node_rate(gpus or {}, prices) if up else None
         engines = self._node.engines(at, names)
-        if up and gpus is None:
-            out.add("spend.node.rate", SERVICE, usd_hour)
-            write_token_costs(out, {}, usd_hour, engines)
+        linked = self._node.linked(gpus or {}, names)
+        rows = holdings(gpus or {}, linked, self._node.training(gpus or {}, at))
         if gpus is not None and prices.known:
             write_gpu_costs(out, gpus, usd_hour)
             for basis, parts in self._node.list_prices(gpus, prices).items():
                 out.add("spend.list.rate", Entity.of(reason=basis), total(parts))
-            write_token_costs(out, gpus, usd_hour, engines)
+        elif up:
+            out.add("spend.node.rate", SERVICE, usd_hour)
+        if up and prices.known:
+            add_holdings(out, rows, usd_hour)
+            add_tokens(out, rows, linked, usd_hour, engines)
         flows = self._node.flows(engines, names) or {}
         for model, flow in flows.items():
             if model and flow.price:
@@ -309,7 +331,8 @@ class SpendSignals:
             out.add("spend.managed_equivalent.rate", SERVICE, managed_usd_hour(known))
             even = break_even_tokens_per_day(usd_hour, blended_per_token(known))
             out.add("spend.break_even_tokens_per_day", SERVICE, even)
-        return gpus, usd_hour, engines
+        models = {} if not prices.known else None if usd_hour is None else model_costs(rows, engines)
+        return _NodeNow(usd_hour, models)
 
     def _tell_total(
         self, out: ReadingsBuilder, point: _Point, beside: float | None, prices: Prices, calls_today: float | None
@@ -331,43 +354,7 @@ class SpendSignals:
             out.add("spend.today.covered", SERVICE, min(covered / (point.at - point.day_began), 1.0))
 
     def _only_calls(self, at: float, prices: Prices) -> bool:
-        """Whether there is no node to pay for: none is priced as a whole, and no GPU has shown itself."""
-        if prices.node_hour is not None or self._node.has_gpus or self._first is None:
+        """Whether there is no node to pay for: none has a price, and no GPU has shown itself."""
+        if prices.known or self._node.has_gpus or self._first is None:
             return False
         return at - self._first >= SETTLED_S
-
-
-def _tell_calls(
-    out: ReadingsBuilder, point: _Point, usage: tuple[UsageSums, float] | None, names: EngineNames, named: Tenants
-) -> tuple[float | None, dict[Entity, float]]:
-    """Tell what of the node nobody can be charged with, and what managed calls cost.
-
-    Returns USD an hour of all managed calls, None where nothing tells, and what each model and tenant costs: its part
-    of the node by finished calls, and its managed calls.
-    """
-    managed = point.proxy
-    parts: list[tuple[Key, float]] = []
-    if usage is not None:
-        found, covers = usage
-        if managed is None:
-            managed = {key: usd * HOUR_S / covers for key, usd in found.cost.items() if not names.local(key[0])}
-        if point.usd_hour is not None and not point.silent:
-            own = {key: n / covers for key, n in found.tokens.items() if key[0] and names.local(key[0])}
-            owed, rest = split(point.usd_hour, own, point.generated)
-            parts += owed.items()
-            out.add("spend.unattributed.rate", SERVICE, rest)
-    if managed is None:
-        return None, {}
-    parts += managed.items()
-    models: defaultdict[str, float] = defaultdict(float)
-    tenants: defaultdict[str, float] = defaultdict(float)
-    for (model, tenant), usd in parts:
-        models[model] += usd
-        tenants[shown_as(tenant, named)] += usd
-    shares = {Entity.of(model=model): usd for model, usd in models.items() if model}
-    # a proxy does not say whose calls it paid for, so no tenant's sum would be whole
-    if named and point.proxy is None:
-        shares |= {Entity.of(tenant=tenant): usd for tenant, usd in tenants.items()}
-    usd_hour = sum(managed.values())
-    out.add("spend.managed.rate", SERVICE, usd_hour)
-    return usd_hour, shares

@@ -49,6 +49,7 @@ class PriceCollector:
         self._keeper = HealthTracker(self._source)
         self._prices = settings(config, local_zone(os.environ))
         self._problems: list[str] = []
+        self._late = ""
         try:
             rows = (*token_rows(), *own_rows(config.token_prices))
         except PriceError as error:
@@ -73,8 +74,9 @@ class PriceCollector:
             said += f": {SET_IT}"
         said += f"; {self._dated}"
         health = self._keeper.success(now, 0.0, reason=said)
-        if self._problems:
-            health = self._keeper.failure(now, SourceError("misconfigured", sanitize("; ".join(self._problems), 300)))
+        problems = [*self._problems, *([self._late] if self._late else [])]
+        if problems:
+            health = self._keeper.failure(now, SourceError("misconfigured", sanitize("; ".join(problems), 300)))
         return Batch(now, now, health, facts=facts_of(self._prices, self._managed))
 
     async def aclose(self) -> None:
@@ -82,17 +84,20 @@ class PriceCollector:
         self._caller.close()
 
     async def _look_further(self) -> None:
-        """Ask genai-prices, once, for rows that no table here has."""
-        lost, self._lost = self._lost, {}
+        """Ask genai-prices for rows that no table here has; each time, since some prices change with the hour."""
+        now, wanted = self._clock.now(), dict.fromkeys(self._lost.values())
         try:
-            found, problems = await self._caller.call(
-                lambda: prices_of(dict.fromkeys(lost.values())), LOOKUP_DEADLINE_S
-            )
-        except (ImportError, AttributeError, TypeError, TimeoutError) as error:  # another version of it, or half of one
+            found, problems = await self._caller.call(lambda: prices_of(wanted, now), LOOKUP_DEADLINE_S)
+        except TimeoutError:  # a busy node: what was known stands until the next time
+            self._late = f"genai-prices did not answer within {LOOKUP_DEADLINE_S:.0f} s"
+        except (ImportError, AttributeError, TypeError) as error:  # another version of it, or half of one
+            self._lost = {}
             self._problems.append(f"genai-prices cannot be used: {error}")
         else:
+            self._late = ""
             self._problems += problems
-            self._managed |= {model: found[row] for model, row in lost.items() if row in found}
+            self._lost = {model: row for model, row in self._lost.items() if row in found}
+            self._managed |= {model: found[row] for model, row in self._lost.items()}
 
 
 def settings(config: SpendSettings, own_zone: str) -> Prices:

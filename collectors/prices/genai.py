@@ -28,22 +28,27 @@ def title() -> str:
     return f"genai-prices {version('genai-prices')}"
 
 
-def prices_of(rows: Iterable[str]) -> tuple[dict[str, TokenPrice], list[str]]:
-    """Return the present price of each row (``provider/model``, by its own names) for short prompts, and problems."""
+def prices_of(rows: Iterable[str], now: float) -> tuple[dict[str, TokenPrice], list[str]]:
+    """Return the price of each row (``provider/model``, by its own names) for short prompts, and problems.
+
+    ``now``: seconds since the epoch; some providers ask less at night.
+    """
     if not installed():
         return {}, [f"no row {row!r} in the table of token prices; more come with: {EXTRA}" for row in rows]
+    wanted = tuple(rows)
     known = {
-        f"{provider.id}/{model.id}": model
+        name: model
         for provider in import_module("genai_prices.data").providers
         for model in provider.models
+        if (name := f"{provider.id}/{model.id}") in wanted
     }
     found: dict[str, TokenPrice] = {}
     problems = []
-    for row in rows:
+    for row in wanted:
         if row not in known:
             problems.append(f"no row {row!r} in the table of token prices, nor in {title()}")
             continue
-        told = known[row].get_prices(datetime.now(UTC))
+        told = known[row].get_prices(datetime.fromtimestamp(now, UTC))
         try:
             found[row] = msgspec.convert(
                 {"input": _usd(told, "input_mtok"), "output": _usd(told, "output_mtok")}, TokenPrice

@@ -142,8 +142,10 @@ def troubled(world: World, count: int = 6, calls: int = 40, *incidents: Incident
 def _whose(name: str) -> list[Entity]:
     if name.startswith("guardrail."):
         return [Entity.of(rail=rail) for rail in ("jailbreak", "toxicity", "pii")]
+    if name == "spend.held.rate":
+        return [Entity.of(model="llama"), Entity.of(reason="training")]
     if name == "spend.share.rate":
-        return [*(Entity.of(model=one) for one in ("llama", "qwen")), *(Entity.of(tenant=f"t-{n}") for n in range(3))]
+        return [Entity.of(tenant=f"t-{n}") for n in range(3)]
     if name == "spend.rate":
         return [SERVICE, gpu(0), gpu(1)]
     return [SERVICE]

@@ -96,10 +96,14 @@ async def test_engines_show_spread_split_and_versions():
 
 
 async def test_shares_of_spend_are_ranked_and_add_up_to_the_whole():
-    async with shown(normal(), (120, 40)) as (app, pilot):
+    async with shown(normal(), (120, 50)) as (app, pilot):
         painted = await press(app, pilot, "8")
         assert re.search(r"model llama +\$[\d.]+/h +50 %", painted)
-        assert len(re.findall(r"tenant t-\d +\$[\d.]+/h +33 %", painted)) == 3
+        assert re.search(r"\btraining +\$[\d.]+/h +50 %", painted)
+        tenants = re.findall(r"tenant t-\d +\$[\d.]+/h +([\d.]+) %", painted)
+        rest = re.findall(r"not attributed +\$[\d.]+/h +([\d.]+) %", painted)
+        assert (len(tenants), len(rest)) == (3, 1)
+        assert sum(map(float, tenants + rest)) == pytest.approx(100, abs=0.3)
 
 
 async def test_a_layer_without_numbers_says_what_would_fill_it():

@@ -116,6 +116,12 @@ def test_equal_shares_stand_in_the_order_of_their_numbers_and_none_is_no_share()
     assert re.findall(r"gpu \d+", painted) == ["gpu 0", "gpu 2", "gpu 10"]
 
 
+def test_eighths_are_not_rounded_to_whole_percents():
+    prices = [("spend.rate", gpu(index), 5.01) for index in range(8)]
+    painted = text(share_rows(Section("shares", "by GPU", signal="spend.rate", keys=("gpu",)), scene(told(prices))))
+    assert painted.count("12.5 %") == 8
+
+
 def test_before_the_engine_is_the_mean_of_whole_traces():
     calls = [call for number in range(8) for call in trace(number, START - number)]
     found = split.before_engine(sorted(calls, key=lambda call: call.end), START - 60)

@@ -5,8 +5,9 @@ import math
 import sys
 from pathlib import Path
 
+from aistack_top.diagnosis.rankgraph import read_graph
 from aistack_top.rank.rank import Ranking, Scored, rank
-from aistack_top.rank.table import MetricsTableError, moment_of, read_table
+from aistack_top.rank.table import LAST_DATE_S, MetricsTableError, moment_of, read_table
 from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from tui.commands.common import fail
@@ -16,17 +17,21 @@ _EPOCH_FROM = 1e8
 """Times below are seconds of an experiment, not dates (1973)."""
 
 
-def run(path: Path, incident_time: str, sli: str | None) -> int:
+def run(path: Path, incident_time: str, sli: str | None, graph: Path | None = None) -> int:
     """Print the ranking, its last line a JSON list of all columns, and return the exit code."""
     try:
         table = read_table(path)
         given = None if incident_time.strip().lower() == "none" else moment_of(incident_time, table.times)
-        ranking = rank(table, given, None if sli is None else table.named(sli))
+        calls = None if graph is None else read_graph(graph)
+        ranking = rank(table, given, None if sli is None else table.named(sli), graph=calls)
     except MetricsTableError as error:
         fail(str(error))
     if table.left_out:
         names = ", ".join(sanitize(name, 40) for name in table.left_out[:SHOWN])
         print(f"aistack-top: left out, since they hold no numbers: {names}", file=sys.stderr)
+    if table.repeated:
+        names = ", ".join(sanitize(name, 40) for name in table.repeated[:SHOWN])
+        print(f"aistack-top: left out, since they repeat another column: {names}", file=sys.stderr)
     for line in _lines(ranking):
         print(line)
     print(json.dumps([column.name for column in ranking.columns]))
@@ -47,9 +52,11 @@ def _lines(ranking: Ranking) -> list[str]:
 def _why(column: Scored) -> str:
     if math.isnan(column.usual) or math.isnan(column.during):
         return f"score {column.score:.2f}, " + ("appeared" if math.isnan(column.usual) else "gone")
+    if column.inferred:
+        return f"score {column.score:.2f}, told from its callers: their latency rose, its own columns did not"
     novel = f"{column.novelty:.0%} of its values never seen before"
     return f"score {column.score:.2f}, {column.usual:.4g} -> {column.during:.4g}, {novel}"
 
 
 def _moment(at: float) -> str:
-    return f"{at:g} s" if at < _EPOCH_FROM else rfc3339(at)
+    return rfc3339(at) if _EPOCH_FROM <= at < LAST_DATE_S else f"{at:g} s"

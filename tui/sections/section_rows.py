@@ -3,7 +3,7 @@
 from functools import partial
 
 from aistack_top.derive.tenants import AGGREGATES, MAX_TENANTS
-from aistack_top.model.entity import Entity
+from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Call
 from aistack_top.store.frame import Frame, finished_only
@@ -85,20 +85,12 @@ def source_rows(section: Section, scene: RenderContext) -> list[Row]:
 
 
 def share_rows(section: Section, scene: RenderContext) -> list[Row]:
-    """Return, for each key, who has how much of the whole."""
-    found: list[Row] = []
-    for key in section.keys:
-        sums = _sums(section.signal, key, scene.view.frame)
-        total = sum(sums.values())
-        if total <= 0:
-            continue
-        names = {who: label(who, scene.view.frame.facts) for who in sums if sums[who]}
-        # equal ones in the order of their numbers: gpu 2 before gpu 10
-        ranked = sorted(names, key=lambda who: (-sums[who], len(names[who]), names[who]))
-        found += [_share(entity, sums[entity], total, section.signal, scene) for entity in ranked[:MAX_SHARES]]
-        if len(ranked) > MAX_SHARES:
-            left = sum(sums[entity] for entity in ranked[MAX_SHARES:])
-            found.append(note_line(f"{len(ranked) - MAX_SHARES} others: {_amount(left, section.signal)}"))
+    """Return who has how much of the whole: for each key apart, or for all keys together."""
+    frame = scene.view.frame
+    each = [_sums(section.signal, key, frame) for key in section.keys]
+    wholes = [{who: size for sums in each for who, size in sums.items()}] if section.together else each
+    rest = read(frame, signals()[section.rest], SERVICE, "value") if section.rest else None
+    found = [row for sums in wholes for row in _ranked(sums, rest.size if rest else 0.0, section, scene)]
     left_out = finished_only(scene.view.frame) if section.finished else ""
     return [heading(section.title, scene, left_out), *found] if found else []
 
@@ -133,24 +125,51 @@ def call_line(call: Call, scene: RenderContext) -> Line:
     )
 
 
-def _share(entity: Entity, amount: float, total: float, signal: str, scene: RenderContext) -> Row:
+def _ranked(sums: dict[Entity, float], rest: float, section: Section, scene: RenderContext) -> list[Row]:
+    """Return the members of one whole, the largest first, and what none of them has."""
+    total = sum(sums.values()) + rest
+    if total <= 0 or not any(sums.values()):
+        return []
+    names = {who: label(who, scene.view.frame.facts) for who in sums if sums[who]}
+    # equal ones in the order of their numbers: gpu 2 before gpu 10
+    ranked = sorted(names, key=lambda who: (-sums[who], len(names[who]), names[who]))
+    found = [
+        static_row(
+            _share(_name(entity, names[entity]), sums[entity], total, section.signal, scene), EntityTarget(entity)
+        )
+        for entity in ranked[:MAX_SHARES]
+    ]
+    if len(ranked) > MAX_SHARES:
+        left = sum(sums[entity] for entity in ranked[MAX_SHARES:])
+        found.append(note_line(f"{len(ranked) - MAX_SHARES} others: {_amount(left, section.signal)}"))
+    if rest:
+        line = _share(signals()[section.rest].title, rest, total, section.signal, scene)
+        found.append(static_row(line, NumberTarget(section.rest, SERVICE, "value")))
+    return found
+
+
+def _name(entity: Entity, name: str) -> str:
+    """Return a name with its kind: ``model llama``; a reason says by itself what it is."""
+    key = entity.pairs[0][0]
+    return name if key == "reason" or name.startswith(f"{key} ") else f"{key} {name}"
+
+
+def _share(name: str, amount: float, total: float, signal: str, scene: RenderContext) -> Line:
     share = amount / total
     glyphs = scene.glyphs
-    key, name = entity.pairs[0][0], label(entity, scene.view.frame.facts)
-    filled = round(share * BAR)
-    line = (
-        cell(glyphs.text(name if name.startswith(f"{key} ") else f"{key} {name}"), "label", 32),
+    return (
+        cell(glyphs.text(name), "label", 32),
         cell(glyphs.text(_amount(amount, signal)), "value", 12, right=True),
         cell(_percent(share), "dim", 8, right=True),
-        cell("  " + glyphs.bars[-1] * filled, "graph"),
+        cell("  " + glyphs.bars[-1] * round(share * BAR), "graph"),
     )
-    return static_row(line, EntityTarget(entity))
 
 
 def _percent(share: float) -> str:
-    """Return a share of a whole; one that is no whole percent keeps a decimal, so that equal parts add up to all."""
-    percent = round(share * 100, 1)
-    return numbers.show(share, "1") if percent == int(percent) or percent < 10 else f"{percent:.1f} %"
+    """Return a share with one place, so that eight equal ones are 12.5 % each; none where it would be 0."""
+    if 0 < share < 0.0005:
+        return numbers.show(share, "1")
+    return f"{share * 100:.1f}".removesuffix(".0") + " %"
 
 
 def _amount(amount: float, name: str) -> str:

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import msgspec
+
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import Signal, signals
 from aistack_top.model.tick import Bound
+from aistack_top.spend.prices import NOT_SET
+from aistack_top.spend.unknown import why_unknown
 from aistack_top.store.facts import Facts
 from aistack_top.store.frame import Frame, Reading
 from aistack_top.store.labels import label
@@ -91,7 +95,7 @@ def figures(row: PanelRow, view: View) -> list[PanelValue]:
     if row.over == "each":
         return [_one(row, signal, entity, known.get(entity), frame.facts) for entity in about] or [_none(row, signal)]
     if not known:
-        return [_none(row, signal, tuple(about))]
+        return [_none(_with_reason(row, frame), signal, tuple(about))]
     numbers_ = _best_known(known.values())
     if row.over in ("sum", "mean"):
         return [_together(row, signal, numbers_, about)]
@@ -247,6 +251,11 @@ def _together(row: PanelRow, signal: Signal, known: list[LatestValue], about: li
     said = numbers.short(value) if row.part == "count" else numbers.of_signal(value, signal)
     how = "stale" if oldest.reading.stale else "value"
     return PanelValue(row.title, said, how, notes, signal, row.part, tuple(about), row.over)
+
+
+def _with_reason(row: PanelRow, frame: Frame) -> PanelRow:
+    """Return a row that says why there are no dollars: no price is set, or the node is not seen."""
+    return msgspec.structs.replace(row, empty=why_unknown(frame)) if row.empty == NOT_SET else row
 
 
 def _none(row: PanelRow, signal: Signal, about: tuple[Entity, ...] = ()) -> PanelValue:

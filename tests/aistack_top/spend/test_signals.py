@@ -7,6 +7,7 @@ import pytest
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Call, Fact, Health, History, Link, ReadingsBuilder, Tick
 from aistack_top.spend.prices import ANY_GPU, Prices, TokenPrice, facts_of, from_list
+from aistack_top.spend.unknown import why_unknown
 from aistack_top.state import State
 
 MIDNIGHT = 1_700_006_400.0
@@ -181,7 +182,7 @@ def test_a_node_with_a_price_of_its_own_needs_no_gpu_but_must_be_there():
     assert value(state, "spend.rate") is None
 
 
-def test_models_and_tenants_share_the_node_by_their_tokens_and_the_rest_is_nobodys():
+def test_tenants_share_what_their_model_holds_by_their_tokens_and_the_rest_is_nobodys():
     state = begun()
     spent = [call(n, START + n, tenant="a" if n % 4 else "b", tokens=200) for n in range(1, 161)]
     play(state, 120, gpu_batch, engine_batch)
@@ -191,7 +192,7 @@ def test_models_and_tenants_share_the_node_by_their_tokens_and_the_rest_is_nobod
     node = 10.02
     assert shares["a"] == pytest.approx(node * 0.2 * 0.75, rel=0.03)
     assert shares["b"] == pytest.approx(node * 0.2 * 0.25, rel=0.07)
-    assert value(state, "spend.share.rate", Entity.of(model=MODEL)) == pytest.approx(node * 0.2, rel=0.03)
+    assert value(state, "spend.held.rate", Entity.of(model=MODEL)) == pytest.approx(node)
     assert value(state, "spend.unattributed.rate") == pytest.approx(node * 0.8, rel=0.03)
 
 
@@ -203,9 +204,9 @@ def test_who_stops_calling_has_no_share_any_more():
         return calls_batch(at, call(at, at - 1, model=f"gpt-{who}", tenant=who, cost=0.01))
 
     play(state, 200, gpu_batch, engine_batch, calls)
-    for key in ("model", "tenant"):
-        told = [e for e in state.frame().entities("spend.share.rate") if e.get(key)]
-        shares = {e.get(key)[-1]: value(state, "spend.share.rate", e) for e in told}
+    for signal, key in (("spend.managed.rate", "model"), ("spend.share.rate", "tenant")):
+        told = [e for e in state.frame().entities(signal) if e.get(key)]
+        shares = {e.get(key)[-1]: value(state, signal, e) for e in told}
         assert shares == {"a": 0.0, "b": pytest.approx(7.2)}
 
 
@@ -225,7 +226,7 @@ def test_managed_calls_come_on_top_and_those_served_here_do_not():
     play(state, 300, *makers, calls)
     # a cent every five seconds
     assert value(state, "spend.managed.rate") == pytest.approx(7.2)
-    assert value(state, "spend.share.rate", Entity.of(model="gpt")) == pytest.approx(7.2)
+    assert value(state, "spend.managed.rate", Entity.of(model="gpt")) == pytest.approx(7.2)
     assert value(state, "spend.rate") == pytest.approx(10.02 + 7.2)
     assert value(state, "spend.node.rate") == pytest.approx(10.02)
 
@@ -255,7 +256,7 @@ def test_two_proxies_without_any_traces_are_added():
 
     state = play(begun(), 120, gpu_batch, engine_batch, proxies)
     assert value(state, "spend.managed.rate") == pytest.approx(7.0)
-    assert value(state, "spend.share.rate", Entity.of(model="gpt")) == pytest.approx(7.0)
+    assert value(state, "spend.managed.rate", Entity.of(model="gpt")) == pytest.approx(7.0)
     assert value(state, "spend.rate") == pytest.approx(17.02)
 
 
@@ -297,3 +298,132 @@ def test_a_watch_for_incidents_spends_nothing_on_dollars():
     state.apply(Tick(START, START, (prices_batch(), names_batch())))
     play(state, 60, gpu_batch, engine_batch)
     assert not [key for key in state.timeline if key[0].startswith("spend.")]
+
+
+def joined(*links, facts=(), at=START):
+    return batch(at, kind="link", facts=tuple(facts), links=tuple(links))
+
+
+def four_gpus(*busy):
+    gpus = [Entity.of(gpu=f"GPU-{n}") for n in range(4)]
+
+    def told(at):
+        return batch(at, [("gpu.utilization", gpu, share) for gpu, share in zip(gpus, busy, strict=True)])
+
+    return gpus, told
+
+
+def held(state):
+    return {e.pairs[0][1]: value(state, "spend.held.rate", e) for e in state.frame().entities("spend.held.rate")}
+
+
+def test_a_model_pays_for_the_gpus_its_engines_hold_and_not_for_those_of_others():
+    gpus, told = four_gpus(0.9, 0.9, 0.9, 0.0)
+    big, small = Entity.of(engine="big-0"), Entity.of(engine="small-0")
+    state = State()
+    names = [*(Fact(gpu, "name", H100) for gpu in gpus), Fact(big, "model", "big"), Fact(small, "model", "small")]
+    links = [Link(big, gpus[0], "pid"), Link(big, gpus[1], "pid"), Link(small, gpus[2], "pid")]
+    state.apply(Tick(START, START, (prices_batch(), joined(*links, facts=names))))
+    slow = lambda at: engine_batch(at, 100.0, engine=big)  # noqa: E731
+    fast = lambda at: engine_batch(at, 10_000.0, engine=small)  # noqa: E731
+    one = [call(n, START + n, model="big" if n % 2 else "small", tenant="ab"[n % 2], tokens=100) for n in range(160)]
+    play(state, 140, told, slow, fast, lambda at: calls_batch(at, *one))
+    assert held(state) == pytest.approx({"big": 10.02, "small": 5.01, "idle": 5.01})
+    assert value(state, "spend.per_million_tokens", Entity.of(model="big")) == pytest.approx(10.02 / 0.36, rel=1e-5)
+    assert value(state, "spend.per_million_tokens", Entity.of(model="small")) == pytest.approx(5.01 / 36, rel=1e-5)
+    shares = {e.get("tenant"): value(state, "spend.share.rate", e) for e in state.frame().entities("spend.share.rate")}
+    # 50 tokens a second each: half of what the large model generates, 1/200 of what the small one does
+    assert shares == {"a": pytest.approx(5.01 / 200, rel=0.05), "b": pytest.approx(10.02 / 2, rel=0.05)}
+    assert value(state, "spend.unattributed.rate") + sum(shares.values()) == pytest.approx(20.04, rel=1e-5)
+
+
+def test_training_and_gpus_without_a_holder_and_with_several_models_have_rows_of_their_own():
+    gpus, told = four_gpus(0.9, 0.9, 0.9, 0.0)
+    big, small = Entity.of(engine="big-0"), Entity.of(engine="small-0")
+
+    def jobs(at):
+        rows = [("training.gpu.utilization", Entity.of(source="ray", gpu=f"GPU-{n}"), 0.9) for n in (1, 2)]
+        processes = [("gpu.processes", gpus[1], 1.0), ("gpu.processes", gpus[2], 0.0)]
+        return batch(at, [*rows, *processes, ("training.gpus.used", Entity.of(source="ray"), 1.0)], kind="ray")
+
+    state = State()
+    links = [Link(big, gpus[0], "pid"), Link(small, Entity.of(gpu="GPU-0", mig="1"), "pid")]
+    names = [*(Fact(gpu, "name", H100) for gpu in gpus), Fact(big, "model", "big"), Fact(small, "model", "small")]
+    state.apply(Tick(START, START, (prices_batch(), joined(*links, facts=names))))
+    play(state, 60, told, jobs, lambda at: engine_batch(at, engine=big), lambda at: engine_batch(at, engine=small))
+    rows = {"several models": 5.01, "training": 5.01, "no known holder": 5.01, "idle": 5.01}
+    assert held(state) == pytest.approx(rows)
+    # what a model costs that shares a GPU is not known
+    assert value(state, "spend.per_million_tokens", Entity.of(model="big")) is None
+    assert value(state, "spend.tokens.rate", Entity.of(model="big")) == pytest.approx(1000.0)
+
+
+def test_idle_gpus_of_a_model_are_charged_to_nobody():
+    gpus, told = four_gpus(0.9, 0.0, 0.0, 0.0)
+    state = State()
+    engines = [Entity.of(engine=f"vllm-{n}") for n in range(2)]
+    names = [Fact(gpu, "name", H100) for gpu in gpus] + [Fact(one, "model", MODEL) for one in engines]
+    links = [Link(engines[n // 2], gpus[n], "pid") for n in range(4)]
+    state.apply(Tick(START, START, (prices_batch(), joined(*links, facts=names))))
+    busy = lambda at: engine_batch(at, 100.0, engine=engines[0])  # noqa: E731
+    idle = lambda at: engine_batch(at, 0.0, running=0.0, engine=engines[1])  # noqa: E731
+    calls = [call(n, START + n, tenant="a", tokens=200) for n in range(160)]
+    play(state, 140, told, busy, idle, lambda at: calls_batch(at, *calls))
+    # all that is generated is accounted for by calls, and yet two of four GPUs do nothing
+    assert value(state, "spend.share.rate", Entity.of(tenant="a")) == pytest.approx(10.02)
+    assert value(state, "spend.idle.rate", Entity.of(model=MODEL)) == pytest.approx(10.02)
+    assert value(state, "spend.unattributed.rate") == pytest.approx(10.02)
+    assert value(state, "spend.held.rate", Entity.of(model=MODEL)) == pytest.approx(20.04)
+
+
+def test_calls_by_an_alias_or_an_adapter_are_calls_of_the_model_behind_it():
+    state = begun()
+    state.take(Tick(START, START, (batch(START, facts=(Fact(ENGINE, "loras", "mobile-v3, email-v1"),)),)))
+    spent = [call(n, START + n, model="hosted_vllm/Mobile-v3", tenant="a", tokens=1000) for n in range(160)]
+    play(state, 140, gpu_batch, engine_batch, lambda at: calls_batch(at, *spent))
+    assert value(state, "spend.share.rate", Entity.of(tenant="a")) == pytest.approx(10.02)
+
+
+def test_tenants_are_listed_beside_a_proxy_and_what_only_the_proxy_knows_is_of_none():
+    def proxy(at):
+        rows = [("spend.proxy.rate", Entity.of(model=model), usd) for model, usd in (("gpt", 2.0), (MODEL, 0.0))]
+        return batch(at, rows, kind="litellm", layer="governance")
+
+    state = begun()
+    spent = [call(n, START + n, tenant="a", tokens=500) for n in range(160)]
+    play(state, 140, gpu_batch, engine_batch, proxy, lambda at: calls_batch(at, *spent))
+    shares = {e.get("tenant"): value(state, "spend.share.rate", e) for e in state.frame().entities("spend.share.rate")}
+    assert shares == {"a": pytest.approx(5.01), "none": pytest.approx(2.0)}
+
+
+def test_a_priced_node_of_which_no_gpu_answers_is_unknown_and_never_zero():
+    def proxy(at):
+        return batch(at, [("spend.proxy.rate", Entity.of(model="gpt"), 0.0)], kind="litellm", layer="governance")
+
+    state = play(begun(), 120, engine_batch, proxy, lambda at: calls_batch(at, call(at, at - 1, tenant="a")))
+    for signal in ("spend.rate", "spend.node.rate", "spend.today", "spend.month_projected", "spend.idle.rate"):
+        assert value(state, signal) is None
+    assert not state.frame().entities("spend.held.rate")
+    assert not state.frame().entities("spend.share.rate")
+    assert value(state, "spend.managed.rate") == 0.0
+
+
+def test_without_a_price_the_tenants_still_have_their_managed_calls():
+    state = begun(Prices(), {})
+    play(state, 200, lambda at: calls_batch(at, call(at, at - 1, model="gpt", tenant="a", cost=0.01)))
+    assert value(state, "spend.share.rate", Entity.of(tenant="a")) == pytest.approx(7.2)
+    assert value(state, "spend.rate") == pytest.approx(7.2)
+
+
+def test_why_dollars_are_not_known_is_said():
+    assert why_unknown(play(begun(Prices(), {}), 60, gpu_batch).frame()) == "$/h not set"
+    assert why_unknown(play(begun(), 60, engine_batch).frame()) == "unknown: no GPU source answers"
+    died = play(play(begun(), 60, gpu_batch), 90, engine_batch, start=START + 65)
+    assert value(died, "spend.rate") is None
+    assert why_unknown(died.frame()) == "unknown: no GPU source answers"
+    other = begun()
+    other.take(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))
+    assert why_unknown(play(other, 60, gpu_batch).frame()) == "unknown: no price for NVIDIA Tomorrow"
+    assert why_unknown(play(begun(Prices(node_hour=6.0)), 60, engine_batch).frame()) == (
+        "unknown: nothing tells of this node"
+    )

@@ -139,7 +139,37 @@ async def test_another_version_of_the_extra_costs_its_rows_only(monkeypatch):
 def test_the_real_extra_agrees_with_the_table():
     pytest.importorskip("genai_prices")
     flagship = "together/meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
-    assert genai.prices_of([flagship]) == ({flagship: TokenPrice(3.5, 3.5)}, [])
+    assert genai.prices_of([flagship], 1_795_000_000.0) == ({flagship: TokenPrice(3.5, 3.5)}, [])
+
+
+async def test_a_price_that_changes_with_the_hour_is_read_again_during_a_run(monkeypatch):
+    genai_prices(monkeypatch)
+    night = SimpleNamespace(input_mtok=Decimal("0.135"), output_mtok=Decimal("0.55"))
+    day = SimpleNamespace(input_mtok=Decimal("0.27"), output_mtok=Decimal("1.10"))
+    model = SimpleNamespace(id="chat", get_prices=lambda at: day if at.hour < 16 else night)
+    sys.modules["genai_prices.data"].providers = [SimpleNamespace(id="deepseek", models=[model])]
+    at = 15 * 3600 + 3590.0
+    clock = SimpleNamespace(now=lambda: at, monotonic=lambda: at)
+    collector = PriceCollector(
+        SpendSettings(node_hour=6.0, managed={"a": "deepseek/chat", "b": "deepseek/none"}), clock
+    )
+    seen, reasons = [], []
+    for _ in range(2):
+        facts = Facts()
+        batch = await collector.collect()
+        facts.observe(batch.facts, batch.at, batch.seen, "spend", "prices")
+        seen.append(managed_in(facts, "a"))
+        reasons.append(batch.health.reason)
+        at += 60.0
+    assert seen == [TokenPrice(0.27, 1.1), TokenPrice(0.135, 0.55)]
+    assert reasons[0] == reasons[1]  # a row that is missing is named once
+
+
+def test_the_real_extra_asks_for_half_at_night():
+    pytest.importorskip("genai_prices")
+    day, night = 1_795_000_000.0 // 86_400 * 86_400 + 10 * 3600, 1_795_000_000.0 // 86_400 * 86_400 + 20 * 3600
+    asked = [genai.prices_of(["deepseek/deepseek-chat"], at)[0]["deepseek/deepseek-chat"].input for at in (day, night)]
+    assert asked == [0.27, 0.135]
 
 
 @pytest.mark.parametrize(

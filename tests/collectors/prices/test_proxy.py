@@ -31,7 +31,7 @@ async def test_without_an_engine_here_all_that_the_proxy_paid_is_managed():
     frame = await spent()
     assert frame.read("spend.managed.rate").sample.number == pytest.approx(60 * (SQL_LORA + TINY_LLAMA), rel=1e-4)
     assert frame.read("spend.rate").sample.number == pytest.approx(60 * (SQL_LORA + TINY_LLAMA), rel=1e-4)
-    share = frame.read("spend.share.rate", Entity.of(model="tiny-llama-lab"))
+    share = frame.read("spend.managed.rate", Entity.of(model="tiny-llama-lab"))
     assert share.sample.number == pytest.approx(60 * TINY_LLAMA, rel=1e-4)
 
 

@@ -62,3 +62,29 @@ def test_columns_of_text_are_told(tmp_path):
     result = rank(path, "--incident-time", "6")
     assert "left out, since they hold no numbers: pod" in result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == ["a"]
+
+
+def test_a_service_graph_names_who_shows_in_no_column_of_its_own(tmp_path):
+    def late(n, size):
+        return 10 + n % 3 + (size if n >= 40 else 0)
+
+    rows = [f"{1_700_000_000 + 60 * n},{late(n, 30)},{late(n + 40 * (n < 40), 0)},{late(n, 25)}" for n in range(80)]
+    path, graph = tmp_path / "m.csv", tmp_path / "graph.json"
+    path.write_text("\n".join(["time,cart_latency,redis_latency,pay_latency", *rows]))
+    graph.write_text('{"cart": ["redis"], "pay": ["redis"]}')
+    result = rank(path, "--incident-time", "-39m", "--graph", str(graph))
+    assert json.loads(result.stdout.splitlines()[-1])[0] == "redis_latency"
+    assert "told from its callers" in result.stdout
+    graph.write_text("nonsense")
+    refused = rank(path, "--incident-time", "-39m", "--graph", str(graph))
+    assert refused.exit_code == 2
+    assert "names no caller" in refused.stderr
+
+
+def test_columns_that_stand_there_twice_are_told(tmp_path):
+    path = tmp_path / "m.csv"
+    rows = [f"{1_700_000_000 + 60 * n},{n % 3},{n % 3},{(9 if n >= 40 else 1) + n % 2}" for n in range(60)]
+    path.write_text("\n".join(['time,"a{b=""1""}","a{b=""1""}",c', *rows]))
+    result = rank(path, "--incident-time", "none")
+    assert json.loads(result.stdout.splitlines()[-1]) == ["c", 'a{b="1"}']
+    assert "left out, since they repeat another column" in result.stderr
