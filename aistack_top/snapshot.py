@@ -1,6 +1,6 @@
 """Everything at one moment, as data and as text: what ``aistack-top snapshot`` prints.
 
-The document's form is ``aistack-top/snapshot/1``; its JSON Schema is ``docs/schema/snapshot.json``.
+The document's form is ``aistack-top/snapshot/2``; its JSON Schema is ``docs/schema/snapshot.json``.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from aistack_top.text.incident_json import incident_data
 from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 
-SCHEMA = "aistack-top/snapshot/1"
+SCHEMA = "aistack-top/snapshot/2"
 EVENTS_S = 3600.0
 HEALTHY = ("ok", "slow")
 ANSWERING = (*HEALTHY, "partial", "stale")

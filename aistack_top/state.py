@@ -5,10 +5,11 @@ Live, replay, backfill and simulation all go through `State.take`. Nothing here 
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aistack_top.derive.call_signals import CallSignals
 from aistack_top.derive.tenants import TopTenants
+from aistack_top.diagnosis.figures import at_moment
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Mark, Readings, Tick
 from aistack_top.spend.signals import SpendSignals
@@ -97,7 +98,7 @@ class State:
     def frame(self, cursor: float | None = None) -> Frame:
         """Return what is to be seen at a time; None is now."""
         at = self.now if cursor is None else min(cursor, self.now)
-        return Frame(
+        frame = Frame(
             at=at,
             now=self.now,
             follows=cursor is None,
@@ -110,6 +111,7 @@ class State:
             source_of=self.source_of,
             marks=tuple(self.marks),
         )
+        return replace(frame, incidents=tuple(at_moment(one, frame) for one in frame.incidents))
 
     def ledger(self) -> Fact | None:
         """Return what was spent today so far, as a fact with which a later run goes on; None where it is not known."""

@@ -116,7 +116,7 @@ def _hidden(tick: Tick, withheld: Sequence[str]) -> Tick:
 
 def _told(versions: list[Incident], epoch: float) -> dict[str, Any]:
     last = versions[-1]
-    said = [[round(v.revised - epoch), v.cause, v.strength, v.layer, v.times] for v in versions]
+    said = [[round(v.revised - epoch), v.cause, v.confidence, v.layer, v.times] for v in versions]
     causes = [c.cause for c in last.candidates if c.cause is not None]
     return {
         "id": last.id,
@@ -147,13 +147,13 @@ def given(watch: IncidentDetector, case: Case, onset: float) -> dict[str, Any]:
         opinion = assess(scene, symptom, key, BEFORE_S, factors=factors)
         causes = [c.cause for c in opinion.candidates if c.cause is not None]
         named = list(dict.fromkeys([opinion.cause, *causes]))[:3]
-        out["rules"][name or "all"] = [named, opinion.layer, opinion.strength]
+        out["rules"][name or "all"] = [named, opinion.layer, opinion.confidence]
     alone = IncidentContext(watch.state, place, onset, onset + GIVEN_S, excursions)
     alone.__dict__["peers"] = []
     opinion = assess(alone, symptom, key, BEFORE_S)
     causes = [c.cause for c in opinion.candidates if c.cause is not None]
     named = list(dict.fromkeys([opinion.cause, *causes]))[:3]
-    out["rules"]["peers"] = [named, opinion.layer, opinion.strength]
+    out["rules"]["peers"] = [named, opinion.layer, opinion.confidence]
     for name in ("", *OFF[3:4], *OFF[6:]):
         factors = replace(Factors(), **{name: False}) if name else Factors()
         found = candidates(scene, key, [], factors)

@@ -75,7 +75,7 @@ def wrong_shown(record: Record) -> list[Record]:
     return [
         one
         for one in record["incidents"]
-        if any(strength == "shown" and cause not in right for _, cause, strength, *_ in one["said"])
+        if any(confidence == "confirmed" and cause not in right for _, cause, confidence, *_ in one["said"])
     ]
 
 
@@ -122,12 +122,12 @@ def headline(by_kind: dict[str, list[Record]]) -> str:
         ("recall (2x for 2 min)", ">= 0.90", share(main_incident(r) is not None for r in [*faults, *alike])),
         ("delay p50 / p90", "45 / 120 s", f"{quantile(late, 0.5)} / {quantile(late, 0.9)}"),
         ("onset error p50 / p90", "15 s / -", f"{quantile(wide, 0.5)} / {quantile(wide, 0.9)}"),
-        ("wrong shown, of all incidents", "<= 2 %", f"{wrong / max(incidents, 1):.1%} ({wrong}/{incidents})"),
+        ("wrong confirmed, of all incidents", "<= 2 %", f"{wrong / max(incidents, 1):.1%} ({wrong}/{incidents})"),
         ("unknown on withheld causes", ">= 0.80", share(_unknown(r) for r in withheld)),
         ("incidents from decoys", "0", f"{sum(_since(r) for r in by_kind['decoy'])} in {len(by_kind['decoy'])} runs"),
         ("two faults: one named first", "", share(own(r, 1) for r in two)),
         ("two faults: both named", "", share(_both(r) for r in two)),
-        ("started in mid-incident: shown", "0", str(sum(_ever_shown(r) for r in started))),
+        ("started in mid-incident: confirmed", "0", str(sum(_ever_shown(r) for r in started))),
         ("started in mid-incident: says no baseline", "all", share(_no_baseline(r) for r in started if r["incidents"])),
     ]
     text = [
@@ -153,7 +153,7 @@ def _both(record: Record) -> bool:
 
 
 def _ever_shown(record: Record) -> int:
-    return sum(row[2] == "shown" for one in record["incidents"] for row in one["said"])
+    return sum(row[2] == "confirmed" for one in record["incidents"] for row in one["said"])
 
 
 def _no_baseline(record: Record) -> bool:
@@ -168,7 +168,7 @@ def by(what: str, records: list[Record], key: Callable[[Record], str]) -> str:
     if not groups:
         return ""
     head = f"| {what} | runs | felt | AC@1 given | AC@3 given | AC@1 own | layer own | recall | delay p50 | p90 "
-    head += "| onset error | wrong shown |"
+    head += "| onset error | wrong confirmed |"
     lines = [head, "|" + "---|" * 12]
     for name, found in groups.items():
         hit = felt(found)
@@ -214,10 +214,10 @@ def ablation(records: list[Record]) -> str:
     """Return what each factor is worth: the rules without it, and the ranking of the series without it."""
     if not records:
         return ""
-    lines = ["| without | cause AC@1 | AC@3 | said shown, wrongly |", "|---|---|---|---|"]
+    lines = ["| without | cause AC@1 | AC@3 | said confirmed, wrongly |", "|---|---|---|---|"]
     for variant in records[0]["given"]["rules"]:
         wrong = sum(
-            r["given"]["rules"][variant][2] == "shown" and r["given"]["rules"][variant][0][0] not in r["truth"]
+            r["given"]["rules"][variant][2] == "confirmed" and r["given"]["rules"][variant][0][0] not in r["truth"]
             for r in records
         )
         cells = [_plain(told(r, n, variant) for r in records) for n in (1, 3)]
@@ -243,7 +243,7 @@ def days(records: list[Record]) -> str:
     if not groups:
         return ""
     lines = [
-        "| clean days | load | simulated days | incidents | a day and engine | wrong shown |",
+        "| clean days | load | simulated days | incidents | a day and engine | wrong confirmed |",
         "|---|---|---|---|---|---|",
     ]
     for (gaps, band), found in sorted(groups.items()):
@@ -264,8 +264,8 @@ def named(records: list[Record]) -> str:
             said = f"{first_cause(incident)} ({incident['said'][-1][2]})" if incident else "not detected"
             lines.append(f"- {record['id']}: {said} instead of {record['truth'][0]}")
         for one in wrong_shown(record):
-            row = next(r for r in one["said"] if r[2] == "shown" and r[1] not in record["truth"])
-            lines.append(f"- {record['id']}: {row[1]} said to be *shown* at {row[0]} s ({one['id']})")
+            row = next(r for r in one["said"] if r[2] == "confirmed" and r[1] not in record["truth"])
+            lines.append(f"- {record['id']}: {row[1]} said to be *confirmed* at {row[0]} s ({one['id']})")
         if record["kind"] in ("decoy", "withheld", "two", "alike", "late"):
             lines += [
                 f"- {record['id']}: {first_cause(one)} ({one['said'][-1][2]}), {one['signal']}"

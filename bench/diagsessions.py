@@ -25,7 +25,7 @@ def main() -> None:
         causes = [one.cause.value for one in found]
         good = answer["cause"] in causes if answer["cause"] != "none" else not causes
         right, known = right + good, known + 1
-        told = ", ".join(f"{one.cause}/{one.strength} at {one.onset - session.start:.0f} s" for one in found)
+        told = ", ".join(f"{one.cause}/{one.confidence} at {one.onset - session.start:.0f} s" for one in found)
         print(f"{'ok ' if good else 'BAD'} {path.stem:22} {answer['cause']:18} {told or '-'}", flush=True)
     print(f"{right} of {known}")
 

@@ -169,7 +169,7 @@ def record(options: "Options", output: Path | None, duration: str | None, keep: 
 
 
 @main.command()
-@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/snapshot/1 as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/snapshot/2 as JSON.")
 @click.option(
     "--settle",
     type=click.FloatRange(min=0.5),
@@ -208,7 +208,7 @@ def export(session: Path, output: Path) -> None:
 @click.argument("session", type=FOLDER, required=False)
 @windowed
 @click.option("--at", metavar="TIME", help="As known then: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
-@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/diagnosis/1 as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print aistack-top/diagnosis/2 as JSON.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for an incident channel.")
 @click.option("--html", type=FILE, metavar="FILE", help="Write one page with charts, for a post-mortem.")
 @click.pass_obj

@@ -40,6 +40,11 @@ EARLY, EARLY_RATIO, EARLY_FLOORS, EARLY_NEEDED, EARLY_HELD = 6, log(4.0), 4.0, 6
 15 s are held back: a median climbs in steps."""
 
 
+def _linear(level: float) -> float:
+    """Return the value of a log level; what stood at the floor of the scale was nothing at all."""
+    return exp(level) if level > log(TINY) + TINY else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class AnomalyLimits:
     """What makes a symptom's excursion.
@@ -69,11 +74,20 @@ class Anomaly:
     baseline_s: float
     end: float | None = None
     last: float = 0.0
+    worst: float = 0.0
+    """The largest value itself; ``peak`` is the largest median of 30 s, which opens and closes it."""
+
+    now: float = 0.0
 
     @property
     def ratio(self) -> float | None:
         """How many times the usual its worst is."""
-        return self.peak / self.usual if self.usual else None
+        return max(self.worst, self.peak) / self.usual if self.usual else None
+
+    @property
+    def ratio_now(self) -> float:
+        """How many times the usual it is now; 1 where no usual is known."""
+        return self.now / self.usual if self.usual else 1.0
 
 
 @dataclass(slots=True)
@@ -109,9 +123,9 @@ class AnomalyDetector:
     def baseline(self) -> float | None:
         """The usual value, None while it is unknown; of less than three minutes it is only what was seen so far."""
         if len(self._past) >= MIN_SAMPLES:
-            return exp(self._middle)
+            return _linear(self._middle)
         seen = sorted(self._seen())
-        return exp(median(seen)) if len(seen) >= EARLY else None
+        return _linear(median(seen)) if len(seen) >= EARLY else None
 
     def step(self, at: float, value: float, least: float = 1.0) -> Anomaly | None:
         """Take a sample; return the excursion when it opens or closes, else None. NaN is a gap and changes nothing.
@@ -201,7 +215,8 @@ class AnomalyDetector:
             onset = moment
         # what was learned since the onset is no usual life: a start in the middle of things has hardly any
         known = min(self.baseline_s, max(onset - (self._first or onset), 0.0))
-        self.excursion = Anomaly(self.key, onset, at, usual, level, known, last=at)
+        worst = max(value for moment, value in self._raw if moment >= onset)
+        self.excursion = Anomaly(self.key, onset, at, usual, level, known, last=at, worst=worst, now=worst)
         self._calm = 0
         if len(self._past) >= MIN_SAMPLES:
             self._waiting.clear()  # the climb belongs to the trouble
@@ -211,7 +226,8 @@ class AnomalyDetector:
         excursion = self.excursion
         if excursion is None:
             return None
-        excursion.peak = max(excursion.peak, smooth)
+        excursion.peak, excursion.now = max(excursion.peak, smooth), self._raw[-1][1]
+        excursion.worst = max(excursion.worst, excursion.now)
         if level > limit:
             excursion.last, self._calm = at, 0
             return None

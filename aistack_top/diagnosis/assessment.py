@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from aistack_top.diagnosis import wording as words
 from aistack_top.diagnosis.affected_calls import compare
+from aistack_top.diagnosis.alarms import SIGNALS
 from aistack_top.diagnosis.change import Change, coherence
 from aistack_top.diagnosis.context import IncidentContext
 from aistack_top.diagnosis.rules import Rule, RuleMatch, evaluate, requirement, rules, sentence
 from aistack_top.model.causes import Cause
-from aistack_top.model.incident import CallsEvidence, Candidate, Moment, RuledOut, Strength, Symptom, Verdict
+from aistack_top.model.incident import CallsEvidence, Candidate, Confidence, Moment, RuledOut, Symptom, Verdict
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import SeriesKey
 
@@ -26,7 +27,7 @@ MIN_SCORE_SHARE = 0.8
 
 SHORT_BASELINE_S = 180.0
 SOON_S = 60.0
-"""Nothing is shown earlier than this after the onset: a cause that is told every half minute may not be in yet."""
+"""Nothing is confirmed earlier than this after the onset: a cause that is told every half minute may not be in yet."""
 
 LEAST_SHARE, MAX_SHARE = 0.2, 0.5
 """A cause in a part that grew by less than a fifth of the rise cannot be first; a mechanism explains from a half."""
@@ -51,11 +52,23 @@ class Factors:
 ALL = Factors()
 
 
+ENGINE_PARTS = frozenset({"queue", "prefill", "decode"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A series that a verdict stands on: its baseline, and what it was while it was out."""
+
+    key: SeriesKey
+    usual: float
+    during: float
+
+
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """What is thought of an incident at a moment."""
 
-    strength: Strength
+    confidence: Confidence
     score: float
     layer: str
     cause: Cause
@@ -67,6 +80,8 @@ class Assessment:
     effect: bool = False
     excluded: frozenset[Cause] = frozenset()
     """Causes that are ruled out by what they cannot do."""
+
+    evidence: tuple[Evidence, ...] = ()
 
     def is_superseded_by(self, other: "Assessment") -> bool:
         """Whether a later opinion takes the place of this one: what is seen late is mostly effect, not cause."""
@@ -94,10 +109,11 @@ def assess(
 ) -> Assessment:
     """Return the verdict on a scene. ``baseline_s`` is how long the usual was watched."""
     out = {symptom.signal, *(excursion.key[0] for excursion in scene.excursions)}
-    apt = [rule for rule in rules() if not rule.symptom or any(re.fullmatch(rule.symptom, name) for name in out)]
-    readings = [reading for rule in apt for reading in evaluate(rule, scene)]
+    out |= {SIGNALS[event.kind] for event in scene.own_events if event.kind in SIGNALS}
     # with hardly a baseline, what stands at a limit says more than what seems to have risen
     short = baseline_s < SHORT_BASELINE_S
+    apt = [rule for rule in rules() if _is_apt(rule, scene, out) and (short or not rule.without_baseline)]
+    readings = [reading for rule in apt for reading in evaluate(rule, scene)]
     ranked = sorted(
         (_Ranked(_score(r, scene, factors), r) for r in readings if r.established and not r.is_blind(scene)),
         key=lambda one: (short and _is_relative(one.reading.rule), -one.score),
@@ -112,13 +128,34 @@ def assess(
     fitting = {reading.rule.slug for reading in readings if reading.established}
     excluded = frozenset({reading.rule.slug for reading in readings if reading.excluded} - fitting)
     if best is None:
-        verdict = words.unknown(scene, symptom, moved, ruled_out, blind, calls)
+        verdict = words.unknown(scene, moved, ruled_out, blind, calls)
         return Assessment("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict, excluded=excluded)
     rule = best.reading.rule
-    strength, because = _strength(best, ranked, scene, baseline_s)
-    verdict = words.verdict(scene, symptom, best.reading, strength, because, ruled_out, blind)
-    kind = (rule.passing, rule.effect, excluded)
-    return Assessment(strength, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
+    confidence, because = _confidence(best, ranked, scene, baseline_s)
+    verdict = words.verdict(scene, best.reading, confidence, because, ruled_out, blind, calls)
+    kind = (rule.passing, rule.effect, excluded, _evidence_of(best.reading, scene))
+    return Assessment(confidence, best.score, rule.layer, rule.slug, moved, ruled_out, blind, verdict, *kind)
+
+
+def _is_apt(rule: Rule, scene: IncidentContext, out: set[str]) -> bool:
+    """Whether a rule can be about these symptoms: what slows engines slows no guardrail, nor the other way round."""
+    if rule.symptom and not any(re.fullmatch(rule.symptom, name) for name in out):
+        return False
+    if scene.focus:
+        return scene.focus in rule.acts_on or (not rule.acts_on and (bool(rule.symptom) or not rule.local))
+    return not (scene.inside and rule.acts_on and ENGINE_PARTS.isdisjoint(rule.acts_on))
+
+
+def _evidence_of(reading: RuleMatch, scene: IncidentContext) -> tuple[Evidence, ...]:
+    """Return the series that a cause stands on and that moved, those that people feel excepted."""
+    found = []
+    for finding in reading.required:
+        shift = scene.shift(finding.key) if finding.key is not None else None
+        if shift is None or shift.usual is None or signals()[shift.key[0]].kind == "symptom":
+            continue
+        if abs(shift.now - shift.usual) > signals()[shift.key[0]].floor / 2:
+            found.append(Evidence(shift.key, shift.usual, shift.now))
+    return tuple(found)
 
 
 def _best_of_each(ranked: list[_Ranked]) -> list[_Ranked]:
@@ -151,14 +188,16 @@ def _score(reading: RuleMatch, scene: IncidentContext, factors: Factors) -> floa
     return score * (0.4 if factors.against and reading.contradicted else 1.0)
 
 
-def _strength(best: _Ranked, ranked: list[_Ranked], scene: IncidentContext, baseline_s: float) -> tuple[Strength, str]:
+def _confidence(
+    best: _Ranked, ranked: list[_Ranked], scene: IncidentContext, baseline_s: float
+) -> tuple[Confidence, str]:
     """Return how sure one may be, and the reason for not being surer."""
     reading, rule = best.reading, best.reading.rule
-    limits: list[tuple[Strength, str]] = [(rule.strongest, "")]
+    limits: list[tuple[Confidence, str]] = [(rule.strongest, "")]
     if baseline_s < SHORT_BASELINE_S and not rule.alone:
         limits.append(("possible", words.no_baseline(baseline_s)))
     if scene.until - scene.onset < SOON_S and not rule.alone:
-        limits.append(("likely", "it began less than a minute ago"))
+        limits.append(("likely", "it was in its first minute"))
     if rule.about == "gpu" and not scene.linked:
         limits.append(("possible", "which engine uses which GPU is not known"))
     if rule.local and scene.place.get("engine") is None and not scene.engines:
@@ -182,7 +221,7 @@ def _strength(best: _Ranked, ranked: list[_Ranked], scene: IncidentContext, base
     rival = next((one for one in ranked if one.reading.rule.slug is not rule.slug), None)
     if rival is not None and rival.score > 0.9 * best.score and not rival.reading.contradicted:
         limits.append(("likely", f"{rival.reading.rule.slug.value.replace('_', ' ')} fits nearly as well"))
-    order = ("shown", "likely", "possible", "unknown")
+    order = ("confirmed", "likely", "possible", "unknown")
     return max(limits, key=lambda limit: order.index(limit[0]))
 
 
@@ -212,7 +251,8 @@ def candidates(
         text = sentence(shift, scene, lead)
         layer = signals()[signal].layer
         if (signal, entity) not in told:
-            moved.append(Candidate(signal, entity, layer, min(total, 1.0), lead, text))
+            levels = (shift.usual, None if shift.usual is None else shift.now)
+            moved.append(Candidate(signal, entity, layer, min(total, 1.0), lead, text, None, *levels))
     moved.sort(key=lambda one: one.score, reverse=True)
     return (*found, *moved[:MAX_CANDIDATES])
 
@@ -223,9 +263,10 @@ def _evidence(ranked: _Ranked, scene: IncidentContext) -> Candidate:
     best = max(reading.required, key=lambda finding: (finding.key is not None, finding.score))
     signal = best.key[0] if best.key is not None else (best.event.kind if best.event is not None else "")
     entity = best.key[1] if best.key is not None else (best.event.entity if best.event is not None else reading.subject)
-    return Candidate(
-        signal, entity, reading.rule.layer, min(ranked.score, 1.0), best.lead_s, best.text, reading.rule.slug
-    )
+    shift = scene.shift(best.key) if best.key is not None else None
+    levels = (None, None) if shift is None or shift.usual is None else (shift.usual, shift.now)
+    kind = (reading.rule.slug, *levels)
+    return Candidate(signal, entity, reading.rule.layer, min(ranked.score, 1.0), best.lead_s, best.text, *kind)
 
 
 def moments(scene: IncidentContext) -> tuple[Moment, ...]:

@@ -161,19 +161,35 @@ def _scale(ordered: Sequence[float], middle: float, floor: float) -> float:
 
 
 def _moved_at(timeline: Timeline, key: SeriesKey, aim: float, onset: float, end: float, rose: bool) -> float | None:
-    """Return when a series passed ``aim`` for two samples in a row, looking from a while before the onset."""
+    """Return when a series stepped over ``aim``, looking from a while before the onset; None where it never did."""
     start = timeline.slot(onset - LOOKED_BACK_S)
-    first: int | None = None
-    for offset, value in enumerate(timeline.window(key, onset - LOOKED_BACK_S, end + timeline.step_s)):
+    sign = 1.0 if rose else -1.0
+    values = timeline.window(key, onset - LOOKED_BACK_S, end + timeline.step_s)
+    offset = step_at([sign * (value - aim) for value in values])
+    return None if offset is None else (start + offset) * timeline.step_s
+
+
+def step_at(values: Sequence[float]) -> int | None:
+    """Return where a series steps above zero and stays: the start of the run with the largest sum.
+
+    A change point between two known levels: noise that crosses for a sample or two before the step does not move it.
+    A value counts for no more than the middle of all, so that one outlier is no step. NaN is a gap.
+    """
+    known = sorted(abs(value) for value in values if value == value)
+    if not known:
+        return None
+    most = median(known)
+    best = total = 0.0
+    begins = found = None
+    for place, value in enumerate(values):
         if value != value:
             continue
-        if (value >= aim) if rose else (value <= aim):
-            if first is not None:
-                return first * timeline.step_s
-            first = start + offset
-        else:
-            first = None
-    return first * timeline.step_s if first is not None else None
+        if total <= 0.0:
+            total, begins = 0.0, place
+        total += min(max(value, -most), most)
+        if total > best:
+            best, found = total, begins
+    return found
 
 
 def _carried(values: Sequence[float]) -> list[float]:

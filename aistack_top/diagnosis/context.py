@@ -12,6 +12,7 @@ from math import inf
 from aistack_top.diagnosis.affected_calls import BeforeAfter, before_and_after, new_versions
 from aistack_top.diagnosis.anomaly import Anomaly
 from aistack_top.diagnosis.change import BEFORE_S, LEFT_OUT_S, MIN_VALUES, SINCE_S, Baseline, Change, measure, present
+from aistack_top.diagnosis.lost_sources import LOST
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.signals import Signal, signals
 from aistack_top.model.tick import Event, SeriesKey
@@ -23,6 +24,18 @@ WIDE_LEAD_S = 10.0
 
 AWAY_S, BACK_S = 20.0, 90.0
 """An engine is away after so long without a word, and until so long after its start."""
+
+SILENT_S = 30.0
+"""A GPU or an engine of which nothing was read for longer than this and two of its steps is silent."""
+
+PULSE = {
+    "engine": ("serving.requests.running",),
+    "gpu": ("gpu.utilization", "gpu.clock.sm", "gpu.temperature", "gpu.power.draw"),
+}
+"""Signals that say of an engine or a GPU that it is read at all."""
+
+FAMILIES = {"guardrail.": "guardrail", "calls.retrieval.": "retrieval", "data.search.": "retrieval"}
+"""What is measured around the engines, and the part of a request's time that it is."""
 
 FINISH = ("finish", "first_token")
 """Recorded when a request has got that far: such a series lags, and earns neither lead nor penalty."""
@@ -61,10 +74,17 @@ class IncidentContext:
     onset: float
     until: float
     excursions: tuple[Anomaly, ...] = ()
+    own_events: tuple[Event, ...] = ()
+    """Events that it is about: a notice, a hardware error, an engine that is gone."""
+
+    more: tuple[Entity, ...] = ()
+    """Engines that it is about beside the place and the symptoms: those that events name."""
+
     pasts: dict[SeriesKey, Baseline] = field(default_factory=dict)
     """What was before this onset, where it is known already."""
 
     _shifts: dict[SeriesKey, Change | None] = field(default_factory=dict)
+    _quiet: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @cached_property
     def all_engines(self) -> list[Entity]:
@@ -76,6 +96,7 @@ class IncidentContext:
     def engines(self) -> list[Entity]:
         """The engines that it is about."""
         out = {self.place.get("engine"): None, **{e.key[1].get("engine"): None for e in self.excursions}}
+        out |= {one.get("engine"): None for one in self.more}
         found = [Entity.of(engine=name) for name in out if name]
         if found:
             return found
@@ -159,11 +180,60 @@ class IncidentContext:
             return list(dict.fromkeys(Entity.of(rail=name) for e in rails if (name := e.get("rail"))))
         return [SERVICE]
 
+    @cached_property
+    def focus(self) -> str:
+        """The part of the time that this is about, where only one around the engines hurts; else empty.
+
+        What slows a GPU or an engine does not slow a guardrail or a vector store.
+        """
+        parts = {family(excursion.key[0]) for excursion in self.excursions}
+        return parts.pop() if len(parts) == 1 else ""
+
+    @cached_property
+    def inside(self) -> bool:
+        """Whether only engines' own times hurt: what stands around the engines cannot make those longer."""
+        return bool(self.excursions) and all(one.key[0].startswith("serving.") for one in self.excursions)
+
+    @cached_property
+    def _lost(self) -> set[str]:
+        return {health.source for _, health in self.state.health.at(self.until) if health.status in LOST}
+
+    def is_silent(self, key: SeriesKey) -> bool:
+        """Return whether nothing tells a series any more: what it was is no evidence of what is."""
+        if self.state.source_of(key[0], key[1]) in self._lost:
+            return True
+        return any(
+            self._is_quiet(about, name)
+            for about in PULSE
+            if (name := key[1].get(about)) and not key[0].startswith("calls.")
+        )
+
+    def lost_source(self, key: SeriesKey) -> str:
+        """Return the name of the source that told a series."""
+        return self.state.source_of(key[0], key[1])
+
+    def _is_quiet(self, about: str, name: str) -> bool:
+        if (about, name) not in self._quiet:
+            entity, timeline = Entity.of(**{about: name}), self.state.timeline
+            keys = [(signal, entity, "value") for signal in PULSE[about]]
+            known = [key for key in keys if key in timeline]
+            lookback = max((self._steps(key) for key in known), default=0.0) + SILENT_S
+            self._quiet[about, name] = bool(known) and not any(timeline.sample(k, self.until, lookback) for k in known)
+        return self._quiet[about, name]
+
+    def _steps(self, key: SeriesKey) -> float:
+        record = self.state.health.newest.get(self.state.source_of(key[0], key[1]))
+        return 2.0 * record[1].interval_s if record is not None else 0.0
+
     def _having(self, signal: str) -> list[Entity]:
         return self.state.timeline.entities(signal)
 
     def shift(self, key: SeriesKey) -> Change | None:
-        """Return how a series moved; None where it says nothing."""
+        """Return how a series moved; None where it says nothing, or nothing any more."""
+        found = self._moved(key)
+        return None if found is None or self.is_silent(key) else found
+
+    def _moved(self, key: SeriesKey) -> Change | None:
         if key not in self._shifts:
             signal = signals().get(key[0])
             timeline = self.state.timeline
@@ -206,7 +276,7 @@ class IncidentContext:
         timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S)
         for engine in engines:
             key = (signal, engine, "value")
-            shift = self.shift(key)
+            shift = self._moved(key)  # a replica that is silent now adds nothing now, and did add before
             if shift is None or shift.usual is None:
                 if shift is None and not present(timeline.window(key, self.onset - BEFORE_S, self.onset)):
                     continue
@@ -252,6 +322,7 @@ class IncidentContext:
     def events(self) -> list[Event]:
         """What happened and was known, and versions that came into use, newest first."""
         known = [event for event in self.state.events if event.at <= self.until and event.seen <= self.until + 1.0]
+        known += [event for event in self.own_events if event not in known]
         known += new_versions(self.calls, self.onset)
         return sorted(known, key=lambda event: event.at, reverse=True)
 
@@ -288,11 +359,16 @@ class IncidentContext:
 
     def share(self, names: Iterable[str]) -> float | None:
         """Return which share of the rise stands in some parts; None where none of them is known or nothing grew."""
-        parts, wanted = self.parts, set(names)
+        parts, wanted = [part for part in self.parts if self.focus in ("", part.name)], set(names)
         total = sum(part.rise for part in parts)
         if total <= 0.0 or not any(part.name in wanted for part in parts):
             return None
         return sum(part.rise for part in parts if part.name in wanted) / total
+
+
+def family(signal: str) -> str:
+    """Return the part of a request's time around the engines that a signal is about; empty for all others."""
+    return next((part for prefix, part in FAMILIES.items() if signal.startswith(prefix)), "")
 
 
 def _sum_of_means(columns: list[list[float]]) -> float:

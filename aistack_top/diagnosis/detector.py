@@ -2,26 +2,35 @@
 
 The watch keeps a state of its own on that grid, so that it runs in front of a recorder, without a screen, and the same
 over a recording. An incident opens by a symptom's excursion, or by something that is trouble in itself: a frozen
-engine, a hardware error. Later symptoms of the same engines join it, also for five minutes after its end.
+engine, a hardware error, a reclaim notice. Later symptoms join it while it is open and nothing else explains them.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import inf, nan
 
+from aistack_top.diagnosis.alarms import Alarms, place_of, place_of_event
 from aistack_top.diagnosis.anomaly import Anomaly, AnomalyDetector, AnomalyLimits
 from aistack_top.diagnosis.context import AWAY_S, BACK_S
+from aistack_top.diagnosis.joining import (
+    TOGETHER_S,
+    is_across,
+    is_apart_across,
+    is_near,
+    is_other_cause,
+    is_related,
+    is_same_story,
+    opinion_of,
+)
 from aistack_top.diagnosis.lost_sources import LostSources
 from aistack_top.diagnosis.open_incident import OpenIncident
 from aistack_top.diagnosis.rules import SymptomRule, symptoms
-from aistack_top.diagnosis.unreachable import UnreachableEngines
-from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Incident
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import Event, History, SeriesKey, Tick
 from aistack_top.state import State
-from aistack_top.store.links import gpus_of
 
 STEP_S = 5.0
 SPAN_S = 7200.0
@@ -31,17 +40,14 @@ CALLS_LATE = 4
 CATCH_UP_S = 600.0
 """Of a history at the start, this much is watched again; what is older is baseline only."""
 
-JOIN_S = 300.0
-TOGETHER_S = 120.0
-"""Symptoms of different models that begin within this time have one cause until shown otherwise."""
+TIMES_WITHIN_S = 1800.0
+"""The same cause at the same place within this time is counted: "time 3 in half an hour"."""
 
 WARMING_S = BACK_S
 """The first requests of an engine that has just started pay for cold caches: its latency is not judged so long."""
 
 SHORT_RATIO, GONE_FOR_S = 2.0, 300.0
 """While a replica restarts the others are slower, by less than this: that passes. For so long; then it is trouble."""
-
-AROUND = ("guardrail.", "calls.retrieval.")
 
 
 class IncidentDetector:
@@ -102,26 +108,45 @@ class IncidentDetector:
         self._slots: dict[SeriesKey, int] = {}
         self._troubles: list[OpenIncident] = []
         self._lost = LostSources()
-        self._gone = UnreachableEngines()
         self._next = None
-        self._events_until = 0.0
-        self._errors: dict[Entity, float] = {}
-        self._started: dict[str, float] = {}
+        self._alarms = Alarms()
 
     def _step(self, at: float, seen: float) -> list[Incident]:
         self._find_symptoms()
         news = [excursion for watch in self._watches.values() for excursion in self._advance(watch, at)]
-        touched = [self._place(excursion) for excursion in news if excursion.end is None]
-        touched += [self._alarm(event) for event in self._alarms(at)]
-        found = []
-        for trouble in self._troubles:
-            version = trouble.advance(self.state, at, seen, trouble in touched)
-            if version is not None:
-                found.append(version)
+        # what happened first: a symptom may be what an event leads to
+        placed = [self._alarm(event, at, seen) for event in self._alarms.step(self.state, at)]
+        placed += [self._place(excursion, at, seen) for excursion in news if excursion.end is None]
+        touched = [trouble for trouble, _ in placed]
+        found = [version for _, versions in placed for version in versions]
+        for trouble in list(self._troubles):
+            found += self._follow(trouble, at, seen, any(one is trouble for one in touched))
         quiet = not any(trouble.is_open for trouble in self._troubles)
         found += self._lost.advance(self.state, at, seen, quiet)
         self._troubles = [t for t in self._troubles if t.end is None or at - t.end < 3 * 3600.0]
         return found
+
+    def _follow(self, trouble: OpenIncident, at: float, seen: float, touched: bool) -> list[Incident]:
+        """Return the versions of an incident that a step brings, and those of what grew out of it."""
+        version = trouble.advance(self.state, at, seen, touched)
+        found = [] if version is None else [replace(version, times=self._times(trouble))]
+        if trouble.grown is None or not trouble.is_open:
+            return found
+        grew, opinion = trouble.grown
+        main = trouble.main()
+        place = trouble.first_place if main is None else place_of(main.key[1])
+        new, ended = self._begin(OpenIncident(place, grew, at, [], opinion=opinion), [trouble], at, seen)
+        version = new.advance(self.state, at, seen, touched=True)
+        return [*found, *ended, *([] if version is None else [version])]
+
+    def _times(self, trouble: OpenIncident) -> int:
+        """Return how often this cause came at this place within half an hour."""
+        cause = trouble.opinion.cause if trouble.opinion is not None else None
+        return 1 + sum(
+            one is not trouble and one.opinion is not None and one.opinion.cause is cause
+            and one.first_place == trouble.first_place and 0.0 < trouble.onset - one.onset <= TIMES_WITHIN_S
+            for one in self._troubles
+        )  # fmt: skip
 
     def _find_symptoms(self) -> None:
         timeline = self.state.timeline
@@ -142,10 +167,12 @@ class IncidentDetector:
         if newest < first:
             return
         self._slots[key] = newest
-        started = self._started.get(key[1].get("engine") or "") if key[0] in ("serving.ttft", "serving.itl") else None
+        started = (
+            self._alarms.started.get(key[1].get("engine") or "") if key[0] in ("serving.ttft", "serving.itl") else None
+        )
         warm = 0.0 if started is None else started + WARMING_S
         least = SHORT_RATIO if key[0] in ("serving.ttft", "serving.itl") and self._is_short(key[1], at) else 1.0
-        for offset, value in enumerate(timeline.window(key, first * STEP_S, (newest + 1) * STEP_S)):
+        for offset, value in enumerate(self._values(key, first * STEP_S, (newest + 1) * STEP_S)):
             moment = (first + offset) * STEP_S
             if moment < warm:
                 continue
@@ -153,6 +180,15 @@ class IncidentDetector:
             if excursion is not None:
                 excursion.detected = max(excursion.detected, at) if excursion.end is None else excursion.detected
                 yield excursion
+
+    def _values(self, key: SeriesKey, start: float, end: float) -> Iterable[float]:
+        """Return a symptom's samples; a share of too few events is none."""
+        values = self.state.timeline.window(key, start, end)
+        rule = next((rule for rule in symptoms()[key[0]] if rule.stat == key[2]), None)
+        if rule is None or not rule.enough:
+            return values
+        rates = self.state.timeline.window((rule.enough, key[1], "value"), start, end)
+        return [value if rate >= rule.min_rate else nan for value, rate in zip(values, rates, strict=True)]
 
     def _is_short(self, engine: Entity, at: float) -> bool:
         """Return whether a replica of an engine is away or has only just come back: the others have more to do."""
@@ -163,7 +199,7 @@ class IncidentDetector:
             name = one.get("engine") or ""
             if name == engine.get("engine") or self.state.facts.get(one, "model") != model:
                 continue
-            if at - self._started.get(name, -inf) < WARMING_S:
+            if at - self._alarms.started.get(name, -inf) < WARMING_S:
                 return True
             if AWAY_S < at - self._last_word(one) < GONE_FOR_S:
                 return True
@@ -180,78 +216,64 @@ class IncidentDetector:
         for key, watch in self._watches.items():
             if key in self._slots:
                 continue
-            for offset, value in enumerate(self.state.timeline.window(key, start - 1800.0, start)):
+            for offset, value in enumerate(self._values(key, start - 1800.0, start)):
                 if watch.step(start - 1800.0 + offset * STEP_S, value) is not None:
                     watch.excursion = None
             self._slots[key] = self.state.timeline.slot(start) - 1
 
-    def _place(self, excursion: Anomaly) -> OpenIncident:
-        """Return the incident that a new excursion belongs to."""
-        for trouble in reversed(self._troubles):
-            if trouble.dismissed or (trouble.end is not None and excursion.detected - trouble.end > JOIN_S):
-                continue
-            if self._belongs(excursion, trouble):
+    def _place(self, excursion: Anomaly, at: float, seen: float) -> tuple[OpenIncident, list[Incident]]:
+        """Return the incident that a new excursion belongs to, and versions of those that it ended."""
+        facts = self.state.facts
+        near = [one for one in reversed(self._open) if is_related(excursion, one, facts)]
+        place = place_of(excursion.key[1])
+        for trouble in near:
+            together = abs(excursion.onset - trouble.onset) <= TOGETHER_S
+            own = place in trouble.places and (together or trouble.outweighs(excursion))
+            if own or not self._is_apart(excursion, trouble, at):
                 trouble.join(excursion)
-                return trouble
-        trouble = OpenIncident(place_of(excursion.key[1]), excursion.onset, excursion.detected, [excursion])
-        self._troubles.append(trouble)
-        return trouble
+                return trouble, []
+        for trouble in reversed(self._troubles):
+            if trouble.is_aftermath(excursion) and is_related(excursion, trouble, facts):
+                trouble.reopen(excursion)
+                return trouble, []
+        ended = [one for one in near if one.is_spent or (one.first_place == place and not one.events)]
+        return self._begin(OpenIncident(place, excursion.onset, excursion.detected, [excursion]), ended, at, seen)
 
-    def _belongs(self, excursion: Anomaly, trouble: OpenIncident) -> bool:
-        if trouble.is_open and abs(excursion.onset - trouble.onset) <= TOGETHER_S:
-            return True
-        signal, entity, _ = excursion.key
-        theirs = [other.key[0] for other in trouble.excursions]
-        if signal.startswith(AROUND):
-            return signal in theirs
-        if trouble.place == SERVICE or not entity.get("engine"):
-            return True
-        mine = self.state.facts.get(place_of(entity), "model")
-        others = {self.state.facts.get(place_of(other.key[1]), "model") for other in trouble.excursions}
-        others.add(self.state.facts.get(trouble.place, "model"))
-        return trouble.place == place_of(entity) or (mine is not None and mine in others)
+    def _is_apart(self, excursion: Anomaly, trouble: OpenIncident, at: float) -> bool:
+        """Return whether a new excursion has another cause than an open incident, judged from its own onset."""
+        found = opinion_of(excursion, self.state, at)
+        known = trouble.opinion_at(self.state, at)
+        if is_across(excursion, trouble):
+            return is_apart_across(excursion, found, known, trouble)
+        near = is_near(place_of(excursion.key[1]), trouble, self.state.facts)
+        return is_other_cause(found, known, near=near)
 
-    def _alarms(self, at: float) -> list[Event]:
-        """Return what happened since the last step that is trouble in itself."""
-        fresh = [e for e in self.state.events if self._events_until < e.seen <= at + STEP_S and e.at > at - 300.0]
-        self._events_until = at + STEP_S
-        self._started |= {event.entity.get("engine") or "": event.at for event in fresh if event.kind == "restart"}
-        found = [e for e in fresh if _is_alarm(e)] + self._gone.advance(self.state, at)
-        for entity in self.state.timeline.entities("gpu.ecc.uncorrected"):
-            sample = self.state.timeline.sample(("gpu.ecc.uncorrected", entity, "value"), at, 30.0)
-            if sample is not None:
-                before = self._errors.setdefault(entity, sample.number)
-                self._errors[entity] = sample.number
-                if sample.number > before:
-                    found.append(
-                        Event(sample.at, at, "compute", "ecc", "critical", entity, "uncorrectable memory error")
-                    )
-        return found
+    def _begin(
+        self, new: OpenIncident, ended: list[OpenIncident], at: float, seen: float
+    ) -> tuple[OpenIncident, list[Incident]]:
+        """Open an incident; what still hurts of those that end where it begins is its own from then on."""
+        versions = []
+        for trouble in ended:
+            new.excursions += [one for one in trouble.excursions if one.end is None and one not in new.excursions]
+            versions.append(trouble.close(new.onset, self.state, seen))
+        self._troubles.append(new)
+        return new, [one for one in versions if one is not None]
 
-    def _alarm(self, event: Event) -> OpenIncident:
-        place = place_of(event.entity)
-        if event.entity.get("gpu"):
-            owners = [link.parent for link in self.state.facts.parents(Entity.of(gpu=event.entity.get("gpu") or ""))]
-            place = owners[0] if owners else event.entity
-        for trouble in self._troubles:
-            near = trouble.is_open and (trouble.place == place or abs(trouble.onset - event.at) <= TOGETHER_S)
-            again = trouble.end is not None and trouble.place == place and event.at - trouble.end <= JOIN_S
-            if near or again or (trouble.is_open and event.entity in gpus_of(trouble.place, self.state.facts)):
+    def _alarm(self, event: Event, at: float, seen: float) -> tuple[OpenIncident, list[Incident]]:
+        place = place_of_event(event, self.state.facts)
+        for trouble in reversed(self._open):
+            if is_same_story(event, place, trouble, self.state):
                 trouble.alarm(event)
-                return trouble
-        trouble = OpenIncident(place, event.at, max(event.seen, event.at), [])
-        trouble.alarm(event)
-        self._troubles.append(trouble)
-        return trouble
+                return trouble, []
+        new = OpenIncident(place, event.at, max(event.seen, event.at), [])
+        new.alarm(event)
+        takes = event.kind in ("gone", "dead", "frozen", "crash_loop")
+        ended = [one for one in self._open if takes and place.get("engine") and one.first_place == place]
+        return self._begin(new, ended, at, seen)
 
-
-def place_of(entity: Entity) -> Entity:
-    """Return where a symptom is: its engine, rail or model, else the service."""
-    for key in ("engine", "rail", "model"):
-        name = entity.get(key)
-        if name:
-            return Entity.of(**{key: name})
-    return SERVICE
+    @property
+    def _open(self) -> list[OpenIncident]:
+        return [trouble for trouble in self._troubles if trouble.is_open and not trouble.dismissed]
 
 
 def coarse(history: History) -> History:
@@ -278,11 +300,3 @@ def coarse(history: History) -> History:
 def _limits(rule: SymptomRule) -> AnomalyLimits:
     floor = signals()[rule.signal].floor if rule.floor is None else rule.floor
     return AnomalyLimits(rule.ratio, floor, rule.ratio_to_p99, rule.min_duration, rule.absolute)
-
-
-def _is_alarm(event: Event) -> bool:
-    if event.severity != "critical":
-        return False
-    if event.kind == "xid":
-        return dict(event.detail).get("group", "") != "application"
-    return event.kind == "frozen"

@@ -58,8 +58,8 @@ def _incident(health: Health, since: float, at: float, seen: float) -> Incident:
     when = datetime.fromtimestamp(at, UTC)
     reason = sanitize(health.reason, 200) or health.status
     verdict = Verdict(
-        f"{sanitize(health.source)} tells nothing any more: {health.status}.",
-        f"shown by: {reason}",
+        f"{sanitize(health.source)} does not answer: {health.status}.",
+        f"confirmed by: {reason}",
         support=(f"{sanitize(health.source)}: {reason}",),
         blind=(f"what {sanitize(health.source)} told is unknown since then",),
         next_step=f"aistack-top doctor says what to do about {sanitize(health.source)}",
@@ -71,7 +71,7 @@ def _incident(health: Health, since: float, at: float, seen: float) -> Incident:
         detected=at,
         end=None,
         symptom=Symptom("source.up", about, 1.0, 0.0, None),
-        strength="shown",
+        confidence="confirmed",
         layer=health.layer,
         cause=Cause.SOURCE_LOST,
         verdict=verdict,

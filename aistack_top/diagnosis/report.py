@@ -6,12 +6,13 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 from statistics import median
 
+from aistack_top.diagnosis.figures import span
 from aistack_top.model.entity import Entity
-from aistack_top.model.incident import STRENGTHS, Incident
+from aistack_top.model.incident import CONFIDENCES, Difference, Incident
 from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
@@ -36,7 +37,10 @@ _MARKDOWN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One piece of evidence over time: ``values`` every ``step_s`` from ``start``, NaN where nothing is known."""
+    """One piece of evidence over time: ``values`` every ``step_s`` from ``start``, NaN where nothing is known.
+
+    ``usual`` is its baseline, ``during`` the median from the onset to the end of the incident.
+    """
 
     title: str
     role: str
@@ -46,6 +50,11 @@ class Chart:
     signal: Signal
     usual: float
     during: float
+
+    @property
+    def compared(self) -> str:
+        """Its baseline against what it was during the incident."""
+        return f"baseline {self.said(self.usual)}, median during {self.said(self.during)}"
 
     def said(self, value: float) -> str:
         """Return one of its values with the unit."""
@@ -82,17 +91,19 @@ def window(incident: Incident, start: float, end: float) -> tuple[float, float]:
 def charts(incident: Incident, frame: Frame, since: float) -> tuple[Chart, ...]:
     """Return the symptom and what may explain it, as far as the frame's timeline goes; the data begin at ``since``."""
     times = window(incident, since, frame.at)
-    wanted = {(incident.symptom.signal, incident.symptom.entity): (incident.symptom.stat, "symptom")}
+    symptom = incident.symptom
+    wanted = {(symptom.signal, symptom.entity): (symptom.stat, "symptom", symptom.usual)}
     for one in incident.candidates:
         known = signals().get(one.signal)
         stat = "p95" if known is not None and known.form == "quantiles" else "value"
-        wanted.setdefault((one.signal, one.entity), (stat, _role(one.score, one.lead_s)))
+        wanted.setdefault((one.signal, one.entity), (stat, _role(one.score, one.lead_s), one.baseline))
     found = []
-    for (name, entity), (stat, role) in wanted.items():
+    lasts = incident.onset, frame.at if incident.end is None else incident.end
+    for (name, entity), (stat, role, baseline) in wanted.items():
         signal = signals().get(name)
-        chart = None if signal is None else _chart((signal, entity, stat), role, incident.onset, frame, times)
-        if chart is not None:
-            found.append(chart)
+        chart = None if signal is None else _chart((signal, entity, stat), role, lasts, frame, times)
+        if chart is not None:  # one baseline of a number, wherever it is said
+            found.append(chart if baseline is None else replace(chart, usual=baseline))
     return tuple(found[:MAX_CHARTS])
 
 
@@ -105,7 +116,7 @@ def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]
     pairs = (
         ("the cause", live.cause.value, anew.cause.value),
         ("the layer", live.layer or "unknown", anew.layer or "unknown"),
-        ("how sure", live.strength, anew.strength),
+        ("how sure", live.confidence, anew.confidence),
     )
     found = [f"{what} was {_words(old)} live and is {_words(new)} now" for what, old, new in pairs if old != new]
     if abs(live.onset - anew.onset) > 15.0:
@@ -115,18 +126,19 @@ def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]
 
 def headline(incident: Incident) -> str:
     """Return layer, cause and how sure, in a few words."""
-    cause = "cause not seen" if incident.strength == "unknown" else _words(incident.cause.value)
-    sure = "" if incident.strength == "unknown" else f" ({incident.strength})"
+    cause = "cause unknown" if incident.confidence == "unknown" else _words(incident.cause.value)
+    sure = "" if incident.confidence == "unknown" else f" ({incident.confidence})"
     return (f"{incident.layer}: " if incident.layer else "") + cause + sure
 
 
-def when(incident: Incident) -> str:
-    """Return since when, how long, and when it was noticed."""
-    lasts = "it goes on" if incident.end is None else f"for {numbers.age(max(incident.end - incident.onset, 0.0))}"
-    noticed = numbers.age(max(incident.detected - incident.onset, 0.0))
-    known = f"; {numbers.age(incident.baseline_s)} of normal life known before it" if incident.baseline_s else ""
+def when(incident: Incident, at: float) -> str:
+    """Return since when, how long (as known at ``at``), and how soon it was detected."""
+    lasted = numbers.age(span(incident, at).lasted_s)
+    lasts = f"open for {lasted}" if incident.end is None else f"for {lasted}"
+    detected = numbers.age(max(incident.detected - incident.onset, 0.0))
+    known = f"; {numbers.age(incident.baseline_s)} of baseline" if incident.baseline_s else ""
     dismissed = "; dismissed by a person" if incident.dismissed else ""
-    return f"since {rfc3339(incident.onset)}, {lasts}, noticed after {noticed}{known}{dismissed}"
+    return f"since {rfc3339(incident.onset)}, {lasts}, detected after {detected}{known}{dismissed}"
 
 
 def reasons(incident: Incident) -> list[tuple[str, list[str]]]:
@@ -138,7 +150,7 @@ def reasons(incident: Incident) -> list[tuple[str, list[str]]]:
         ("Evidence for it", list(verdict.support) or [one.evidence for one in incident.candidates if one.evidence]),
         ("Evidence against it", against),
         ("Ruled out", others),
-        ("Could not be seen", list(dict.fromkeys((*verdict.blind, *incident.blind_spots)))),
+        ("Not observed", list(dict.fromkeys((*verdict.blind, *incident.blind_spots)))),
     ]
     return [(title, texts) for title, texts in found if texts]
 
@@ -149,17 +161,20 @@ def sections(incident: Incident) -> list[tuple[str, list[str]]]:
     calls = incident.calls
     paid = [] if calls is None else [f"{calls.during} calls during it, {calls.before} before", *calls.findings]
     if calls is not None:
-        paid += [
-            f"{_words(one.field)} {one.value}".strip()
-            + f": {numbers.show(one.before, one.unit)} before, {numbers.show(one.during, one.unit)} during"
-            for one in calls.contrasts
-        ]
+        paid += [f"{_words(one.field)} {one.value}".strip() + f": {compared(one)}" for one in calls.contrasts]
     found = [
         *reasons(incident),
-        ("Calls that paid for it", paid),
+        ("Affected calls", paid),
         ("What happened around it", happened),
     ]
     return [(title, texts) for title, texts in found if texts]
+
+
+def compared(contrast: Difference) -> str:
+    """Return a property of the calls before and during, with its statistic."""
+    stat = "share" if contrast.unit == "1" else "median"
+    before, during = numbers.show(contrast.before, contrast.unit), numbers.show(contrast.during, contrast.unit)
+    return f"{stat} {before} before, {during} during"
 
 
 def text(report: Report) -> str:
@@ -169,7 +184,7 @@ def text(report: Report) -> str:
         lines.append("no incident")
     for told in report.incidents:
         incident = told.incident
-        lines += ["", f"incident {incident.id}: {headline(incident)}", f"  {when(incident)}"]
+        lines += ["", f"incident {incident.id}: {headline(incident)}", f"  {when(incident, report.end)}"]
         lines += [f"  {line}" for line in (incident.verdict.what, incident.verdict.why) if line]
         for title, texts in sections(incident):
             lines += [f"  {title.lower()}:", *(f"    {one}" for one in texts)]
@@ -186,11 +201,15 @@ def markdown(report: Report) -> str:
         lines.append("No incident.")
     for told in report.incidents:
         incident = told.incident
-        lines += [f"## {_escaped(headline(incident))}", "", f"`{_code(incident.id)}` {_escaped(when(incident))}", ""]
+        lines += [
+            f"## {_escaped(headline(incident))}",
+            "",
+            f"`{_code(incident.id)}` {_escaped(when(incident, report.end))}",
+            "",
+        ]
         lines += [f"**{_escaped(incident.verdict.what)}**", "", _escaped(incident.verdict.why), ""]
         for chart in told.charts:
-            usual, during = chart.said(chart.usual), chart.said(chart.during)
-            lines.append(f"- {_escaped(chart.title)}: {_escaped(usual)} before, {_escaped(during)} during")
+            lines.append(f"- {_escaped(f'{chart.title}: {chart.compared}')}")
         lines += [""] if told.charts else []
         for title, texts in sections(incident):
             lines += [f"### {title}", "", *(f"- {_escaped(one)}" for one in texts), ""]
@@ -202,7 +221,7 @@ def markdown(report: Report) -> str:
 
 def ordered(incidents: Iterable[Incident]) -> list[Incident]:
     """Return incidents by their onset, of one moment the surest first."""
-    return sorted(incidents, key=lambda one: (one.onset, STRENGTHS.index(one.strength), one.id))
+    return sorted(incidents, key=lambda one: (one.onset, CONFIDENCES.index(one.confidence), one.id))
 
 
 def _covers(report: Report) -> str:
@@ -218,7 +237,11 @@ def _role(score: float, lead_s: float | None) -> str:
 
 
 def _chart(
-    key: tuple[Signal, Entity, str], role: str, onset: float, frame: Frame, times: tuple[float, float]
+    key: tuple[Signal, Entity, str],
+    role: str,
+    lasts: tuple[float, float],
+    frame: Frame,
+    times: tuple[float, float],
 ) -> Chart | None:
     (signal, entity, stat), (start, end) = key, times
     known = frame.entities(signal.name, entity)
@@ -231,7 +254,8 @@ def _chart(
         return None
     width = max(-(-len(whole) // MAX_POINTS), 1)
     values = tuple(worst((v for v in whole[n : n + width] if v == v), default=nan) for n in range(0, len(whole), width))
-    cut = max(int((onset - start) // step), 0)
+    cut = max(int((lasts[0] - start) // step), 0)
+    over = max(int((lasts[1] - start) // step) + 1, cut + 1)
     part = f" {stat}" if stat != "value" else ""
     whose = f", {label(entity, frame.facts)}" if entity.pairs else ""
     return Chart(
@@ -242,7 +266,7 @@ def _chart(
         values,
         signal,
         _middle(whole[:cut]),
-        _middle(whole[cut : max(cut + 1, len(whole) - int(AFTER_S // step))]),
+        _middle(whole[cut:over]),
     )
 
 

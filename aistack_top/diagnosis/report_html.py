@@ -51,16 +51,16 @@ def page(report: Report) -> str:
     ]
     if not report.incidents:
         parts.append("<p>No incident.</p>")
-    parts += [_incident(told, window(told.incident, report.start, report.end)) for told in report.incidents]
+    parts += [_incident(one, window(one.incident, report.start, report.end), report.end) for one in report.incidents]
     return "\n".join([*parts, "</body></html>"]) + "\n"
 
 
-def _incident(told: ReportedIncident, times: tuple[float, float]) -> str:
+def _incident(told: ReportedIncident, times: tuple[float, float], at: float) -> str:
     incident = told.incident
     verdict = incident.verdict
     parts = [
         f"<section><h2>{_text(headline(incident))}</h2>",
-        f'<p class="dim">{_text(incident.id)}: {_text(when(incident))}</p>',
+        f'<p class="dim">{_text(incident.id)}: {_text(when(incident, at))}</p>',
         f'<p class="what">{_text(verdict.what)}</p><p>{_text(verdict.why)}</p>',
     ]
     if verdict.next_step:
@@ -86,20 +86,19 @@ def _figure(chart: Chart, incident: Incident, times: tuple[float, float]) -> str
         return 6 + (HEIGHT - 12) * (high - value) / (high - low)
 
     until = last if incident.end is None else incident.end
-    onset, noticed = x(incident.onset), x(incident.detected)
-    compared = f"{chart.said(chart.usual)} before, {chart.said(chart.during)} during"
+    onset, detected = x(incident.onset), x(incident.detected)
     drawn = [
         f'<rect class="s" x="{onset:.1f}" y="0" width="{max(x(until) - onset, 1):.1f}" height="{HEIGHT}"/>',
         f'<line class="a" x1="{LEFT}" y1="{HEIGHT - 1}" x2="{WIDTH - RIGHT}" y2="{HEIGHT - 1}"/>',
         f'<text x="{LEFT - 6}" y="14" text-anchor="end">{_text(chart.said(high))}</text>',
         f'<text x="{LEFT - 6}" y="{HEIGHT - 4}" text-anchor="end">{_text(chart.said(low))}</text>',
         *_lines(chart, x, y),
-        f'<line class="n" x1="{noticed:.1f}" y1="0" x2="{noticed:.1f}" y2="{HEIGHT}"/>',
+        f'<line class="n" x1="{detected:.1f}" y1="0" x2="{detected:.1f}" y2="{HEIGHT}"/>',
         f'<line class="o" x1="{onset:.1f}" y1="0" x2="{onset:.1f}" y2="{HEIGHT}"/>',
     ]
-    name = _text(f"{chart.title}: {compared}")
+    name = _text(f"{chart.title}: {chart.compared}")
     return (
-        f"<figure><figcaption><b>{_text(chart.title)}</b> <span>{_text(compared)}</span> "
+        f"<figure><figcaption><b>{_text(chart.title)}</b> <span>{_text(chart.compared)}</span> "
         f'<span class="dim">{_text(chart.role)}</span></figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{name}">{"".join(drawn)}</svg></figure>'
     )
@@ -153,7 +152,7 @@ def _axis(incident: Incident, times: tuple[float, float]) -> str:
     place = min(max(LEFT + (incident.onset - first) * across, LEFT + 24), WIDTH - RIGHT - 24)
     onset = f"onset {datetime.fromtimestamp(incident.onset, UTC):%H:%M:%S}"
     drawn.append(f'<text class="m" x="{place:.1f}" y="28" text-anchor="middle">{onset}</text>')
-    drawn.append(f'<text x="{WIDTH - RIGHT}" y="28" text-anchor="end">UTC; dashed: noticed</text>')
+    drawn.append(f'<text x="{WIDTH - RIGHT}" y="28" text-anchor="end">UTC; dashed: detected</text>')
     return f'<svg viewBox="0 0 {WIDTH} 32" aria-hidden="true">{"".join(drawn)}</svg>'
 
 

@@ -33,7 +33,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``first``: it moved before the symptom or with it. ``beside`` compares with the median of the peers. ``steady``: it
     hardly moved since the onset. ``total``: of all replicas together. ``mean``: by the mean, of
     what comes in lumps. ``bad``: a bad event only. ``away``: an engine
-    that says nothing now, or has only just said something again.
+    that says nothing now, or has only just said something again. ``slower``: tokens a second of each running request
+    fell to this share while no more, and no longer, requests came.
     ``within_s`` is how long before the onset an event still counts.
     """
 
@@ -54,6 +55,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bad: bool = False
     first: bool = False
     away: bool = False
+    slower: float | None = None
     event: str = ""
     key: str = ""
     where: Mapping[str, str] = {}
@@ -77,6 +79,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     words: str
     next_step: str
     required: tuple[Condition, ...]
+    known_step: str = ""
+    """The step where its details are known; `aistack_top.diagnosis.steps` names them."""
+
     supports: tuple[Condition, ...] = ()
     against: tuple[Condition, ...] = ()
     unless: tuple[Condition, ...] = ()
@@ -89,12 +94,15 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symptom: str = ""
     """A pattern of signals: it explains these symptoms and no others."""
 
-    strongest: Literal["shown", "likely", "possible"] = "shown"
+    strongest: Literal["confirmed", "likely", "possible"] = "confirmed"
     passing: bool = False
     """It explains while it is so: what is found when it is over gives the lasting cause."""
 
     seen: tuple[str, ...] = ()
     """Signals that must be read before it may be said: what nobody reads could be the cause."""
+
+    without_baseline: bool = False
+    """It is said only where less than three minutes of baseline are known: else what moved says more."""
 
     effect: bool = False
     """It is how things hurt, not why: it stands first only where no cause is seen."""
@@ -112,6 +120,9 @@ class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ratio_to_p99: float = 1.3
     absolute: float | None = None
     min_duration: float = 1.0
+    enough: str = ""
+    min_rate: float = 0.0
+    """A share of fewer events a second than ``min_rate`` of the signal ``enough`` says nothing."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,6 +239,8 @@ def check_condition(test: Condition, subject: Entity, scene: IncidentContext) ->
         return _total(test, scene)
     if test.mean:
         return _mean(test, subject, scene)
+    if test.slower is not None:
+        return _slower(test.slower, subject, scene)
     findings = [_series(test, shift, scene) for shift in _shifts(test, subject, scene)]
     held = [finding for finding in findings if finding.holds]
     if held:
@@ -315,6 +328,27 @@ def _away(test: Condition, subject: Entity, scene: IncidentContext) -> Condition
                 True, f"{label(one, scene.state.facts)} is away, or has only just come back", None, 1.0
             )
     return ConditionResult(False)
+
+
+INPUTS = ("serving.requests.arrived", "serving.prompt_tokens.rate", "serving.prompt_tokens.per_request")
+LEVEL = 1.25
+"""An input that rose by less than this ratio is level."""
+
+
+def _slower(share: float, engine: Entity, scene: IncidentContext) -> ConditionResult:
+    """Whether an engine does less for each running request, while what it is asked for is level."""
+    rate = scene.shift(("serving.generation_tokens.rate", engine, "value"))
+    running = scene.shift(("serving.requests.running", engine, "value"))
+    if rate is None or running is None or not rate.usual or not running.usual or running.middle <= 0:
+        return ConditionResult(None)
+    for name in INPUTS:
+        shift = scene.shift((name, engine, "mean" if signals()[name].form == "quantiles" else "value"))
+        if shift is not None and shift.usual and shift.middle > LEVEL * shift.usual:
+            return ConditionResult(False)
+    before, now = rate.usual / running.usual, rate.middle / running.middle
+    who = label(engine, scene.state.facts)
+    text = f"tokens a second per running request [{who}] {show(before, '/s')} -> {show(now, '/s')} at level inputs"
+    return ConditionResult(now <= share * before, text, None, 0.8)
 
 
 def _total(test: Condition, scene: IncidentContext) -> ConditionResult:
@@ -418,9 +452,9 @@ def requirement(test: Condition) -> str:
     parts = [
         f"at least {show(test.at_least, unit)}" if test.at_least is not None else "",
         f"at most {show(test.at_most, unit)}" if test.at_most is not None else "",
-        f"{test.rose:g}x its usual" if test.rose is not None else "",
-        f"at most {test.fell:.0%} of its usual" if test.fell is not None else "",
-        f"below {test.level:g}x its usual" if test.level is not None else "",
+        f"{test.rose:g}x baseline" if test.rose is not None else "",
+        f"at most {test.fell:.0%} of baseline" if test.fell is not None else "",
+        f"below {test.level:g}x baseline" if test.level is not None else "",
         f"{test.beside:g}x its peers" if test.beside is not None else "",
         "steady" if test.steady else "",
         "earlier" if test.first else "",

@@ -8,6 +8,9 @@ from aistack_top.text.sanitize import sanitize
 GONE_S = 10.0
 """A rolling restart leaves a replica to serve; without one, every second is an outage."""
 
+REPLACED_S = 300.0
+"""With a replica that serves, a restart may take so long before it is an outage."""
+
 FINE = ("ok", "slow", "partial")
 
 
@@ -30,10 +33,10 @@ class UnreachableEngines:
                 self._told.discard(name)
             elif health.status == "down" and name in self._fine and name not in self._told:
                 since = self._fine[name]
-                if at - since >= GONE_S and not _replaced(state, name):
+                if at - since >= (REPLACED_S if _replaced(state, name) else GONE_S):
                     self._told.add(name)
                     text = f"{sanitize(name)} does not answer: {sanitize(health.reason, 120)}"
-                    detail = (("source", name),)
+                    detail = (("source", name), ("reason", sanitize(health.reason, 120)))
                     about = Entity.of(engine=name)
                     found.append(Event(since, at, "serving", "gone", "critical", about, text, name, detail))
         return found

@@ -1,94 +1,88 @@
-"""The sentences of a verdict: what, why with its strength in words, evidence for and against, what was not seen."""
-
-from datetime import datetime
+"""The sentences of a verdict: what, why with its confidence in words, evidence for and against, what was not seen."""
 
 from aistack_top.diagnosis.context import IncidentContext
+from aistack_top.diagnosis.figures import clock
+from aistack_top.diagnosis.lost_sources import LOST
 from aistack_top.diagnosis.rules import RuleMatch
+from aistack_top.diagnosis.steps import Known, filled
 from aistack_top.model.incident import (
-    PLAIN_WORDS,
     WORDS,
     CallsEvidence,
     Candidate,
+    Confidence,
     RuledOut,
-    Strength,
-    Symptom,
     Verdict,
 )
 from aistack_top.model.signals import LAYERS, signals
+from aistack_top.model.tick import Health
 from aistack_top.store.labels import label
-from aistack_top.text.numbers import age, show
 from aistack_top.text.sanitize import sanitize
 
-BAD = ("stale", "down", "unauthorized", "misconfigured")
 MAX_LINES = 8
 
 
 def verdict(
     scene: IncidentContext,
-    symptom: Symptom,
     reading: RuleMatch,
-    strength: Strength,
+    confidence: Confidence,
     because: str,
     ruled_out: tuple[RuledOut, ...],
     blind: tuple[str, ...],
+    calls: CallsEvidence | None,
 ) -> Verdict:
-    """Return the lines of a verdict with a cause."""
+    """Return the lines of a verdict with a cause; what is wrong is said by `aistack_top.diagnosis.figures`."""
     rule = reading.rule
     who = label(reading.subject, scene.state.facts)
     event = next((f.event for f in reading.required if f.event is not None), None)
     says = rule.words.replace("{who}", who).replace("{what}", event.text if event else "")
-    why = f"{WORDS[strength]}: {says}"
+    why = f"{WORDS[confidence]}: {says}"
     if because:
         why += f" ({because})"
     support = [f.text for f in (*reading.required, *reading.supports) if f.holds and f.text]
     against = [f"against: {f.text}" for f in reading.against if f.holds and f.text]
+    against += _unchanged(scene)
     against += [f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out]
-    step = rule.next_step.replace("{who}", who)
-    return Verdict(what(scene, symptom), why, _few(support), _few(against), blind, step)
+    known = Known(scene, reading.subject, event, calls)
+    step = (filled(rule.known_step, known) if rule.known_step else None) or rule.next_step.replace("{who}", who)
+    return Verdict("", why, _few(support), _few(against), blind, step)
 
 
 def unknown(
     scene: IncidentContext,
-    symptom: Symptom,
     moved: tuple[Candidate, ...],
     ruled_out: tuple[RuledOut, ...],
     blind: tuple[str, ...],
     calls: CallsEvidence | None,
 ) -> Verdict:
     """Return the lines of a verdict without a cause: what moved with it, and what could not be seen."""
-    why = "cause not seen: no recorded signal explains this"
+    lost = [words for _, words in _failing(scene)]
+    why = WORDS["unknown"] + (f"; {lost[0]}, so what it reads is not observed" if lost else "")
     if calls is not None and calls.findings and calls.findings[0].startswith("only "):
-        why = f"cause not seen; {calls.findings[0]}"
+        why += f"; {calls.findings[0]}"
     elif moved and moved[0].score >= 0.1:
-        why = f"cause not seen; moved with it: {moved[0].evidence}"
-    against = [f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out]
-    step = "look at the layers without data first" if blind else "compare the calls of before and since"
-    return Verdict(what(scene, symptom), why, _few([one.evidence for one in moved[:4]]), _few(against), blind, step)
+        why += f"; moved with it: {moved[0].evidence}"
+    elif not lost:
+        why += ": no recorded signal explains this"
+    against = [*_unchanged(scene), *(f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out)]
+    step = _unknown_step(scene)
+    return Verdict("", why, _few([one.evidence for one in moved[:4]]), _few(against), blind, step)
 
 
-def what(scene: IncidentContext, symptom: Symptom) -> str:
-    """Return the first line: the symptom, how far from its usual, since when, and what did not move."""
-    began = datetime.fromtimestamp(scene.onset).astimezone()
-    since = f"since {began:%H:%M:%S} ({age(max(scene.until - scene.onset, 0.0))})"
-    if symptom.signal == "source.up":
-        return f"{sanitize(symptom.entity.get('source') or 'a source')} does not answer any more; trouble {since}."
-    signal = signals().get(symptom.signal)
-    title, unit = (signal.title, signal.unit) if signal else (symptom.signal, "")
-    who = label(symptom.entity, scene.state.facts)
-    stat = "" if symptom.stat == "value" else f" {symptom.stat}"
-    if signal and signal.kind == "flag":
-        return f"{who} {title}, {since}."
-    text = f"{title}{stat} {show(symptom.peak, unit)}"
-    if symptom.ratio is not None and symptom.usual is not None:
-        text += f", {symptom.ratio:.1f}x its usual {show(symptom.usual, unit)}"
-    text += f", {since} [{who}]"
-    if symptom.ratio is None and symptom.signal in PLAIN_WORDS:
-        text = f"{PLAIN_WORDS[symptom.signal][0].format(who=who)}, {since}"
-    same = _unchanged(scene, symptom)
-    return f"{text}. {', '.join(same)} unchanged." if same else f"{text}."
+def _unknown_step(scene: IncidentContext) -> str:
+    """Return what to look at where no cause is seen: what failed to be read first, then the log of the place."""
+    place = label(scene.place, scene.state.facts) if scene.place.pairs else "the engines"
+    log = f"read the log of {place} from {clock(scene.onset)} on, and compare the affected calls with those before (T)"
+    failing = [health.source for health, _ in _failing(scene)]
+    if not failing:
+        return log
+    return (
+        f"get {sanitize(', '.join(failing[:3]), 120)} to answer again ('aistack-top doctor' says how); meanwhile {log}"
+    )
 
 
-def _unchanged(scene: IncidentContext, symptom: Symptom) -> list[str]:
+def _unchanged(scene: IncidentContext) -> list[str]:
+    """Return what people feel or fear first and what did not move, in one sentence if there is any."""
+    out = {excursion.key[0] for excursion in scene.excursions}
     found = []
     for name, stat, subjects in (
         ("serving.ttft", "mean", scene.engines),
@@ -97,8 +91,19 @@ def _unchanged(scene: IncidentContext, symptom: Symptom) -> list[str]:
     ):
         shifts = [scene.shift((name, subject, stat)) for subject in subjects]
         known = [shift for shift in shifts if shift is not None and shift.usual]
-        if name != symptom.signal and known and all(abs(s.now / (s.usual or 1.0) - 1.0) < 0.1 for s in known):
+        if name not in out and known and all(abs(s.now / (s.usual or 1.0) - 1.0) < 0.1 for s in known):
             found.append(signals()[name].title)
+    return [f"unchanged: {', '.join(found)}"] if found else []
+
+
+def _failing(scene: IncidentContext) -> list[tuple[Health, str]]:
+    """Return the sources that fail, each with since when nothing was read: a time does not grow old."""
+    found = []
+    for seen, health in scene.state.health.at(scene.until):
+        if health.status in LOST:
+            last = seen - (health.age_s or 0.0)
+            since = f"no data since {clock(last)}" if health.age_s is not None else "no data ever"
+            found.append((health, f"{sanitize(health.source)} is {health.status}: {since}"))
     return found
 
 
@@ -110,13 +115,10 @@ def blind_spots(scene: IncidentContext, baseline_s: float) -> tuple[str, ...]:
     table = signals()
     told = {table[key[0]].layer for key in scene.state.timeline if key[0] in table}
     silent = [layer for layer in LAYERS[:7] if layer not in told]
-    found += [f"nothing is known of the {layer} layer: no source tells anything about it" for layer in silent]
+    found += [f"the {layer} layer is not observed: no source reads it" for layer in silent]
     if "compute" in told and not any(key[0].startswith("gpu.") for key in scene.state.timeline):
-        found.append("nothing is known of the GPUs")
-    for _, health in scene.state.health.at(scene.until):
-        if health.status in BAD:
-            since = "" if health.age_s is None else f", last data {age(health.age_s)} ago"
-            found.append(f"{health.source} is {health.status}{since}")
+        found.append("the GPUs are not observed")
+    found += [said for _, said in _failing(scene)]
     if scene.engines and not scene.linked:
         found.append("which engine uses which GPU is not known: no GPU evidence says more than possible")
     return tuple(found)

@@ -48,9 +48,9 @@ def differences(recorded: tuple[Incident, ...], found: tuple[Incident, ...]) -> 
     said = []
     for incident in found:
         then = next((one for one in recorded if abs(one.onset - incident.onset) <= SAME_S), None)
-        if then is not None and (then.cause, then.strength) != (incident.cause, incident.strength):
-            before = f"{then.cause.value.replace('_', ' ')} ({then.strength})"
-            now = f"{incident.cause.value.replace('_', ' ')} ({incident.strength})"
+        if then is not None and (then.cause, then.confidence) != (incident.cause, incident.confidence):
+            before = f"{then.cause.value.replace('_', ' ')} ({then.confidence})"
+            now = f"{incident.cause.value.replace('_', ' ')} ({incident.confidence})"
             said.append(f"{incident.id}: when it was recorded the verdict was {before}, computed anew it is {now}")
     lost = [then for then in recorded if not any(abs(one.onset - then.onset) <= SAME_S for one in found)]
     return [*said, *(f"{then.id}: told when it was recorded, not found anew" for then in lost)]

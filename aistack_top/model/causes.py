@@ -33,5 +33,7 @@ class Cause(StrEnum):
     FROZEN_ENGINE = "frozen_engine"
     SOURCE_LOST = "source_lost"
     CAPACITY_CHANGED = "capacity_changed"
+    ENGINE_DOWN = "engine_down"
+    OVERLOAD = "overload"
     NONE = "none"
     UNKNOWN = "unknown"

@@ -10,34 +10,36 @@ from typing import Literal
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import SERVICE, Entity
 
-Strength = Literal["shown", "likely", "possible", "unknown"]
-STRENGTHS: tuple[Strength, ...] = ("shown", "likely", "possible", "unknown")
-"""How sure, from the surest. ``shown``: all required evidence, a mechanism that explains the size, and it came
+Confidence = Literal["confirmed", "likely", "possible", "unknown"]
+CONFIDENCES: tuple[Confidence, ...] = ("confirmed", "likely", "possible", "unknown")
+"""How sure, from the surest. ``confirmed``: all required evidence, a mechanism that explains the size, and it came
 first. ``likely``: all required evidence, nothing against it. ``possible``: statistics only, or a reason not to say
 more. ``unknown``: no recorded signal explains it."""
 
-WORDS: dict[Strength, str] = {
-    "shown": "shown by",
+WORDS: dict[Confidence, str] = {
+    "confirmed": "confirmed by",
     "likely": "likely",
     "possible": "possible",
-    "unknown": "cause not seen",
+    "unknown": "cause unknown",
 }
-"""The strengths as they stand in a sentence."""
+"""The confidences as they stand in a sentence."""
 
 PLAIN_WORDS: dict[str, tuple[str, str]] = {
     "gpu.recovery_action": ("XID error on {who}", "XID error"),
     "gpu.ecc.uncorrected": ("uncorrected memory errors on {who}", "uncorrected memory errors"),
     "serving.engine.frozen": ("{who} is frozen", "frozen engine"),
+    "serving.engine.restarts": ("{who} keeps restarting", "restarts"),
+    "cloud.notice": ("the provider takes {who} back", "reclaim notice"),
 }
 """What is said, of whom and without whom, of a symptom that is there or not: its number would say nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What is wrong: a signal of an entity, ``usual`` before and ``peak`` at its worst, in the signal's unit.
+    """What is wrong: a signal of an entity, its baseline ``usual`` and its worst ``peak``, in the signal's unit.
 
-    ``stat`` is ``value``, or a part of a distribution (``p95``). ``usual`` and ``ratio`` are None where nothing from
-    before is known.
+    ``stat`` is ``value``, or a part of a distribution (``p95``). ``usual`` and ``ratio`` (of the peak to the baseline)
+    are None where nothing from before is known. ``now`` is the newest value, None where there is none or it is over.
     """
 
     signal: str
@@ -46,6 +48,7 @@ class Symptom:
     peak: float
     ratio: float | None = None
     stat: str = "value"
+    now: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class Candidate:
     """A signal that may explain the symptom.
 
     ``score`` is 0 to 1. ``lead_s`` is by how many seconds it moved before the symptom; None where the order is
-    unknown. ``cause`` is what a rule makes of it, None where no rule speaks.
+    unknown. ``cause`` is what a rule makes of it, None where no rule speaks. ``baseline`` and ``during`` are the
+    numbers of the evidence in the signal's unit, None where it has none.
     """
 
     signal: str
@@ -63,6 +67,8 @@ class Candidate:
     lead_s: float | None
     evidence: str
     cause: Cause | None = None
+    baseline: float | None = None
+    during: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ class CallsEvidence:
 class Verdict:
     """The lines of a verdict, each a sentence or a list of them.
 
-    ``what`` is wrong since when; ``why``, with its strength in words; evidence ``support`` and ``against``, each with
+    ``what`` is wrong since when; ``why``, with its confidence in words; evidence ``support`` and ``against``, each with
     number, baseline and lead; ``blind``: what could not be seen; ``next_step``: one safe thing to look at or do.
     """
 
@@ -129,10 +135,11 @@ class Verdict:
 class Incident:
     """One trouble, as it was known at ``revised``. Times are seconds since the epoch.
 
-    ``onset`` is when it began, by looking back; ``detected`` when that was noticed; ``end`` is None while it is open.
+    ``onset`` is when it began, by looking back; ``detected`` when that was first detected; ``end`` is None while open.
     ``layer`` is empty where it is unknown. ``times`` counts how often this cause came at this place in half an hour
     ("3rd time"). ``baseline_s`` is how many seconds of usual life were known before it; below 180 nothing is more
-    than possible. ``dismissed``: a person said that it is none.
+    than possible. ``dismissed``: a person said that it is none. ``deadline`` is when the provider takes the node back.
+    ``cause_gone`` is since when the evidence of the cause is back at its baseline, while the incident goes on.
     """
 
     id: str
@@ -141,7 +148,7 @@ class Incident:
     detected: float
     end: float | None
     symptom: Symptom
-    strength: Strength
+    confidence: Confidence
     layer: str
     cause: Cause
     verdict: Verdict
@@ -154,6 +161,8 @@ class Incident:
     times: int = 1
     baseline_s: float = 0.0
     dismissed: bool = False
+    deadline: float | None = None
+    cause_gone: float | None = None
 
     @property
     def open(self) -> bool:

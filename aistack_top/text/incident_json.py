@@ -1,11 +1,12 @@
-"""Incidents as JSON: ``aistack-top/diagnosis/1``, whose schema is ``docs/schema/diagnosis.json``.
+"""Incidents as JSON: ``aistack-top/diagnosis/2``, whose schema is ``docs/schema/diagnosis.json``.
 
-The same form is printed, is part of a snapshot, and lies in a session. What is read is taken for hostile.
+The same form is printed, is part of a snapshot, and lies in a session. Version 1, of sessions that 0.1.0 recorded, is
+read too: it said ``strength`` (``shown`` for ``confirmed``) and ``usual``. What is read is taken for hostile.
 """
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,18 +15,18 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.incident import (
     CallsEvidence,
     Candidate,
+    Confidence,
     Difference,
     Incident,
     Moment,
     RuledOut,
-    Strength,
     Symptom,
     Verdict,
 )
 from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import from_rfc3339, rfc3339
 
-SCHEMA = "aistack-top/diagnosis/1"
+SCHEMA = "aistack-top/diagnosis/2"
 
 MAX_TEXT = 600
 MAX_BYTES = 500_000
@@ -48,12 +49,13 @@ def incident_data(incident: Incident) -> dict[str, Any]:
         "symptom": {
             "signal": incident.symptom.signal,
             "entity": incident.symptom.entity.as_dict(),
-            "usual": _number(incident.symptom.usual),
+            "baseline": _number(incident.symptom.usual),
+            "now": _number(incident.symptom.now),
             "peak": _number(incident.symptom.peak),
             "ratio": _number(incident.symptom.ratio),
             "stat": incident.symptom.stat,
         },
-        "strength": incident.strength,
+        "confidence": incident.confidence,
         "layer": incident.layer or None,
         "cause": incident.cause.value,
         "candidates": [_candidate(candidate) for candidate in incident.candidates],
@@ -69,6 +71,8 @@ def incident_data(incident: Incident) -> dict[str, Any]:
         "times": incident.times,
         "baseline_s": round(incident.baseline_s, 3),
         "dismissed": incident.dismissed,
+        "deadline": None if incident.deadline is None else rfc3339(incident.deadline),
+        "cause_gone": None if incident.cause_gone is None else rfc3339(incident.cause_gone),
     }
 
 
@@ -107,28 +111,24 @@ def incident_of(data: object) -> Incident:
         symptom=Symptom(
             sanitize(symptom.signal),
             _entity(symptom.entity),
-            symptom.usual,
+            symptom.usual if symptom.baseline is None else symptom.baseline,
             symptom.peak,
             symptom.ratio,
             sanitize(symptom.stat),
+            symptom.now,
         ),
-        strength=row.strength,
+        confidence=_confidence(row),
         layer=sanitize(row.layer or ""),
         cause=row.cause,
         verdict=Verdict(
             _text(row.verdict.what),
-            _text(row.verdict.why),
+            _text(row.verdict.why).replace(_OLD_WHY, _WHY, 1),
             _texts(row.verdict.support),
             _texts(row.verdict.against),
             _texts(row.verdict.blind),
             _text(row.verdict.next_step),
         ),
-        candidates=tuple(
-            Candidate(
-                sanitize(c.signal), _entity(c.entity), sanitize(c.layer), c.score, c.lead_s, _text(c.evidence), c.cause
-            )
-            for c in row.candidates
-        ),
+        candidates=tuple(_candidate_of(c) for c in row.candidates),
         ruled_out=tuple(RuledOut(out.cause, _text(out.because)) for out in row.ruled_out),
         blind_spots=_texts(row.blind_spots),
         events=tuple(
@@ -140,16 +140,37 @@ def incident_of(data: object) -> Incident:
         times=row.times,
         baseline_s=row.baseline_s,
         dismissed=row.dismissed,
+        deadline=None if row.deadline is None else _time(row.deadline),
+        cause_gone=None if row.cause_gone is None else _time(row.cause_gone),
     )
+
+
+def _confidence(row: "_Incident") -> Confidence:
+    """Return how sure it is, in the words of this version.
+
+    Raises:
+        ValueError: it does not say.
+
+    """
+    if row.confidence is not None:
+        return row.confidence
+    if row.strength is None:
+        raise ValueError("an incident must say how sure it is")
+    return "confirmed" if row.strength == "shown" else row.strength
+
+
+_OLD_WHY, _WHY = "shown by", "confirmed by"
 
 
 class _Symptom(msgspec.Struct):
     signal: str
     entity: dict[str, str]
-    usual: float | None
     peak: float
     ratio: float | None
+    baseline: float | None = None
+    usual: float | None = None
     stat: str = "value"
+    now: float | None = None
 
 
 class _Candidate(msgspec.Struct):
@@ -160,6 +181,8 @@ class _Candidate(msgspec.Struct):
     lead_s: float | None
     evidence: str
     cause: Cause | None = None
+    baseline: float | None = None
+    during: float | None = None
 
 
 class _RuledOut(msgspec.Struct):
@@ -205,7 +228,6 @@ class _Incident(msgspec.Struct):
     detected: str
     end: str | None
     symptom: _Symptom
-    strength: Strength
     layer: str | None
     cause: Cause
     candidates: tuple[_Candidate, ...]
@@ -213,12 +235,16 @@ class _Incident(msgspec.Struct):
     blind_spots: tuple[str, ...]
     revised: str
     verdict: _Verdict
+    confidence: Confidence | None = None
+    strength: Literal["shown", "likely", "possible", "unknown"] | None = None
     events: tuple[_Event, ...] = ()
     calls: _Calls | None = None
     place: dict[str, str] = {}
     times: int = 1
     baseline_s: float = 0.0
     dismissed: bool = False
+    deadline: str | None = None
+    cause_gone: str | None = None
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -241,7 +267,15 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "lead_s": None if candidate.lead_s is None else round(candidate.lead_s, 1),
         "evidence": candidate.evidence,
         "cause": None if candidate.cause is None else candidate.cause.value,
+        "baseline": _number(candidate.baseline),
+        "during": _number(candidate.during),
     }
+
+
+def _candidate_of(row: _Candidate) -> Candidate:
+    signal, entity, layer = sanitize(row.signal), _entity(row.entity), sanitize(row.layer)
+    numbers = (row.baseline, row.during)
+    return Candidate(signal, entity, layer, row.score, row.lead_s, _text(row.evidence), row.cause, *numbers)
 
 
 def _calls(calls: CallsEvidence | None) -> dict[str, Any] | None:

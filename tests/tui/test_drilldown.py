@@ -268,7 +268,7 @@ async def test_a_circle_of_parents_is_shown_flat():
 
 
 async def test_the_verdict_line_says_what_since_when_where_and_how_sure_on_every_screen():
-    said = r"! TTFT p95.* 4.1 s.*since 15:59:00.*compute, thermal throttle, shown"
+    said = r"! TTFT p95.* now \d+ ms.*since 15:59:00.*compute, thermal throttle, confirmed"
     async with shown(normal()) as (app, pilot):
         for keys in ((), ("2",), ("S",), ("T",), ("A",)):
             assert re.search(said, await press(app, pilot, *keys) if keys else text(app))
@@ -296,18 +296,18 @@ async def test_an_incident_shows_verdict_charts_evidence_and_the_calls_that_paid
         board = app.screen.query_one(RowList)
         everything = "\n".join("".join(one.text for one in row.line) for row in board._rows)
         for words in (
-            "incident: compute, thermal throttle, shown",
+            "incident: compute, thermal throttle, confirmed",
             "clocks fell to 1200 MHz 14 s before TTFT rose",
             "next: look at the air flow of gpu 1",
             "runbook: https://wiki/thermal",
-            "TTFT p95 vllm-0  before",
+            "TTFT p95 vllm-0  baseline 500 ms",
             "moved 14.0 s before it",
             "evidence for it",
             "gpu 0 is not throttled",
             "long prompts: prompt length did not change",
             "the fans of this node are not seen",
             "only calls of vllm-0 are slow",
-            "before 400 ms",
+            "median 400 ms before",
             "throttling by hw_thermal began",
         ):
             assert words in everything
@@ -317,7 +317,7 @@ async def test_an_incident_shows_verdict_charts_evidence_and_the_calls_that_paid
 async def test_a_slow_link_gets_the_numbers_of_an_incident_and_no_charts():
     async with shown(normal(), (120, 40), low_bandwidth=True) as (app, pilot):
         painted = await press(app, pilot, "i")
-        assert re.search(r"SM clock gpu 1 +before \d+ MHz, now \d+ MHz", painted)
+        assert re.search(r"SM clock gpu 1 +baseline \d+ MHz, now \d+ MHz", painted)
         assert not re.search("[\u2801-\u28ff]", painted)
 
 
@@ -340,13 +340,13 @@ async def test_incidents_are_walked_through_and_the_time_goes_along():
         assert "open, since" in await press(app, pilot, "right_curly_bracket")
 
 
-async def test_an_incident_is_not_shown_before_it_was_noticed():
+async def test_an_incident_is_not_shown_before_it_was_detected():
     async with shown(normal()) as (app, pilot):
         await press(app, pilot, "i")
         app.console_model.go_to(START - 55)
         app.paint()
         await settle(app, pilot)
-        assert "not noticed yet at the moment shown" in text(app)
+        assert "not detected yet at the moment shown" in text(app)
         assert "! TTFT" not in text(app)
 
 
@@ -409,10 +409,10 @@ async def test_an_incident_without_a_name_for_anything_still_reads():
     bare = incident(
         verdict=Verdict("", ""), candidates=(), ruled_out=(), blind_spots=(), events=(), calls=None, layer=""
     )
-    bare = replace(bare, strength="unknown", symptom=replace(bare.symptom, signal="no.such.signal", ratio=None))
+    bare = replace(bare, confidence="unknown", symptom=replace(bare.symptom, signal="no.such.signal", ratio=None))
     async with shown(FakeFeed(troubled(WORLD, 6, 0, bare))) as (app, pilot):
         painted = await press(app, pilot, "i")
-        assert "cause not seen" in painted
+        assert "cause unknown" in painted
         assert "Traceback" not in painted
 
 
@@ -571,10 +571,10 @@ async def test_one_key_leads_from_the_first_paint_to_cause_evidence_and_next_ste
     async with shown(normal(), (80, 24)) as (app, pilot):
         painted = await press(app, pilot, "enter")
         for words in (
-            "incident: compute, thermal throttle, shown",
-            "clocks fell to 1200 MHz 14 s before TTFT rose",
+            "incident: compute, thermal throttle, confirmed",
+            "clocks fell to 1200 MHz 14 s before",
             "next: look at the air flow of gpu 1",
-            "before 539 ms, now",
+            "baseline 500 ms, now",
             "clock-event reason gpu 1 hw_thermal",
         ):
             assert words in painted

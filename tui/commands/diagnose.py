@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aistack_top.diagnosis import report
+from aistack_top.diagnosis.figures import at_moment
 from aistack_top.diagnosis.report import Report, ReportedIncident
 from aistack_top.feeds.rediagnose import differences, rediagnose
 from aistack_top.measure.clock import WallClock
@@ -68,7 +69,8 @@ async def _report(session: Session, until: float) -> Report:
     for incident in report.ordered(computed or recorded):
         start, end = report.window(incident, session.start, until)
         frame = await _frame(session, end, min(end - start + 60.0, MAX_SPAN_S))
-        found.append(ReportedIncident(incident, report.charts(incident, frame, session.start)))
+        shown = at_moment(incident, frame)
+        found.append(ReportedIncident(shown, report.charts(shown, frame, session.start)))
     title = f"Incidents in {session.path.name}"
     return Report(title, session.node, session.start, until, tuple(found), tuple(session.problems))
 

@@ -1,4 +1,4 @@
-"""One incident: the verdict, its evidence on one axis, the calls that paid, and one safe next step."""
+"""One incident: the verdict, its evidence on one axis, the affected calls, and one safe next step."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -64,7 +64,7 @@ class IncidentScreen(RowListScreen):
         """See `RowListScreen.rows`."""
         found = next((one for one in scene.view.frame.incidents if one.id == self.incident_id), None)
         if found is None:
-            return [note_line("this incident was not noticed yet at the moment shown; n goes back to now")]
+            return [note_line("this incident was not detected yet at the moment shown; n goes back to now")]
         height = 3 if scene.height < 32 else 4 if scene.height < 42 else 5
         return [
             *parts.verdict_rows(found, scene, self.console.runbooks),

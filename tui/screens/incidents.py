@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from aistack_top.diagnosis.figures import span, symptom_words
 from aistack_top.model.incident import Incident
 from aistack_top.text import numbers
 from tui.model.targets import IncidentTarget
@@ -15,7 +16,7 @@ from tui.sections.context import RenderContext, heading, note_line
 from tui.widgets.axis import clock
 from tui.widgets.cells import Line, cell, first_that_fits
 from tui.widgets.row_list import Row, RowList
-from tui.widgets.verdict import what_words, why_words
+from tui.widgets.verdict import why_words
 
 WHEN = 10
 LASTS = 10
@@ -69,15 +70,14 @@ class IncidentsScreen(RowListScreen):
 def _line(incident: Incident, scene: RenderContext) -> Line:
     frame = scene.view.frame
     state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
-    end = frame.at if incident.end is None else incident.end
     width = scene.width - WHEN - LASTS - STATE - 2
     why = why_words(incident)
     times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
-    brief = what_words(incident, frame.facts, whose=False, brief=True)
-    said = first_that_fits([f"{why}{times}: {what_words(incident, frame.facts)}", f"{why}: {brief}", why], width)
+    brief = symptom_words(incident, frame.facts, whose=False, brief=True)
+    said = first_that_fits([f"{why}{times}: {symptom_words(incident, frame.facts)}", f"{why}: {brief}", why], width)
     return (
         cell("  " + clock(incident.onset), "label", WHEN + 2),
-        cell(numbers.age(max(end - incident.onset, 0.0)), "text", LASTS),
+        cell(numbers.age(span(incident, frame.at).lasted_s), "text", LASTS),
         cell(state, "alarm" if incident.open else "dim", STATE),
         cell(scene.glyphs.text(said), "text", max(width, 1)),
     )
@@ -85,10 +85,10 @@ def _line(incident: Incident, scene: RenderContext) -> Line:
 
 def _fields(incident: Incident, scene: RenderContext) -> dict[str, str]:
     return {
-        "what": what_words(incident, scene.view.frame.facts),
+        "what": symptom_words(incident, scene.view.frame.facts),
         "cause": incident.cause.value,
         "layer": incident.layer,
-        "strength": incident.strength,
+        "confidence": incident.confidence,
         "signal": incident.symptom.signal,
         "entity": str(incident.symptom.entity),
     }

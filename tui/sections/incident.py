@@ -1,13 +1,14 @@
-"""The parts of an incident on a board: verdict, charts of the evidence on one axis, calls that paid, what happened."""
+"""The parts of an incident on a board: verdict, charts of the evidence on one axis, affected calls, what happened."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from aistack_top.diagnosis.report import reasons
+from aistack_top.diagnosis.figures import sentence, span
+from aistack_top.diagnosis.report import compared, reasons
 from aistack_top.model.entity import Entity
-from aistack_top.model.incident import CallsEvidence, Difference, Incident
+from aistack_top.model.incident import CallsEvidence, Incident
 from aistack_top.model.signals import Signal, signals
 from aistack_top.store.frame import Frame
 from aistack_top.store.labels import label
@@ -20,12 +21,13 @@ from tui.widgets.axis import clock, track_width
 from tui.widgets.cells import Line, cell, first_that_fits, wrapped
 from tui.widgets.chart import chart, samples
 from tui.widgets.row_list import Row, static_row
-from tui.widgets.verdict import what_words, why_words
+from tui.widgets.verdict import deadline_line, why_words
 
 BEFORE_S = 300.0
 """What is compared with: the time before the onset, as far as it is in memory."""
 
 NOW_S = 30.0
+BASELINE = "baseline"
 MAX_CHARTS = 5
 MAX_CALLS = 8
 
@@ -33,14 +35,14 @@ MAX_CALLS = 8
 def verdict_rows(incident: Incident, scene: RenderContext, runbooks: Mapping[str, str]) -> list[Row]:
     """Return what is wrong, why, how sure that is, and what to do next."""
     frame = scene.view.frame
-    end = frame.at if incident.end is None else incident.end
-    state = "dismissed" if incident.dismissed else "open" if incident.open else f"ended {clock(incident.end or 0.0)}"
-    lasts = numbers.age(max(end - incident.onset, 0.0))
+    state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
     times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
-    told = f"{state}, since {clock(incident.onset)} ({lasts}), noticed {clock(incident.detected)}{times}"
-    known = f"; {numbers.age(incident.baseline_s)} of usual life known before it" if incident.baseline_s else ""
+    told = f"{state}, {span(incident, frame.at).said}, detected {clock(incident.detected)}{times}"
+    known = f"; {numbers.age(incident.baseline_s)} of baseline before it" if incident.baseline_s else ""
     found = [heading(f"incident: {why_words(incident)}", scene, incident.id)]
-    found += paragraph(incident.verdict.what or what_words(incident, frame.facts), scene, "warning")
+    left = deadline_line(incident, scene.view)
+    found += paragraph(left, scene, "alarm") if left else []
+    found += paragraph(sentence(incident, frame.at, frame.facts), scene, "warning")
     found += paragraph(incident.verdict.why, scene, "value")
     found += paragraph(told + known, scene, "dim")
     if incident.verdict.next_step:
@@ -63,13 +65,14 @@ class Comparison:
 
 def before_onset(incident: Incident, frame: Frame) -> Comparison:
     """Return the minutes before the onset, as far as they are in memory."""
-    return Comparison("before", frame, incident.onset - BEFORE_S, incident.onset)
+    return Comparison(BASELINE, frame, incident.onset - BEFORE_S, incident.onset)
 
 
 def chart_rows(incident: Incident, scene: RenderContext, height: int, against: Comparison) -> list[Row]:
     """Return the symptom and what may explain it, each as a chart on the shared axis, and now against another time."""
     found = [heading("on one axis, the line is the onset", scene, _compared(against))]
-    shown = [(incident.symptom.signal, incident.symptom.entity, incident.symptom.stat, "symptom")]
+    symptom = incident.symptom
+    shown = [(symptom.signal, symptom.entity, symptom.stat, "symptom", symptom.usual)]
     for candidate in incident.candidates:
         known = signals().get(candidate.signal)
         stat = "p95" if known is not None and known.form == "quantiles" else "value"
@@ -80,12 +83,13 @@ def chart_rows(incident: Incident, scene: RenderContext, height: int, against: C
                 else f", moved {numbers.seconds(abs(candidate.lead_s))} "
                 + ("before it" if candidate.lead_s >= 0 else "after it")
             )
-            shown.append((candidate.signal, candidate.entity, stat, f"score {candidate.score:.2f}{lead}"))
-    for name, entity, stat, role in shown[:MAX_CHARTS]:
+            role = f"score {candidate.score:.2f}{lead}"
+            shown.append((candidate.signal, candidate.entity, stat, role, candidate.baseline))
+    for name, entity, stat, role, baseline in shown[:MAX_CHARTS]:
         signal = signals().get(name)
         if signal is None:
             continue
-        found.append(_title(signal, entity, stat, role, scene, against))
+        found.append(_title((signal, entity, stat), role, baseline, scene, against))
         if not scene.drawing.histories:
             continue  # a slow link gets the numbers before and now, and no chart
         count = scene.view.fit(track_width(scene.width))
@@ -104,7 +108,7 @@ def reason_rows(incident: Incident, scene: RenderContext) -> list[Row]:
 
 
 def paid_rows(incident: Incident, scene: RenderContext) -> list[Row]:
-    """Return the calls that paid for it: what differs from those before, and the slowest of them."""
+    """Return the affected calls: what differs from those before, and the slowest of them."""
     frame = scene.view.frame
     end = frame.at if incident.end is None else min(incident.end, frame.at)
     calls = [call for call in frame.calls(incident.onset, end) if call.kind in ("generation", "embedding")]
@@ -112,7 +116,7 @@ def paid_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     if not calls and evidence is None:
         return []
     said = f"{len(calls)} since the onset" if calls else ""
-    found = [heading("calls that paid for it", scene, said)]
+    found = [heading("affected calls", scene, said)]
     if evidence is not None:
         found += _differences(evidence, scene)
     for call in sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]:
@@ -154,18 +158,22 @@ def _bullets(texts: Iterable[str], scene: RenderContext) -> list[Row]:
 
 
 def _compared(against: Comparison) -> str:
-    if against.name == "before":
-        return f"b: before {clock(against.end)} against now"
+    if against.name == BASELINE:
+        return f"b: baseline before {clock(against.end)} against now"
     return f"b: {against.name} {clock(against.start)} to {clock(against.end)} against now"
 
 
-def _title(signal: Signal, entity: Entity, stat: str, role: str, scene: RenderContext, against: Comparison) -> Row:
-    """Return the line above a chart: whose number, what role it has, another time against now."""
-    frame = scene.view.frame
+def _title(
+    key: tuple[Signal, Entity, str], role: str, baseline: float | None, scene: RenderContext, against: Comparison
+) -> Row:
+    """Return the line above a chart: whose number, what role it has, its baseline or another time against now."""
+    (signal, entity, stat), frame = key, scene.view.frame
     about = _about(frame, signal.name, entity)
     then = _about(against.frame, signal.name, entity)
-    before = _median(against.frame, signal, then, stat, against.start, against.end)
-    now = _median(frame, signal, about, stat, frame.at - NOW_S, frame.at + frame.timeline.step_s)
+    before = baseline if against.name == BASELINE else None
+    if before is None:
+        before = _median(against.frame, signal, then, stat, against.start, against.end)
+    now = _now(frame, signal, about, stat)
     part = f" {stat}" if stat != "value" else ""
     whose = f" {label(entity, frame.facts, 24)}" if entity.pairs else ""
     name = cell(scene.glyphs.text(f"{signal.title}{part}{whose}"), "label")
@@ -192,6 +200,14 @@ def _median(frame: Frame, signal: Signal, about: list[Entity], stat: str, start:
     return min(worst) if signal.hurts == "down" else max(worst)
 
 
+def _now(frame: Frame, signal: Signal, about: list[Entity], stat: str) -> float | None:
+    """Return the newest number, the worst of several: the same as on the line and in the panels."""
+    found = [reading.sample.number for entity in about if (reading := frame.read(signal.name, entity, stat))]
+    if not found:
+        return _median(frame, signal, about, stat, frame.at - NOW_S, frame.at + frame.timeline.step_s)
+    return min(found) if signal.hurts == "down" else max(found)
+
+
 def _said(value: float | None, signal: Signal) -> str:
     return "unknown" if value is None else numbers.of_signal(value, signal)
 
@@ -208,15 +224,10 @@ def _differences(evidence: CallsEvidence, scene: RenderContext) -> list[Row]:
         name = f"{one.field.replace('_', ' ')} {one.value}".strip()
         line = (
             cell("  " + scene.glyphs.text(sanitize(name, 40)), "text", 36),
-            cell(f"before {_part(one, one.before)}", "dim", 20),
-            cell(f"during {_part(one, one.during)}", "text"),
+            cell(compared(one), "text"),
         )
         found.append(static_row(line))
     return found
-
-
-def _part(contrast: Difference, value: float | None) -> str:
-    return numbers.show(value, contrast.unit)
 
 
 def _moment(

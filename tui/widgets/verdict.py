@@ -5,11 +5,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from aistack_top.model.incident import PLAIN_WORDS, Incident
-from aistack_top.model.signals import signals
-from aistack_top.store.facts import Facts
-from aistack_top.store.labels import label
-from aistack_top.text import numbers
+from aistack_top.diagnosis.figures import NOTICE, deadline_words, gone_words, span, symptom_words
+from aistack_top.model.incident import Incident
 from aistack_top.text.sanitize import sanitize
 from tui.model.targets import IncidentTarget, OpenTarget
 from tui.model.view import View
@@ -68,8 +65,9 @@ class VerdictBar(Bar, can_focus=True):
 
 
 def open_incidents(view: View) -> list[Incident]:
-    """Return the incidents that are open at the moment shown, the newest first."""
-    return [one for one in reversed(view.frame.incidents) if one.open]
+    """Return the incidents that are open at the moment shown: a deadline first, a lost source last, else the newest."""
+    found = [one for one in reversed(view.frame.incidents) if one.open]
+    return sorted(found, key=lambda one: (one.deadline is None, one.cause.value == "source_lost"))
 
 
 def incident_shown(view: View) -> Incident | None:
@@ -79,61 +77,56 @@ def incident_shown(view: View) -> Incident | None:
 
 
 def verdict_line(incidents: list[Incident], view: View, width: int) -> Line:
-    """Return the newest incident in one line; others are counted."""
-    newest = incidents[0]
+    """Return the foremost incident in one line; others are named, or counted where there is no room."""
+    first, *others = incidents
     facts = view.frame.facts
-    others = f", and {len(incidents) - 1} more" if len(incidents) > 1 else ""
-    what = what_words(newest, facts)
-    since = f"since {clock(newest.onset)}"
-    why = why_words(newest)
-    short = what_words(newest, facts, whose=False)
-    brief = what_words(newest, facts, whose=False, brief=True)
-    said = first_that_fits(
-        [
-            f"{what}, {since} ({lasting(newest, view)}): {why}{others}  (enter, i: open)",
-            f"{what}, {since}: {why}{others}  (i: open)",
-            f"{what}, {since}: {why}{others}",
-            f"{short}, {since}: {why}{others}",
-            f"{brief} {since}: {why}{others}",
-            f"{brief} {since}: {why}",
+    what = symptom_words(first, facts)
+    since = span(first, view.frame.at).said
+    start = f"since {clock(first.onset)}"
+    why = why_words(first)
+    gone = gone_words(first, view.frame)
+    why += f", {gone}" if gone else ""
+    left = deadline_line(first, view)
+    short = symptom_words(first, facts, whose=False)
+    brief = symptom_words(first, facts, whose=False, brief=True)
+    named = "".join(f"; also {why_words(one)}" for one in others)
+    counted = f", and {len(others)} more" if others else ""
+    tail = "  (i: open)"
+    if left and first.symptom.signal == NOTICE:
+        said = [f"{left}{named}{tail}", f"{left}{counted}{tail}", f"{left}{counted}", left]
+    elif left:
+        said = [f"{left}; {what}: {why}{named}{tail}", f"{left}; {brief}: {why}{counted}", f"{left}; {brief}", left]
+    else:
+        said = [
+            f"{what}, {since}: {why}{named}{tail}",
+            f"{what}, {since}: {why}{named}",
+            f"{what}, {start}: {why}{counted}{tail}",
+            f"{what}, {start}: {why}{counted}",
+            f"{short}, {start}: {why}{counted}",
+            f"{brief} {start}: {why}{counted}",
+            f"{brief} {start}: {why}",
             f"{brief}: {why}",
-        ],
-        width - 2,
-    )
-    return (cell("! ", "alarm"), cell(said, "warning"))
+            *([f"{brief}: {first.cause.value.replace('_', ' ')} {gone.removeprefix('cause ')}"] if gone else []),
+            f"{brief}: {why_words(first)}",
+        ]
+    return (cell("! ", "alarm"), cell(first_that_fits(said, width - 2), "warning"))
 
 
-def lasting(incident: Incident, view: View) -> str:
-    """Return how long an incident has gone on, in whole minutes: a line that changed every second costs a slow link."""
-    minutes = int(max(view.frame.at - incident.onset, 0.0) // 60)
-    return f"{numbers.age(minutes * 60.0)}" if minutes >= 2 else "1 min" if minutes else "under 1 min"
-
-
-def what_words(incident: Incident, facts: Facts, *, whose: bool = True, brief: bool = False) -> str:
-    """Return the symptom: ``TTFT p95 of vllm-0 4.1 s, 8.0x its usual``."""
-    symptom = incident.symptom
-    if symptom.ratio is None and symptom.signal in PLAIN_WORDS:
-        said, short = PLAIN_WORDS[symptom.signal]
-        return sanitize(said.format(who=label(symptom.entity, facts, 24)) if whose else short, 120)
-    signal = signals().get(symptom.signal)
-    name = signal.title if signal else symptom.signal
-    part = f" {symptom.stat}" if symptom.stat not in ("", "value") else ""
-    of = f" of {label(symptom.entity, facts, 24)}" if whose and symptom.entity.pairs else ""
-    if (
-        signal and signal.kind == "flag"
-    ):  # the engine is what a flag is about, so that it stays where there is less room
-        return sanitize(f"{label(symptom.entity, facts, 24)} {name}", 120)
-    peak = numbers.of_signal(symptom.peak, signal) if signal else numbers.short(symptom.peak)
-    ratio = (
-        "" if symptom.ratio is None else f" ({symptom.ratio:.1f}x)" if brief else f", {symptom.ratio:.1f}x its usual"
-    )
-    return sanitize(f"{name}{part}{of} {peak}{ratio}", 120)
+def deadline_line(incident: Incident, view: View) -> str:
+    """Return who takes the node back and when: ``AWS takes this node back in 1:58 (10:17:00): drain now``."""
+    if incident.deadline is None or not incident.open:
+        return ""
+    at, facts = view.frame.at, view.frame.facts
+    cloud = next((value for _, key, value in facts.rows() if key == "cloud"), "")
+    who = sanitize(cloud, 20) or "the provider"
+    if at >= incident.deadline:
+        return f"{who} took this node back at {clock(incident.deadline)}"
+    return f"{who} takes this node back in {deadline_words(incident.deadline, at)}: drain now"
 
 
 def why_words(incident: Incident) -> str:
     """Return layer, cause and how sure: ``compute, thermal throttle, likely``."""
-    if incident.strength == "unknown" or incident.cause.value in ("unknown", "none"):
-        where = f"{incident.layer}, " if incident.layer else ""
-        return f"{where}cause not seen"
     layer = f"{incident.layer}, " if incident.layer else ""
-    return f"{layer}{incident.cause.value.replace('_', ' ')}, {incident.strength}"
+    if incident.confidence == "unknown" or incident.cause.value in ("unknown", "none"):
+        return f"{layer}cause unknown"
+    return f"{layer}{incident.cause.value.replace('_', ' ')}, {incident.confidence}"

@@ -105,7 +105,7 @@ def test_a_newcomer_with_much_of_the_calls_gets_the_name_of_the_least():
 def test_a_call_that_comes_late_is_counted_under_its_name_where_it_belongs():
     state = played([call(n, START + n, "a") for n in range(100)])
     late = [call(f"late-{n}", START + 50, "b") for n in range(6)]
-    state.take(Tick(START + 125, START + 125, (traced(START + 125, *late),)))
+    state.apply(Tick(START + 125, START + 125, (traced(START + 125, *late),)))
     there = state.frame(START + 60)
     assert there.read("calls.rate", Entity.of(tenant="b")).sample.number == pytest.approx(0.1)
     assert there.read("calls.rate", SERVICE).sample.number == pytest.approx(1.1)
@@ -117,6 +117,6 @@ def test_what_waits_belongs_to_nobody_and_is_said():
     state = played([call(n, START + n, "a") for n in range(120)])
     assert finished_only(state.frame()) == "finished calls only"
     waiting = [("serving.requests.waiting", Entity.of(engine=f"vllm-{n}"), number) for n, number in ((0, 100), (1, 17))]
-    state.take(Tick(START + 121, START + 121, (batch(START + 121, waiting),)))
+    state.apply(Tick(START + 121, START + 121, (batch(START + 121, waiting),)))
     assert finished_only(state.frame()) == "finished calls only; 117 waiting not attributed"
     assert "by tenant: finished calls only; 117 waiting not attributed" in snapshot.text(state.frame(), "node")

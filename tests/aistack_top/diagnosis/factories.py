@@ -27,7 +27,7 @@ def incident(revised, name="i-1", end=None, onset=None, **changes):
         "detected": begun + 30.0,
         "end": end,
         "symptom": Symptom("serving.ttft", ENGINE, 0.5, 4.0, 8.0, "p95"),
-        "strength": "likely",
+        "confidence": "likely",
         "layer": "compute",
         "cause": Cause.THERMAL_THROTTLE,
         "verdict": Verdict("TTFT p95 4.0 s", "likely: heat", ("clock fell",), ("queue rose",), ("no traces",), "look"),

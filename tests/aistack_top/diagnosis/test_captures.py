@@ -47,24 +47,27 @@ async def test_a_burst_of_long_prompts_fills_the_cache_of_a_real_server():
     found = only(await vllm("run1", 190))
     # the burst began at 65.4 s; the server was up for 45 s of traffic: too short a baseline to say more
     assert abs(found.onset - START - 65.4) <= 15
-    assert (found.cause, found.strength, found.layer) == (Cause.KV_PRESSURE, "possible", "serving")
+    assert (found.cause, found.confidence, found.layer) == (Cause.KV_PRESSURE, "possible", "serving")
     assert any(out.cause is Cause.BATCH_LIMIT and "KV cache" in out.because for out in found.ruled_out)
     assert any("prompt length" in text for text in found.verdict.support)
     assert any("arrived" in text or "arrivals" in text for text in found.verdict.support)
     assert found.verdict.blind[0] == "no baseline (1:10)"
 
 
-async def test_a_real_engine_that_stops_and_then_dies_is_one_incident():
-    (versions,) = (await vllm("fault1", 49)).values()
+async def test_a_real_engine_that_stops_goes_on_and_then_dies_has_two_incidents():
+    frozen, dead = (await vllm("fault1", 49)).values()
     # stopped from 8.3 s to 22.3 s, killed at 32.3 s
-    assert all((one.cause, one.strength) == (Cause.FROZEN_ENGINE, "shown") for one in versions)
-    first, last = versions[0], versions[-1]
+    assert all((one.cause, one.confidence) == (Cause.FROZEN_ENGINE, "confirmed") for one in frozen)
+    first, last = frozen[0], dead[-1]
+    assert 22.3 <= frozen[-1].end - START <= 32.3
     assert 8.3 <= first.onset - START <= 12
     assert first.detected - first.onset <= 10
     assert first.symptom.signal == "serving.engine.frozen"
     assert last.symptom.signal == "source.up"
     assert last.open
-    assert last.verdict.what.startswith("chat does not answer any more")
+    assert last.verdict.what.startswith("chat does not answer")
+    assert (last.cause, last.confidence) == (Cause.ENGINE_DOWN, "confirmed")
+    assert 30.0 <= last.onset - START <= 34.0
 
 
 async def test_of_four_real_models_only_the_slow_one_is_named():
@@ -76,8 +79,8 @@ async def test_of_four_real_models_only_the_slow_one_is_named():
     assert abs(found.onset - (start + 24 * 60)) <= 240
     assert found.place == Entity.of(model="meta-llama/Llama-3.3-70B-Instruct")
     assert found.symptom.entity == found.place
-    assert (found.cause, found.strength) == (Cause.UNKNOWN, "unknown")  # nothing below the calls was recorded
-    assert found.verdict.why == "cause not seen; only model meta-llama/Llama-3.3-70B-Instruct is slow"
+    assert (found.cause, found.confidence) == (Cause.UNKNOWN, "unknown")  # nothing below the calls was recorded
+    assert found.verdict.why == "cause unknown; only model meta-llama/Llama-3.3-70B-Instruct is slow"
     assert any("serving" in text for text in found.verdict.blind)
 
 
@@ -107,6 +110,6 @@ def test_a_real_step_of_load_on_a_vector_store_is_its_cause():
         ticks.append(Tick(at, at, (Batch(at, at, Health("milvus", "milvus", "data", "ok"), builder.build()),)))
     found = only(watched(ticks))
     assert (found.cause, found.layer) == (Cause.TRAFFIC_SURGE, "data")
-    assert found.strength == "possible"  # 35 s of baseline
+    assert found.confidence == "possible"  # 35 s of baseline
     assert abs(found.onset - 1795454475) <= 10
     assert any("vectors" in text for text in found.verdict.support)

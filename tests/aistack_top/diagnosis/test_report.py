@@ -107,7 +107,7 @@ def test_nothing_recorded_is_read_as_markdown():
 
 
 def test_markdown_has_the_numbers_of_the_evidence():
-    assert "1900 MHz before, 900 MHz during" in markdown(report(told()))
+    assert "baseline 1900 MHz, median during 900 MHz" in markdown(report(told()))
 
 
 def test_the_page_loads_and_runs_nothing():
@@ -161,7 +161,7 @@ def test_a_flat_line_is_drawn():
     [
         ({}, ()),
         ({"cause": Cause.POWER_CAP}, ("the cause was thermal throttle live and is power cap now",)),
-        ({"strength": "possible"}, ("how sure was likely live and is possible now",)),
+        ({"confidence": "possible"}, ("how sure was likely live and is possible now",)),
         ({"layer": ""}, ("the layer was compute live and is unknown now",)),
     ],
 )

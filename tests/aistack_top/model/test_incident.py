@@ -29,7 +29,7 @@ def test_the_document_is_what_its_schema_says():
     assert said["schema"] == SCHEMA
     assert said["incidents"][0]["onset"] == "2025-11-24T15:59:00.000Z"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**said, "incidents": [{**said["incidents"][0], "strength": "certain"}]}, PUBLISHED)
+        jsonschema.validate({**said, "incidents": [{**said["incidents"][0], "confidence": "certain"}]}, PUBLISHED)
 
 
 def test_the_schema_names_every_cause_and_layer():
@@ -54,11 +54,11 @@ def test_texts_from_a_session_cannot_move_the_cursor():
 
 def test_the_book_says_what_was_known_at_a_moment():
     book = IncidentStore()
-    book.add([incident(AT, onset=AT - 60), incident(AT + 30, onset=AT - 60, strength="shown")])
+    book.add([incident(AT, onset=AT - 60), incident(AT + 30, onset=AT - 60, confidence="confirmed")])
     book.add([incident(AT + 10, "i-2", onset=AT - 90)])
     assert book.at(AT - 1) == ()
-    assert [one.strength for one in book.at(AT + 29) if one.id == "i-1"] == ["likely"]
-    assert [(one.id, one.strength) for one in book.at()] == [("i-2", "likely"), ("i-1", "shown")]
+    assert [one.confidence for one in book.at(AT + 29) if one.id == "i-1"] == ["likely"]
+    assert [(one.id, one.confidence) for one in book.at()] == [("i-2", "likely"), ("i-1", "confirmed")]
     assert book.get("i-1").revised == AT + 30
 
 
@@ -75,4 +75,4 @@ def test_a_frame_and_a_snapshot_tell_of_open_incidents():
     assert snapshot.document(now, "node")["incidents"] == []
     assert snapshot.exit_code(then) == 1
     assert snapshot.exit_code(now) == 0
-    assert "incident i-1: TTFT p95 4.0 s" in snapshot.text(then, "node")
+    assert "incident i-1: TTFT p95 of chat-0 peak 4.0 s (8.0x baseline), since " in snapshot.text(then, "node")

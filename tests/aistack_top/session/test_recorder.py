@@ -223,7 +223,7 @@ from tests.aistack_top.session.ticks import START, tick
 recorder = Recorder(Path(sys.argv[1]), node="n", clock=VirtualClock(START), block_s=60.0)
 for second in range(1_000):
     sys.stdin.readline()
-    recorder.take(tick(second))
+    recorder.record(tick(second))
     while recorder.backlog:
         time.sleep(0.0002)
     print(second, flush=True)

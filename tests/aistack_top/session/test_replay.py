@@ -316,7 +316,7 @@ async def test_a_second_program_follows_what_the_first_one_writes(tmp_path):
 async def test_incidents_replay_as_they_were(tmp_path):
     versions = {
         60: incident(tick(60).seen, onset=START + 50),
-        70: incident(tick(70).seen, onset=START + 50, strength="shown"),
+        70: incident(tick(70).seen, onset=START + 50, confidence="confirmed"),
         130: incident(tick(130).seen, onset=START + 50, end=START + 120),
     }
     ticks = [replace(tick(s), incidents=(versions[s],) if s in versions else ()) for s in range(200)]
@@ -324,10 +324,10 @@ async def test_incidents_replay_as_they_were(tmp_path):
     session = Session.open(tmp_path / "s.aistack")
 
     def known(state, at=None):
-        return [(one.strength, one.open) for one in state.frame(at).incidents]
+        return [(one.confidence, one.open) for one in state.frame(at).incidents]
 
     assert [one.incidents for one in await played(session) if one.incidents] == [(v,) for v in versions.values()]
-    for second, found in {59: [], 65: [("likely", True)], 75: [("shown", True)], 150: [("likely", False)]}.items():
+    for second, found in {59: [], 65: [("likely", True)], 75: [("confirmed", True)], 150: [("likely", False)]}.items():
         at = tick(second).seen
         assert known(state_of([await first(session, at)])) == found
         assert known(state_of(await played(session)), at) == found

@@ -378,7 +378,7 @@ def test_idle_gpus_of_a_model_are_charged_to_nobody():
 
 def test_calls_by_an_alias_or_an_adapter_are_calls_of_the_model_behind_it():
     state = begun()
-    state.take(Tick(START, START, (batch(START, facts=(Fact(ENGINE, "loras", "mobile-v3, email-v1"),)),)))
+    state.apply(Tick(START, START, (batch(START, facts=(Fact(ENGINE, "loras", "mobile-v3, email-v1"),)),)))
     spent = [call(n, START + n, model="hosted_vllm/Mobile-v3", tenant="a", tokens=1000) for n in range(160)]
     play(state, 140, gpu_batch, engine_batch, lambda at: calls_batch(at, *spent))
     assert value(state, "spend.share.rate", Entity.of(tenant="a")) == pytest.approx(10.02)
@@ -422,7 +422,7 @@ def test_why_dollars_are_not_known_is_said():
     assert value(died, "spend.rate") is None
     assert why_unknown(died.frame()) == "unknown: no GPU source answers"
     other = begun()
-    other.take(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))
+    other.apply(Tick(START, START, (batch(START, facts=(Fact(GPUS[1], "name", "NVIDIA Tomorrow"),)),)))
     assert why_unknown(play(other, 60, gpu_batch).frame()) == "unknown: no price for NVIDIA Tomorrow"
     assert why_unknown(play(begun(Prices(node_hour=6.0)), 60, engine_batch).frame()) == (
         "unknown: nothing tells of this node"

@@ -16,7 +16,7 @@ def ids(calls):
 
 def test_calls_are_ordered_by_their_ends_however_they_come():
     book = CallStore()
-    book.take([call("c", 30.0), call("a", 10.0), call("b", 20.0)])
+    book.add([call("c", 30.0), call("a", 10.0), call("b", 20.0)])
     assert ids(book.between(0.0, 100.0)) == ["a", "b", "c"]
     assert ids(book.between(10.0, 20.0)) == ["b"]
     assert book.oldest == 10.0
@@ -25,9 +25,9 @@ def test_calls_are_ordered_by_their_ends_however_they_come():
 def test_a_row_that_is_written_again_replaces_the_first_and_keeps_when_it_was_seen():
     book = CallStore()
     first = call("a", 10.0)
-    assert book.take([first]) == [first]
-    assert book.take([first]) == []
-    (fresh,) = book.take([replace(call("a", 12.0, updated=2.0), seen=99.0)])
+    assert book.add([first]) == [first]
+    assert book.add([first]) == []
+    (fresh,) = book.add([replace(call("a", 12.0, updated=2.0), seen=99.0)])
     assert (fresh.end, fresh.seen) == (12.0, first.seen)
     assert len(book) == 1
     assert book.get("a") == fresh
@@ -36,6 +36,6 @@ def test_a_row_that_is_written_again_replaces_the_first_and_keeps_when_it_was_se
 
 def test_the_oldest_are_forgotten_when_there_are_too_many():
     book = CallStore(most=2)
-    book.take([call(name, float(end)) for end, name in enumerate("abcd")])
+    book.add([call(name, float(end)) for end, name in enumerate("abcd")])
     assert ids(book.between(-1.0, 100.0)) == ["c", "d"]
     assert book.get("a") is None

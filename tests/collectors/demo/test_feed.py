@@ -27,7 +27,7 @@ async def test_the_story_has_half_an_hour_behind_it_and_its_trouble_is_told_with
     assert live[0].at - past.at < 1.0
     told = [incident for tick in live for incident in tick.incidents]
     # it is not a minute old: nothing but an error is shown so soon
-    assert {(one.cause, one.strength) for one in told} == {("thermal_throttle", "likely")}
+    assert {(one.cause, one.confidence) for one in told} == {("thermal_throttle", "likely")}
     assert told[0].onset - feed.live_from < 60.0
 
 

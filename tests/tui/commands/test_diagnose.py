@@ -36,13 +36,13 @@ def test_it_is_told_as_text(session):
     result = diagnose(session)
     assert result.exit_code == 0, result.output
     assert "incident i-1: compute: thermal throttle (likely)" in result.stdout
-    assert "for 55 s, noticed after 30 s" in result.stdout
+    assert "for 55 s, detected after 30 s" in result.stdout
 
 
 def test_an_incident_that_is_open_then_exits_1(session):
     result = diagnose(session, "--at", rfc3339(START + 80))
     assert result.exit_code == 1
-    assert "it goes on" in result.stdout
+    assert "open for 40 s" in result.stdout
 
 
 def test_before_it_was_noticed_there_is_none(session):
