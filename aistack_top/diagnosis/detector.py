@@ -12,13 +12,12 @@ from math import inf, nan
 
 from aistack_top.diagnosis.alarms import Alarms, place_of, place_of_event
 from aistack_top.diagnosis.anomaly import Anomaly, AnomalyDetector, AnomalyLimits
+from aistack_top.diagnosis.causes_apart import TOGETHER_S, is_other_cause
 from aistack_top.diagnosis.context import AWAY_S, BACK_S
 from aistack_top.diagnosis.joining import (
-    TOGETHER_S,
     is_across,
     is_apart_across,
     is_near,
-    is_other_cause,
     is_related,
     is_same_story,
     opinion_of,

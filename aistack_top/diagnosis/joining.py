@@ -7,27 +7,17 @@ from collections.abc import Iterable
 
 from aistack_top.diagnosis.alarms import STORIES, place_of
 from aistack_top.diagnosis.anomaly import Anomaly
-from aistack_top.diagnosis.assessment import SEEN, Assessment, assess
+from aistack_top.diagnosis.assessment import Assessment, assess
+from aistack_top.diagnosis.causes_apart import TOGETHER_S
 from aistack_top.diagnosis.context import IncidentContext, family
 from aistack_top.diagnosis.open_incident import OpenIncident
 from aistack_top.diagnosis.unreachable import is_back
-from aistack_top.model.causes import Cause
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import Symptom
 from aistack_top.model.tick import Event
 from aistack_top.state import State
 from aistack_top.store.facts import Facts
 from aistack_top.store.links import gpus_of
-
-TOGETHER_S = 120.0
-"""Symptoms that begin within this time have one cause, unless each is explained by another."""
-
-FOLLOWS = frozenset({Cause.CAPACITY_CHANGED, Cause.ROUTER_IMBALANCE, Cause.OVERLOAD, Cause.UNKNOWN})
-"""Causes that another incident brings about: they never make an incident of their own beside it."""
-
-JAM = frozenset({Cause.TRAFFIC_SURGE, Cause.LONG_PROMPTS, Cause.LONG_OUTPUTS, Cause.PREFIX_CACHE, Cause.KV_PRESSURE,
-                 Cause.BATCH_LIMIT, Cause.SPECULATION})  # fmt: skip
-"""What a jammed engine seems to suffer from when its backlog moves: requests end, and start, in lumps."""
 
 
 def is_related(excursion: Anomaly, trouble: OpenIncident, facts: Facts) -> bool:
@@ -78,21 +68,6 @@ def opinion_of(excursion: Anomaly, state: State, at: float) -> Assessment:
     scene = IncidentContext(state, place_of(entity), excursion.onset, at, (excursion,))
     symptom = Symptom(signal, entity, excursion.usual, excursion.peak, excursion.ratio, stat)
     return assess(scene, symptom, excursion.key, excursion.baseline_s)
-
-
-def is_other_cause(found: Assessment, known: Assessment | None, *, near: bool) -> bool:
-    """Return whether an opinion of what is new is of another cause, and not of one that the known one brings about.
-
-    ``near``: the new is at an engine of the known one, or at a replica of it, and feels its jam.
-    """
-    if found.confidence not in ("confirmed", "likely") or found.passing or found.effect or found.score < SEEN:
-        return False
-    if found.cause in FOLLOWS or known is None or known.cause is found.cause:
-        return False
-    if near and found.cause in JAM and known.confidence in ("confirmed", "likely"):
-        return False
-    fitting = {one.cause for one in found.candidates if one.cause is not None and one.score >= SEEN}
-    return known.cause not in fitting
 
 
 def is_same_story(event: Event, place: Entity, trouble: OpenIncident, state: State) -> bool:

@@ -7,6 +7,7 @@ from math import inf
 from aistack_top.diagnosis.alarms import SIGNALS, is_withdrawn, place_of
 from aistack_top.diagnosis.anomaly import Anomaly
 from aistack_top.diagnosis.assessment import Assessment, affected_calls, assess, moments
+from aistack_top.diagnosis.causes_apart import TOGETHER_S, is_other_cause
 from aistack_top.diagnosis.change import Baseline
 from aistack_top.diagnosis.context import IncidentContext
 from aistack_top.diagnosis.figures import NOTICE, SOURCE_UP, sentence
@@ -286,8 +287,6 @@ class OpenIncident:
 
         A harmless burst may open what something else makes an incident of; long after it, that is another incident.
         """
-        from aistack_top.diagnosis.joining import TOGETHER_S, is_other_cause
-
         grew = self._grew_at(state, at, main)
         if grew - self.onset < GREW_AFTER_S or (known.cause is not Cause.UNKNOWN and grew - self.onset <= TOGETHER_S):
             return known

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 from textual.events import Key, MouseScrollUp
-from textual.geometry import ClockOffset
+from textual.geometry import Offset
 
 from aistack_top.model.feed import Bounds
 from tests.fakes.feed import START, FakeFeed, World, reset_tick, seconds, tick
@@ -73,7 +73,7 @@ async def test_a_live_cursor_stops_at_the_oldest_that_is_held():
 
 async def test_the_wheel_carries_through_time():
     async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
-        await pilot._post_mouse_events([MouseScrollUp], offset=ClockOffset(40, 10))
+        await pilot._post_mouse_events([MouseScrollUp], offset=Offset(40, 10))
         await pilot.pause()
         column = app.console_model.view().column_s(54)
         assert app.console_model.cursor.at == START + 9 - column

@@ -36,12 +36,12 @@ async def test_an_incident_is_compared_with_the_same_hour_of_yesterday_and_again
     for tick in seconds(40, WORLD, START - DAY_S):
         ring.record(tick)
     async with shown(RecordingFeed(FakeFeed(ticks()), ring), (120, 40)) as (app, pilot):
-        assert "b: before 15:59:30 against now" in await press(app, pilot, "i")
+        assert "b: baseline before 15:59:30 against now" in await press(app, pilot, "i")
         await press(app, pilot, "escape")
         painted = await compared(app, pilot)
         assert "b: yesterday 15:30:19 to 16:30:19 against now" in painted
         assert re.search(r"TTFT p95 vllm-0 +yesterday \d+ ms, now \d+ ms, [\d.]+x", painted)
-        assert "b: before 15:59:30 against now" in await press(app, pilot, "b")
+        assert "b: baseline before 15:59:30 against now" in await press(app, pilot, "b")
 
 
 async def test_a_recording_that_is_too_young_says_since_when_there_is_one(tmp_path):
