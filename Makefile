@@ -34,7 +34,7 @@ imports: $(VENV)/.developed
 bench: $(VENV)/.developed ## measure start, CPU, bytes, memory and quit against the bars of docs/performance.md
 	$(BIN)/python bench/console.py
 
-schemas: $(VENV)/.developed ## write the schemas of configuration and layouts anew
+schemas: $(VENV)/.developed ## write the schemas and the configuration reference again
 	$(BIN)/python scripts/schemas.py
 
 pictures: $(VENV)/.developed ## draw the pictures of the documentation anew

@@ -27,7 +27,7 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.registry import KINDS, CollectorContext, build, page_matcher, source_of, without_login
+from collectors.registry import CollectorContext, build, findable, page_matcher, source_of, without_login
 from collectors.runtime.base import Collector, DiscoversCollectors
 from collectors.runtime.environment import is_address, salt, wrong_addresses
 from collectors.runtime.scheduler import LiveFeed
@@ -188,12 +188,12 @@ def discovery(config: Config, tools: CollectorContext, live: LiveFeed) -> "Disco
     from collectors.discovery.collector import DiscoveryCollector, FeedMembership, Matcher, place_of
 
     kinds, traits = [], []
-    for kind in KINDS:
+    for kind in findable():
         local, known = kind.local, page_matcher(kind)
         if local is None or known is None:
             continue
 
-        def make(url: str, of: type[AnySource] = kind.config) -> Collector:
+        def make(url: str, of: type[msgspec.Struct] = kind.config) -> Collector:
             return _built(of, url, tools)
 
         kinds.append(Matcher(kind.name, local.path, known, make))
@@ -211,7 +211,7 @@ def _recognised(source: AnySource, tools: CollectorContext, endpoints: Sequence[
     qualifier = name_of(source).removeprefix(source_name("vllm", url))
     kinds: list[tuple[Recognise, Make]] = [
         (known, partial(_built, kind.config, url, tools, source_name(kind.name, url) + qualifier if qualifier else ""))
-        for kind in KINDS
+        for kind in findable()
         if (known := page_matcher(kind)) is not None
     ]
     same = [one for one, first in repeated(endpoints).items() if first == url]
@@ -219,5 +219,7 @@ def _recognised(source: AnySource, tools: CollectorContext, endpoints: Sequence[
     return EndpointCollector(source_of(source), tools.client, tools.clock, kinds, note=note)
 
 
-def _built(kind: type[AnySource], url: str, tools: CollectorContext, name: str = "") -> Collector:
-    return build(msgspec.convert({"url": url, **({"name": name} if name else {})}, kind), tools)
+def _built(kind: type[msgspec.Struct], url: str, tools: CollectorContext, name: str = "") -> Collector:
+    told = {"url": url, **({"name": name} if name else {})}
+    source: AnySource = msgspec.convert(told, kind)  # type: ignore[assignment]  # every kind's struct is one
+    return build(source, tools)

@@ -7,6 +7,9 @@
 | ``[spend]`` | what this node costs; nothing set is "$/h not set" |
 | ``[[source]]`` | one system to read; ``kind`` decides which further keys there are |
 
+Kinds with code of their own have a struct here. The keys of all others are those of `PageSource`, with the defaults
+that the kind's table says.
+
 Secrets are never written here: a key that holds one takes ``{ env = "NAME" }`` or ``{ file = "PATH" }``.
 """
 
@@ -14,13 +17,19 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Union, get_args
 
 import msgspec
 
+from aistack_top.user_files import reads_user_files
+from collectors import plugins
+from collectors.kind import kind_name
 from collectors.prices.settings import SpendSettings
 from collectors.source_names import duplicates, name_of, with_unique_names
+from collectors.source_tables import TableFile, bundled, of_user
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -113,33 +122,6 @@ class PageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     token: Secret | None = None
 
 
-class RaySource(PageSource, frozen=True, tag="ray"):
-    """The metrics agent of a Ray node, or Ray's autoscaler. A page takes it 40 to 240 ms to write."""
-
-    interval: Positive = 15.0
-
-
-class MilvusSource(PageSource, frozen=True, tag="milvus"):
-    """A Milvus server, or one role of a cluster, by its metrics port."""
-
-
-class DcgmSource(PageSource, frozen=True, tag="dcgm"):
-    """A dcgm-exporter. It collects every 30 s unless told otherwise, and repeats itself in between."""
-
-    interval: Positive = 10.0
-
-
-class LitellmSource(PageSource, frozen=True, tag="litellm"):
-    """A LiteLLM proxy. Its page is large, takes it seconds under load, and wants a key."""
-
-    interval: Positive = 30.0
-    timeout: Positive = 20.0
-
-
-class NemoSource(PageSource, frozen=True, tag="nemo"):
-    """A NeMo Guardrails server, by the Prometheus exporter of its OpenTelemetry metrics."""
-
-
 class NemoTraceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nemo-trace"):
     """The file that NeMo Guardrails' tracing appends to: the only place that names the rail which stopped a request."""
 
@@ -203,27 +185,80 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             raise ValueError("tenant_key has no meaning alone; set tenant_from = 'metadata' or 'tag'")
 
 
-AnyPage = RaySource | MilvusSource | DcgmSource | LitellmSource | NemoSource
-AnyStore = PrometheusSource | LangfuseSource
-AnyNode = NvmlSource | HostSource | CloudSource
-AnySource = AnyNode | VllmSource | AnyPage | NemoTraceSource | MlflowSource | AnyStore
+AnySource = (
+    NvmlSource
+    | HostSource
+    | CloudSource
+    | VllmSource
+    | PageSource
+    | NemoTraceSource
+    | MlflowSource
+    | PrometheusSource
+    | LangfuseSource
+)
 
-KINDS: dict[str, type[AnySource]] = {
-    "nvml": NvmlSource,
-    "host": HostSource,
-    "cloud": CloudSource,
-    "dcgm": DcgmSource,
-    "vllm": VllmSource,
-    "ray": RaySource,
-    "milvus": MilvusSource,
-    "mlflow": MlflowSource,
-    "litellm": LitellmSource,
-    "nemo": NemoSource,
-    "nemo-trace": NemoTraceSource,
-    "prometheus": PrometheusSource,
-    "langfuse": LangfuseSource,
-}
-"""What ``kind`` may say, and which keys stand beside it."""
+
+CODED: dict[str, type[AnySource]] = {kind_name(one): one for one in get_args(AnySource) if one is not PageSource}
+"""The structs of the kinds that have one here, by their names."""
+
+
+@cache
+def page_type(
+    kind: str, defaults: tuple[tuple[str, float], ...] = (), *, prefixed: bool = False, about: str = ""
+) -> type[PageSource]:
+    """Return the struct of a kind that is read from one metrics page, with the defaults of its table.
+
+    ``prefixed`` kinds have the key ``prefix``: what their operator has put before all names of metrics.
+    """
+    keys: list[tuple[str, object, object]] = [(key, Positive, value) for key, value in defaults]
+    if prefixed:
+        keys.append(("prefix", str, ""))
+    name = "".join(word.capitalize() for word in kind.split("-")) + "Source"
+    made: type[PageSource] = msgspec.defstruct(  # type: ignore[assignment]  # it is one, by its base
+        name,
+        keys,
+        bases=(PageSource,),
+        frozen=True,
+        forbid_unknown_fields=True,
+        tag_field="kind",
+        tag=kind,
+        namespace={"__doc__": about or PageSource.__doc__},
+    )
+    return made
+
+
+def type_of(table: TableFile) -> type[AnySource]:
+    """Return the struct that configures the kind of a table."""
+    head = table.known.source
+    coded = None if table.own else CODED.get(head.kind)
+    defaults = tuple(head.defaults.items())
+    return coded or page_type(head.kind, defaults, prefixed=bool(table.known.prefixes), about=head.about)
+
+
+@cache
+def _bundled_types() -> dict[str, type[AnySource]]:
+    return {**CODED, **{one.kind: type_of(one) for one in bundled()}}
+
+
+def own_tables() -> tuple[tuple[TableFile, ...], list[str]]:
+    """Return the user's sound tables, and what is wrong in the others, with file and line."""
+    return of_user(frozenset(_bundled_types()))
+
+
+@reads_user_files
+def types() -> dict[str, type[AnySource]]:
+    """Return the structs of all kinds by their names, those of the user's tables too; without plug-ins."""
+    return _bundled_types() | {one.kind: type_of(one) for one in own_tables()[0]}
+
+
+def configured(kind: str, **keys: object) -> AnySource:
+    """Return the configuration of a source of a kind, as if these keys stood in the file.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    make: Callable[..., AnySource] = types()[kind]
+    return make(**keys)
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -316,15 +351,14 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
     for index, table in enumerate(listed):
         line = _table_line(text, "source", index)
         told = str(table.get("kind")) if isinstance(table, dict) else str(table)
-        if told in KINDS:
-            source = _convert(name, text, table, KINDS[told], line, problems)
+        named, said = _type_named(told)
+        if named is not None:
+            source = _convert(name, text, table, named, line, problems)
             if source:
                 sources.append(source)  # type: ignore[arg-type]  # it was converted to its type
                 lines.append(line)
         else:
-            near = difflib.get_close_matches(told, KINDS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(KINDS)}"
-            problems.append(f"{name}:{line}: no such kind of source: {told!r}{hint}")
+            problems.append(f"{name}:{line}: {said}")
     for index, first in duplicates(sources):
         both = f"this source and that of line {lines[first]} have one address and one name, {name_of(sources[index])!r}"
         problems.append(f"{name}:{lines[index]}: {both}; give each a name of its own, or delete one")
@@ -332,10 +366,47 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
     return config, problems
 
 
+def _type_named(kind: str) -> tuple[type | None, str]:
+    """Return the struct of a kind, if need be that of a plug-in, which is imported then; else what is wrong with it."""
+    if kind in CODED:
+        return CODED[kind], ""
+    known = types()
+    if kind in known:
+        return known[kind], ""
+    if kind in plugins.names():
+        try:
+            return plugins.load(kind, known).config, ""
+        except plugins.PluginError as error:
+            return None, str(error)
+    names = [*known, *plugins.names()]
+    broken = next((said for said in own_tables()[1] if f"/{kind}.toml:" in said), "")
+    near = difflib.get_close_matches(kind, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
+    hint = f"; its table has a mistake: {broken}" if broken else hint
+    return None, f"no such kind of source: {kind!r}{hint}"
+
+
+def whole() -> type[msgspec.Struct]:
+    """Return the struct of a whole file with every bundled kind in it: `Config`, for schemas and references."""
+    any_kind: object = Union[tuple(_bundled_types().values())]  # noqa: UP007 - made at run time
+    return msgspec.defstruct(
+        "Config",
+        [
+            ("console", ConsoleSettings, ConsoleSettings()),
+            ("recording", RecordingSettings, RecordingSettings()),
+            ("spend", SpendSettings, SpendSettings()),
+            ("source", tuple[any_kind, ...], ()),  # type: ignore[valid-type]
+        ],
+        frozen=True,
+        forbid_unknown_fields=True,
+        namespace={"__doc__": Config.__doc__},
+    )
+
+
 def schema() -> dict[str, object]:
-    """Return the JSON Schema of the configuration file."""
+    """Return the JSON Schema of the configuration file, for the kinds that come with the program."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "aistack-top/config/1"}
-    return {**head, "title": "aistack-top configuration", **msgspec.json.schema(Config)}
+    return {**head, "title": "aistack-top configuration", **msgspec.json.schema(whole())}
 
 
 def _convert(name: str, text: str, table: object, kind: type, line: int, problems: list[str]) -> object:

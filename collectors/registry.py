@@ -1,143 +1,141 @@
-"""Every system that can be read: one line each. What it costs to add one is this line, a module and a fixture.
+"""Every kind of system that can be read.
+
+| kinds | written down in |
+|---|---|
+| read from one metrics page | their table, bundled or the user's own: `collectors.source_tables` |
+| read by code | a line of `CODED` here, and a struct in `collectors.config` |
+| of other packages | their entry point: `collectors.plugins` |
 
 The modules behind the lines are imported only when a source of their kind is built: the command line starts
 without an HTTP client.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aistack_top.measure.clock import Clock
-from aistack_top.model.signals import Layer
-from collectors.config import (
-    AnySource,
-    CloudSource,
-    DcgmSource,
-    HostSource,
-    LangfuseSource,
-    LitellmSource,
-    MilvusSource,
-    MlflowSource,
-    NemoSource,
-    NemoTraceSource,
-    NvmlSource,
-    PrometheusSource,
-    RaySource,
-    VllmSource,
-)
+from aistack_top.model.signals import LAYERS
+from aistack_top.user_files import reads_user_files
+from collectors import config, plugins
+from collectors.config import AnySource
+from collectors.kind import Kind as Kind
+from collectors.kind import kind_name
 from collectors.runtime.base import Collector, Source
 from collectors.source_names import name_of
 from collectors.source_names import source_name as source_name
+from collectors.source_tables import TableFile, bundled
 
 if TYPE_CHECKING:
     import httpx
 
-
-@dataclass(frozen=True, slots=True)
-class DiscoveryHints:
-    r"""How a server of a kind is found on this node.
-
-    ``fingerprint`` names the function that knows its metrics page, ``MODULE:FUNCTION`` from bytes to bool; without
-    one its table's identity tells. ``ports`` are those it has unless told otherwise; ``process`` is a pattern of its
-    command line, words parted by ``\0``.
-    """
-
-    fingerprint: str = ""
-    ports: tuple[int, ...] = ()
-    process: str = ""
-    path: str = "/metrics"
+    from collectors.openmetrics.table import Table
 
 
 PAGE = "collectors.openmetrics.build:build"
-"""Builds the collector of a kind that needs no module: its table ``collectors/LAYER/NAME.toml`` says everything."""
-
-VLLM = DiscoveryHints(
-    "collectors.vllm.collector:fingerprint", (8000,), r"(?:^|[/\0])vllm\0serve\0|\0vllm\.entrypoints\."
-)
-
-DCGM = DiscoveryHints("collectors.dcgm.collector:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
-RAY = DiscoveryHints(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
-LITELLM = DiscoveryHints(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
-NEMO = DiscoveryHints()
-MILVUS = DiscoveryHints(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
+"""Builds the collector of a kind that needs no module: its table says everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of source: its layer, its configuration, where its collector lives, and what one needs to know.
-
-    ``adder`` names the function that makes an `exposition_source.Add` of a `Source`: what its pages tell beyond their
-    table.
-    """
-
-    name: str
-    layer: Layer
-    config: type[AnySource]
-    build: str
-    reads: str
-    local: DiscoveryHints | None = None
-    adder: str = ""
-
-
-KINDS: tuple[Kind, ...] = (
-    Kind("nvml", "compute", NvmlSource, "collectors.nvml.collector:build", "NVIDIA GPUs of this node, by NVML"),
-    Kind("host", "compute", HostSource, "collectors.host.collector:build", "CPU, memory, disks, network of this node"),
+CODED: tuple[Kind, ...] = (
     Kind(
-        "cloud",
         "compute",
-        CloudSource,
+        config.NvmlSource,
+        "collectors.nvml.collector:build",
+        "NVIDIA GPUs of this node, by NVML",
+        title="GPUs",
+        needs="libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*",
+        sends="nothing",
+        fills={"compute": ("an NVIDIA driver (NVML) on this node", "NVML")},
+        fixes={
+            "down": "install the NVIDIA driver; in a container, start it with --gpus all",
+            "unauthorized": "add this user to the group that owns /dev/nvidia*",
+            "misconfigured": "pip install nvidia-ml-py",
+        },
+    ),
+    Kind(
+        "compute",
+        config.HostSource,
+        "collectors.host.collector:build",
+        "CPU, memory, disks, network of this node",
+        title="host",
+        needs="to read /proc and /sys",
+        sends="nothing",
+        fills={},
+    ),
+    Kind(
+        "compute",
+        config.CloudSource,
         "collectors.cloud.collector:build",
         "AWS, GCP, Azure: notices that this machine is taken back or worked on",
+        title="termination notices",
+        needs="metadata of AWS, GCP or Azure at 169.254.169.254, where the firmware or a [[source]] names the cloud",
+        sends="GET to that address; to AWS, where it wants a session's token, a PUT without a body for one",
+        fills={},
+        fixes={
+            "slow": "see that 169.254.169.254 can be reached from here; in a container, run the console on the host",
+            "unauthorized": "on AWS, allow metadata and raise HttpPutResponseHopLimit to 2 for containers",
+            "misconfigured": "set provider (and url, if another server stands before it) of its [[source]]",
+        },
     ),
     Kind(
-        "dcgm",
-        "compute",
-        DcgmSource,
-        "collectors.dcgm.collector:build",
-        "dcgm-exporter: GPUs of any node",
-        DCGM,
-        "collectors.dcgm.collector:extractor",
+        "pipelines",
+        config.MlflowSource,
+        "collectors.mlflow.collector:build",
+        "MLflow: runs, training, registry",
+        title="MLflow",
+        needs="the address of a tracking server (url, or MLFLOW_TRACKING_URI), and its token or password, if any",
+        sends="POST searches for experiments and runs and GET of the registered models to that address, "
+        "with the token, or username and password, if set",
+        fills={"training": ("a run in MLflow", "MLflow"), "pipelines": ("MLflow",)},
+        fixes={
+            "unauthorized": "set token, or username and password, of its [[source]]",
+            "misconfigured": "set MLFLOW_TRACKING_URI, or url = in the configuration, to the MLflow server's address",
+        },
     ),
     Kind(
-        "vllm",
-        "serving",
-        VllmSource,
-        "collectors.vllm.collector:build",
-        "vLLM 0.6 to 0.33: /metrics, /load, /version",
-        VLLM,
-        "collectors.vllm.arrivals:extractor",
-    ),
-    Kind("ray", "training", RaySource, PAGE, "Ray: tasks, workers, GPUs given out, object store", RAY),
-    Kind("milvus", "data", MilvusSource, PAGE, "Milvus: searches, queues, segments, index builds", MILVUS),
-    Kind("mlflow", "pipelines", MlflowSource, "collectors.mlflow.collector:build", "MLflow: runs, training, registry"),
-    Kind(
-        "litellm",
-        "governance",
-        LitellmSource,
-        PAGE,
-        "LiteLLM proxy: guardrails and spend, by its metrics page",
-        LITELLM,
-    ),
-    Kind("nemo", "governance", NemoSource, PAGE, "NeMo Guardrails, by its Prometheus exporter", NEMO),
-    Kind(
-        "nemo-trace",
-        "governance",
-        NemoTraceSource,
-        "collectors.nemo.trace_file:build",
-        "NeMo Guardrails by rail, from the file of its tracing",
-    ),
-    Kind(
-        "prometheus",
         "tracing",
-        PrometheusSource,
+        config.PrometheusSource,
         "collectors.prometheus.targets:build",
         "Prometheus: all of these pages that it scrapes, and their last two hours",
+        title="Prometheus",
+        needs="the address of a Prometheus server (url, --prometheus or PROMETHEUS_URL), "
+        "and its token or password if it wants one",
+        sends="GET of queries to that address, with the token, or username and password, if set",
+        fills={},
+        fixes={"unauthorized": "set token, or username and password, of its [[source]]"},
     ),
-    Kind("langfuse", "tracing", LangfuseSource, "collectors.langfuse.collector:build", "Langfuse calls, v2 API or v1"),
+    Kind(
+        "tracing",
+        config.LangfuseSource,
+        "collectors.langfuse.collector:build",
+        "Langfuse calls, v2 API or v1",
+        title="Langfuse",
+        needs="the keys of a Langfuse project (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY, or a [[source]])",
+        sends="GET with these keys to the Langfuse address; the text of a call only when a person asks for it",
+        fills={
+            "tracing": ("Langfuse (LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY)", "Langfuse"),
+            "governance": ("Langfuse GUARDRAIL spans", "guardrail spans", "guardrails"),
+        },
+        fixes={
+            "unauthorized": "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY of this project, and its address",
+            "misconfigured": "set LANGFUSE_BASE_URL, or url = in the configuration, to the Langfuse address",
+        },
+    ),
+    Kind(
+        "governance",
+        config.NemoTraceSource,
+        "collectors.nemo.trace_file:build",
+        "NeMo Guardrails by rail, from the file of its tracing",
+        title="NeMo Guardrails traces",
+        needs="to read the file that path = names",
+        sends="nothing",
+        fills={},
+    ),
 )
+"""The kinds that are read by code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +152,78 @@ class CollectorContext:
     pseudonyms: bool = True
 
 
-def build(config: AnySource, tools: CollectorContext) -> Collector:
+@cache
+def bundled_kinds() -> tuple[Kind, ...]:
+    """Return the kinds that come with the program, by layer; in a layer those with code come first."""
+    return _by_layer((*CODED, *(_of_table(one) for one in bundled())))
+
+
+@reads_user_files
+def kinds() -> tuple[Kind, ...]:
+    """Return the kinds of the program and of the user's tables, by layer. Plug-ins are not among them."""
+    own = tuple(_of_table(one) for one in config.own_tables()[0])
+    return _by_layer((*bundled_kinds(), *own)) if own else bundled_kinds()
+
+
+def kind(name: str) -> Kind:
+    """Return a kind by its name, a plug-in's too if it has been configured.
+
+    Raises:
+        KeyError: there is none.
+
+    """
+    for one in (*kinds(), *plugins.loaded()):
+        if one.name == name:
+            return one
+    raise KeyError(name)
+
+
+def findable() -> Iterator[Kind]:
+    """Yield the kinds that are found on a node, the user's own first: they may know a page better than ours."""
+    yield from sorted((one for one in kinds() if one.local), key=lambda one: not one.own)
+
+
+def page_kind(text: str, build: str = PAGE, adder: str = "") -> Kind:
+    """Return the kind that a table's text describes, for a plug-in that brings its table along.
+
+    Raises:
+        StrictError: there is a mistake in it.
+
+    """
+    from collectors.source_tables import Text, checked
+
+    return _of_table(checked(Text(text), own=False), build, adder)
+
+
+def build(source: AnySource, tools: CollectorContext) -> Collector:
     """Return the collector that a configured source asks for.
 
     Raises:
         ConfigError: a secret that it needs is not to be found.
     """
-    kind = kind_of(config)
-    maker: Callable[[Any, CollectorContext], Collector] = import_object(kind.build)
-    return maker(config, tools)
+    maker: Callable[[Any, CollectorContext], Collector] = import_object(kind_of(source).build)
+    return maker(source, tools)
 
 
-def kind_of(config: AnySource) -> Kind:
+def kind_of(source: AnySource) -> Kind:
     """Return the kind of a configured source."""
-    return next(kind for kind in KINDS if kind.config is type(config))
+    return kind(kind_name(source))
 
 
-def page_matcher(kind: Kind) -> Callable[[bytes], bool] | None:
+def page_matcher(one: Kind) -> Callable[[bytes], bool] | None:
     """Return what tells a kind's metrics page from others; None for a kind that has none of its own."""
-    if kind.local is None:
+    if one.local is None or one.table is None:
         return None
-    own = kind.local.fingerprint
-    known: Callable[[bytes], bool] = (
-        import_object(own) if own else import_object("collectors.openmetrics.build:page_matcher")(kind.layer, kind.name)
-    )
+    known: Callable[[bytes], bool] = import_object("collectors.openmetrics.build:page_matcher")(one.table)
     return known
+
+
+def table_of(one: Kind) -> "Table | None":
+    """Return the table by which a kind's pages are read; None for a kind without pages."""
+    if one.table is None:
+        return None
+    found: Table = import_object("collectors.openmetrics.build:table_of")(one.table)
+    return found
 
 
 def import_object(place: str) -> Any:  # noqa: ANN401 - whatever the registry's line says stands there
@@ -187,11 +232,33 @@ def import_object(place: str) -> Any:  # noqa: ANN401 - whatever the registry's 
     return getattr(import_module(module), name)
 
 
-def source_of(config: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
+def source_of(source: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
     """Return the `Source` of a configured source, with its kind's layer and its own name and pace."""
-    kind = kind_of(config)
-    url = getattr(config, "url", "")
-    return Source(name_of(config), kind.name, kind.layer, config.interval, deadline_s, without_login(url), most_busy)
+    kind = kind_of(source)
+    url = getattr(source, "url", "")
+    return Source(name_of(source), kind.name, kind.layer, source.interval, deadline_s, without_login(url), most_busy)
+
+
+def _of_table(one: TableFile, build: str = PAGE, adder: str = "") -> Kind:
+    known, head = one.known, one.known.source
+    return Kind(
+        head.layer,
+        config.type_of(one),
+        head.build or build,
+        head.reads,
+        known.title,
+        head.needs,
+        head.sends,
+        head.local,
+        head.adder or adder,
+        head.fixes,
+        head.fills,
+        one,
+    )
+
+
+def _by_layer(found: tuple[Kind, ...]) -> tuple[Kind, ...]:
+    return tuple(sorted(found, key=lambda one: LAYERS.index(one.layer)))
 
 
 def without_login(url: str) -> str:

@@ -22,6 +22,7 @@ import msgspec
 from aistack_top.model.entity import KEYS
 from aistack_top.model.signals import LAYERS, Signal, signals
 from aistack_top.model.tick import STATS
+from aistack_top.strict_toml import Lines
 
 Over = Literal["worst", "sum", "each", "mean", "service"]
 Natural = Annotated[int, msgspec.Meta(ge=1)]
@@ -92,13 +93,14 @@ class PanelTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Panel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The panel of one layer.
 
-    ``empty`` says what would fill the panel while no source does: the same in several lengths, longest first.
+    ``empty`` says what would fill the panel while no source does: the same in several lengths, longest first. Without
+    it the panel names the sources that can be read for this layer.
     Rows stand in the order of their weight, since a small terminal shows the first of them only.
     """
 
     layer: str
     row: tuple[PanelRow, ...]
-    empty: tuple[str, ...]
+    empty: tuple[str, ...] | None = None
     table: PanelTable | None = None
 
 
@@ -191,7 +193,7 @@ def parse(text: str, name: str = "layout") -> Layout:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LayoutError([f"{name}: not valid TOML: {error}"]) from None
-    lines = _Lines(text)
+    lines = Lines(text)
     problems = [f"{name}:{lines.of(path)}: {said}" for path, said in _unknown_keys(raw, Layout, ())]
     if not problems:
         try:
@@ -261,8 +263,8 @@ def _wrong(layout: Layout) -> Iterator[Problem]:
             yield (*path, "layer"), f"no such layer: {panel.layer!r}{_hint(panel.layer, LAYERS)}"
         if panel.layer in layers[:index]:
             yield (*path, "layer"), f"a second panel for {panel.layer}; there is one for each layer"
-        if not panel.empty:
-            yield path, "empty is missing a text: say what would fill this panel"
+        if panel.empty == ():
+            yield path, "empty is missing a text: say what would fill this panel, or leave empty out"
         for number, row in enumerate(panel.row):
             yield from _wrong_row(row, (*path, "row", number))
         if panel.table is not None:
@@ -342,39 +344,3 @@ def _path(text: str) -> Place:
     """Return ``.panel[2].row[0].over`` as a tuple."""
     found = re.findall(r"\.?([A-Za-z_]+)|\[(\d+)\]", text)
     return tuple(int(index) if index else key for key, index in found)
-
-
-class _Lines:
-    """Where in the text a table or key stands; tomllib does not say."""
-
-    def __init__(self, text: str) -> None:
-        self._at: dict[Place, int] = {}
-        seen: dict[Place, int] = {}
-        here: Place = ()
-        for number, line in enumerate(text.splitlines(), 1):
-            head = re.match(r"\s*(\[\[?)\s*([A-Za-z_.]+)\s*\]", line)
-            key = re.match(r"\s*[\"']?([A-Za-z_]+)[\"']?\s*=", line)
-            if head:
-                here = self._table(head[2].split("."), head[1] == "[[", seen)
-                self._at[here] = number
-            elif key:
-                self._at.setdefault((*here, key[1]), number)
-
-    def of(self, path: Place) -> int:
-        """Return the line of a path, or of the innermost table around it that is known."""
-        while path and path not in self._at:
-            path = path[:-1]
-        return self._at.get(path, 1)
-
-    @staticmethod
-    def _table(names: list[str], listed: bool, seen: dict[Place, int]) -> Place:
-        path: tuple[Any, ...] = ()
-        for name in names[:-1]:
-            path = (*path, name)
-            if path in seen:
-                path = (*path, seen[path])
-        path = (*path, names[-1])
-        if listed:
-            seen[path] = seen.get(path, -1) + 1
-            path = (*path, seen[path])
-        return path

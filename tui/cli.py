@@ -78,8 +78,10 @@ def main(
 
     Without a command: live on this node. It only reads.
     """
+    from tui.commands import own_files
     from tui.commands.common import Options
 
+    own_files.use(config)
     context.obj = Options(config, endpoint, layout, low_bandwidth, ascii_only, not no_ring, prometheus)
     if context.invoked_subcommand is None:
         import tui.commands.live as live
@@ -272,8 +274,12 @@ def doctor(options: "Options", as_json: bool, permissions: bool) -> None:
 
 
 @main.command()
-def sources() -> None:
+@click.option("--page", type=FILE, metavar="FILE", help="A saved metrics page: which kind knows it, and what it reads.")
+@click.option("--kind", default="", metavar="KIND", help="With --page: read it as this kind.")
+def sources(page: Path | None, kind: str) -> None:
     """List every system it can read, by layer, with its configuration keys."""
     import tui.commands.sources as command
 
-    sys.exit(command.run())
+    if kind and page is None:
+        raise click.UsageError("--kind goes with --page")
+    sys.exit(command.run(page, kind))

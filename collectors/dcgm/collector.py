@@ -12,7 +12,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
@@ -23,14 +22,10 @@ from collectors.nvml.calls import Field, FieldKey
 from collectors.nvml.throttle import NANO, ThrottleWatch
 from collectors.nvml.xid import UNKNOWN, xids
 from collectors.openmetrics import build as page
-from collectors.openmetrics.collector import FACTS_S, ExpositionCollector, Extracted, Extractor
+from collectors.openmetrics.collector import FACTS_S, Extracted, Extractor
 from collectors.openmetrics.engine import Assembled
 from collectors.openmetrics.parser import MetricsPage, PageSeries
 from collectors.runtime.base import Source
-
-if TYPE_CHECKING:
-    from collectors.config import DcgmSource
-    from collectors.registry import CollectorContext
 
 WINDOW_S = 60.0
 """How far shares of throttled time look back: two of the exporter's own collect intervals."""
@@ -60,21 +55,7 @@ _APART: Mapping[str, str] = {
 }
 """Counters without a bit of their own: ``thermal`` is sw_thermal and hw_thermal together."""
 
-_OWN = re.compile(rb"^(?:DCGM_FI_(?:DEV|PROF)_|dcgm_(?:sm_clock|gpu_temp|power_usage|fb_used)\b)", re.MULTILINE)
-
 Row = tuple[str, Entity, Value | None]
-
-
-def fingerprint(body: bytes) -> bool:
-    """Whether a metrics page is a dcgm-exporter's."""
-    return _OWN.search(body) is not None
-
-
-def build(config: "DcgmSource", tools: "CollectorContext") -> ExpositionCollector:
-    """Return the collector of a configured exporter. See `collectors.openmetrics.build.build`."""
-    from collectors.registry import source_of
-
-    return page.build(config, tools, extractor(source_of(config)))
 
 
 def extractor(source: Source) -> Extractor:

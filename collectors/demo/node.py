@@ -28,12 +28,10 @@ from collectors.config import (
     CloudSource,
     HostSource,
     LangfuseSource,
-    LitellmSource,
-    MilvusSource,
     MlflowSource,
     NvmlSource,
-    RaySource,
     VllmSource,
+    configured,
 )
 from collectors.gpu_owners.links import GpuLinkCollector
 from collectors.gpu_owners.proof import EngineAddress, OwnershipResult
@@ -177,11 +175,12 @@ def sources(node: SimulatedNode, address: str, step_s: float | None = None) -> l
     for engine in node.engines:
         gpus[engine.config.name] = (*gpus.get(engine.config.name, ()), *engine.config.gpus)
     found: list[AnySource] = [VllmSource(url=f"{address}/{name}", name=name, gpus=on) for name, on in gpus.items()]
-    found.append(LitellmSource(url=f"{address}/litellm", name="litellm"))
-    found.append(MilvusSource(url=f"{address}/milvus", name="milvus"))
+    found.append(configured("litellm", url=f"{address}/litellm", name="litellm"))
+    found.append(configured("milvus", url=f"{address}/milvus", name="milvus"))
     found.append(CloudSource(provider="aws", url=f"{address}/cloud"))
     if node.training:
-        found += [RaySource(url=f"{address}/ray", name="ray"), MlflowSource(url=f"{address}/mlflow", name="mlflow")]
+        found.append(configured("ray", url=f"{address}/ray", name="ray"))
+        found.append(MlflowSource(url=f"{address}/mlflow", name="mlflow"))
     return [_paced(source, step_s) for source in found]
 
 

@@ -20,11 +20,11 @@ from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from collectors.config import AnySource, Config, ConfigError, LangfuseSource, Secret, examine
 from collectors.discovery.collector import DiscoveryCollector
-from collectors.doctor.permissions import CAPABILITIES, ProbeRoots
+from collectors.doctor.permissions import ProbeRoots, capabilities
 from collectors.gpu_owners.proof import HIDDEN_PIDS, NO_PIDS
 from collectors.prices.collector import SET_IT
 from collectors.procfs.cgroup import read_file
-from collectors.registry import KINDS, source_of
+from collectors.registry import findable, kind, source_of
 from collectors.runtime.base import Source
 
 SCHEMA = "aistack-top/doctor/1"
@@ -45,25 +45,11 @@ _WRITTEN = {
 
 Outcome = Literal["ok", "missing", "failed"]
 
-MENDS: Mapping[tuple[str, str], str] = {
-    ("nvml", "down"): "install the NVIDIA driver; in a container, start it with --gpus all",
-    ("nvml", "unauthorized"): "add this user to the group that owns /dev/nvidia*",
-    ("nvml", "misconfigured"): "pip install nvidia-ml-py",
-    ("langfuse", "unauthorized"): "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY of this project, and its address",
-    ("langfuse", "misconfigured"): "set LANGFUSE_BASE_URL, or url = in the configuration, to the Langfuse address",
-    ("mlflow", "unauthorized"): "set token, or username and password, of its [[source]]",
-    (
-        "mlflow",
-        "misconfigured",
-    ): "set MLFLOW_TRACKING_URI, or url = in the configuration, to the MLflow server's address",
-    ("ray", "misconfigured"): "name the port of --metrics-export-port; http://HEAD:8265/api/prometheus/sd lists it",
-    ("cloud", "slow"): "see that 169.254.169.254 can be reached from here; in a container, run the console on the host",
-    ("cloud", "unauthorized"): "on AWS, allow metadata and raise HttpPutResponseHopLimit to 2 for containers",
-    ("cloud", "misconfigured"): "set provider (and url, if another server stands before it) of its [[source]]",
+OWN_FIXES: Mapping[tuple[str, str], str] = {
     ("prices", "misconfigured"): "correct what is named of [spend]; the other prices stand",
     ("discovery", "slow"): "name the servers as [[source]], and set discovery = false under [console]",
 }
-"""By kind and status; `COMMON` holds what is so for every kind."""
+"""Of collectors that are no kind of source, by name and status; those of a kind stand in its table or registry line."""
 
 COMMON: Mapping[str, str] = {
     "down": "start it, or correct its url in the configuration",
@@ -145,11 +131,6 @@ def environment(environ: Mapping[str, str]) -> list[Check]:
         outcome: Outcome = "failed" if known else "missing"
         said = f"{' and '.join(lacking)} not set: no calls from the environment"
         checks = [Check("environment", "LANGFUSE_*", outcome, said, f"export {'=... '.join(lacking)}=...")]
-    if environ.get("PROMETHEUS_URL") and not any(kind.name == "prometheus" for kind in KINDS):
-        said = "set, but this version reads no Prometheus server"
-        checks.append(
-            Check("environment", "PROMETHEUS_URL", "missing", said, "name the servers behind it as [[source]]")
-        )
     return checks
 
 
@@ -166,9 +147,31 @@ def sources(records: Sequence[Health], asked: frozenset[str], sys_root: Path = P
             # a machine may be kept from its cloud's metadata on purpose, as Kubernetes keeps its pods
             absent = health.kind == "cloud" or (health.kind == "nvml" and not has_gpu(sys_root))
             absent = absent and health.source not in asked
-            mend = MENDS.get((health.kind, health.status)) or COMMON[health.status]
+            mend = fix(health.kind, health.status)
             said = sanitize(f"{health.status}: {health.reason}", MAX_TEXT)
             checks.append(Check("sources", health.source, "missing" if absent else "failed", said, mend))
+    return checks
+
+
+def fix(name: str, status: str) -> str:
+    """Return what to do about a source of a kind that has a status."""
+    try:
+        own = kind(name).fixes.get(status)
+    except KeyError:
+        own = OWN_FIXES.get((name, status))
+    return own or COMMON[status]
+
+
+def user_files(problems: Sequence[str], files: int) -> list[Check]:
+    """Return a check for each problem in the user's own sources, signals and screens, of which there are ``files``."""
+    if not problems:
+        said = f"{files} {'file' if files == 1 else 'files'} of your own"
+        return [Check("configuration", "own files", "ok", said)] if files else []
+    checks = []
+    for problem in problems:
+        said, _, hint = problem.partition("; ")
+        fallback = "correct the line named; until then this part of the file is not used"
+        checks.append(Check("configuration", "own files", "failed", said, hint or fallback))
     return checks
 
 
@@ -210,7 +213,7 @@ def discovered(collector: DiscoveryCollector | None) -> list[Check]:
         mend = mend or "run as that user, or name its address as [[source]]"
         checks.append(Check("discovery", f"{one.kind}, process {one.pid}", "missing", sanitize(said, MAX_TEXT), mend))
     if not any(check.outcome == "ok" for check in checks):
-        kinds = ", ".join(kind.name for kind in KINDS if kind.local)
+        kinds = ", ".join(sorted(one.name for one in findable()))
         said = f"none found among {collector.sight.processes} processes; looked for: {kinds}"
         mend = 'start one, or name it: [[source]] kind = "vllm", url = "http://HOST:PORT"'
         checks.append(Check("discovery", "servers", "missing", said, mend))
@@ -257,7 +260,7 @@ def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[s
 def permissions(place: ProbeRoots) -> list[Check]:
     """Return what each capability lacks here."""
     checks = []
-    for one in CAPABILITIES:
+    for one in capabilities():
         lacks = one.lacks(place)
         said = lacks or "nothing is missing"
         mend = one.mend if lacks else ""
@@ -286,11 +289,11 @@ def document(checks: Sequence[Check], code: int, at: float, node: str) -> dict[s
             {"area": one.area, "name": one.name, "outcome": one.outcome, "said": one.said, "mend": one.mend or None}
             for one in checks
         ],
-        "capabilities": [{"name": one.name, "needs": one.needs, "sends": one.sends} for one in CAPABILITIES],
+        "capabilities": [{"name": one.name, "needs": one.needs, "sends": one.sends} for one in capabilities()],
     }
 
 
-def text(checks: Sequence[Check], *, capabilities: bool) -> str:
+def text(checks: Sequence[Check], *, permissions: bool) -> str:
     """Return the findings for a person: a line each, and below it what would put it right."""
     lines: list[str] = []
     area = ""
@@ -300,8 +303,8 @@ def text(checks: Sequence[Check], *, capabilities: bool) -> str:
             lines += ["", area] if lines else [area]
         lines.append(f"  {one.outcome:8}{sanitize(one.name, 80)}: {sanitize(one.said, MAX_TEXT)}")
         lines += [f"          do: {sanitize(one.mend, MAX_TEXT)}"] if one.mend else []
-    if capabilities:
+    if permissions:
         lines += ["", "what each capability needs, and what it sends where; nothing else leaves this machine"]
-        for capability in CAPABILITIES:
+        for capability in capabilities():
             lines += [f"  {capability.name}", f"    needs: {capability.needs}", f"    sends: {capability.sends}"]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.cloud.providers import found
+from collectors.plugins import loaded
 from collectors.procfs.cgroup import in_host_pid_namespace, read_file
+from collectors.registry import kinds
 from collectors.runtime.environment import NO_STATE
 
 
@@ -74,25 +76,20 @@ def _nothing(place: ProbeRoots) -> str:
 
 USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all; else join the group of /dev/nvidia*"
 
-CAPABILITIES = (
-    Permission("GPUs", "libnvidia-ml.so.1, /dev/nvidiactl and /dev/nvidia*", "nothing", _gpu, USE_GPUS),
-    Permission("host", "to read /proc and /sys", "nothing", _nothing),
+_TRIED: dict[str, tuple[Callable[[ProbeRoots], str], str]] = {
+    "nvml": (_gpu, USE_GPUS),
+    "cloud": (_cloud, 'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"'),
+}
+"""Kinds of source for which it can be told beforehand whether they will work here, and what to do if not."""
+
+_OWN = (
     Permission(
         "discovery",
         "to see other users' processes in /proc; no root, no Docker socket",
-        "GET /metrics to this machine and its containers, never further",
+        "GET of its metrics page to this machine and its containers, never further",
         _others,
         "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
     ),
-    Permission(
-        "termination notices",
-        "metadata of AWS, GCP or Azure at 169.254.169.254, where the firmware or a [[source]] names the cloud",
-        "GET to that address; to AWS, where it wants a session's token, a PUT without a body for one",
-        _cloud,
-        'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"',
-    ),
-    Permission("engines", "network access to each address", "GET to the addresses found or configured", _nothing),
-    Permission("calls", "keys of a Langfuse project", "GET with these keys to the Langfuse address", _nothing),
     Permission(
         "recording",
         "the user's state folder, 300 MB unless set otherwise",
@@ -101,3 +98,13 @@ CAPABILITIES = (
         "set XDG_STATE_HOME to a folder that this user can write",
     ),
 )
+"""What the program itself does, besides reading sources."""
+
+
+def capabilities() -> tuple[Permission, ...]:
+    """Return what everything needs and sends: the program itself, and each kind of source as its table says."""
+    found = [*_OWN]
+    for kind in (*kinds(), *loaded()):
+        lacks, mend = _TRIED.get(kind.name, (_nothing, ""))
+        found.append(Permission(kind.title, kind.needs, kind.sends, lacks, mend))
+    return tuple(found)

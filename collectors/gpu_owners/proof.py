@@ -8,6 +8,7 @@ network namespace. A process on a GPU is the engine's if the server is itself or
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Link
 from aistack_top.text.sanitize import sanitize
 from collectors.procfs.processes import Listener, Process, ProcTree, canonical, option
-from collectors.registry import VLLM
+from collectors.registry import kind
 
 SAY_AGAIN_S = 60.0
 """How long an answer in which nobody has come or gone is believed."""
@@ -29,7 +30,6 @@ NAME_S = 300.0
 MAX_PROCESSES = 20_000
 """Processes looked at in one walk; a node with more is not walked to its end."""
 
-_VLLM = re.compile(VLLM.process)
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 ANY = frozenset({canonical(bytes(4)), canonical(bytes(16))})
 """The addresses that stand for all of a machine's own."""
@@ -310,8 +310,18 @@ def _port_of(argv: Sequence[str]) -> int | None:
     """Return the port that a command line names; the usual one only of what calls itself such a server."""
     said = option(argv, "--port", "-p")
     if said is None:
-        return VLLM.ports[0] if _VLLM.search("\0".join((*argv, ""))) else None
+        pattern, port = _vllm()
+        return port if pattern.search("\0".join((*argv, ""))) else None
     return int(said) if _is_port(said) else None
+
+
+@cache
+def _vllm() -> tuple[re.Pattern[str], int]:
+    """Return the pattern of a vLLM server's command line, and the port that it has unless told otherwise."""
+    local = kind("vllm").local
+    if local is None:
+        raise LookupError("the table of vLLM does not say how it is found")
+    return re.compile(local.process), local.ports[0]
 
 
 def _is_port(text: str) -> bool:

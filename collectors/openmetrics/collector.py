@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from threading import Lock
 
@@ -14,6 +14,7 @@ from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Status, 
 from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.engine import Assembled, Exposition
+from collectors.openmetrics.identity import identified, without_prefix
 from collectors.openmetrics.parser import LineMemo, MetricsPage, parse_aside
 from collectors.openmetrics.table import Metric, Table, naming
 from collectors.runtime.base import HealthTracker, Source, SourceError
@@ -108,6 +109,8 @@ class Scraper:
             raise self._refusal
         answer = await get(self._client, self._url, headers=self._headers, deadline_s=self._source.deadline_s)
         at = self._clock.now()
+        if self._table.prefixes:
+            answer = replace(answer, body=without_prefix(answer.body, self._table))
         try:
             check(answer, self._table)
         except SourceError as error:
@@ -246,15 +249,6 @@ def check(answer: Answer, table: Table) -> None:
 def reason(notes: Sequence[str]) -> str:
     """Return the notes of a run as one sentence for the health record; empty ones are left out."""
     return sanitize("; ".join(note for note in notes if note), REASON_LIMIT)
-
-
-def identified(body: bytes, table: Table) -> bool:
-    """Whether a page holds what a table's source is known by."""
-    for start in table.identity:
-        prefix = start.encode()
-        if body.startswith(prefix) or b"\n" + prefix in body or b"# TYPE " + prefix in body:
-            return True
-    return False
 
 
 def server_time(answer: Answer) -> float | None:

@@ -4,6 +4,8 @@
 |---|---|
 | ``title``, ``identity``, ``hint`` | what the source is called, what its page must hold, what to say if it does not |
 | ``alive`` | a path that needs no key, asked in the place of the page while that is refused |
+| ``prefixes`` | what an operator may have put before all names; they are read without it |
+| ``[source]`` | everything else about the kind of source: `collectors.source_head` |
 | ``start_time`` | names of the gauge that tells a restart |
 | ``blanks`` | ranges of values that mean "no value" (DCGM) |
 | ``device`` | the label that numbers a device, where counters are the devices' own |
@@ -23,10 +25,15 @@ import msgspec
 
 from aistack_top.model.entity import KEYS
 from aistack_top.model.signals import signals
+from aistack_top.strict_toml import Problem, nearest
+from collectors.source_head import Head, Identity
 
 Type = Literal["gauge", "counter", "histogram", "ratio", "names"]
 Combine = Literal["one", "sum", "max", "min", "mean", "newest"]
 Join = Literal["", "any", "all"]
+
+
+ZERO_WITH = "{}: 'zero_with' names another row's signal, and only a counter can have it"
 
 
 class TableError(ValueError):
@@ -131,7 +138,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How one kind of source is read. The module's table explains the parts."""
 
     title: str
-    identity: tuple[str, ...]
+    identity: Identity
     entity: Names
     metric: tuple[Metric, ...]
     fact: tuple[FactRow, ...] = ()
@@ -141,6 +148,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raw: tuple[str, ...] = ()
     hint: str = ""
     alive: str = ""
+    prefixes: tuple[str, ...] = ()
+    source: Head | None = None
 
     def wanted(self) -> frozenset[bytes]:
         """Return the names of the series that are read; all others are passed over."""
@@ -169,8 +178,30 @@ def load(text: str) -> Table:
     for row in table.metric:
         _check(row)
         if row.zero_with and (row.type != "counter" or row.zero_with not in told):
-            raise TableError(f"{row.signal}: 'zero_with' names another row's signal, and only a counter can have it")
+            raise TableError(ZERO_WITH.format(row.signal))
     return table
+
+
+def problems(table: Table) -> list[Problem]:
+    """Return everything that is wrong in a well-formed table, each with its place in the file."""
+    found = table.source.problems() if table.source else []
+    try:
+        _check_names(table.entity, "[entity]")
+    except TableError as error:
+        found.append((("entity",), str(error)))
+    told = {row.signal for row in table.metric}
+    for index, row in enumerate(table.metric):
+        place = ("metric", index)
+        if row.signal not in signals():
+            found.append(((*place, "signal"), f"no such signal: {row.signal!r}{nearest(row.signal, signals())}"))
+            continue
+        try:
+            _check(row)
+        except TableError as error:
+            found.append((place, str(error)))
+        if row.zero_with and (row.type != "counter" or row.zero_with not in told):
+            found.append(((*place, "zero_with"), ZERO_WITH.format(row.signal)))
+    return found
 
 
 def naming(given: str | LabelMapping) -> LabelMapping:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from collectors.openmetrics.identity import bare_name
 from collectors.openmetrics.parser import MAX_SERIES, MetricsPage, PageSeries
 from collectors.prometheus import client
 from collectors.prometheus.client import number
@@ -55,8 +56,9 @@ class Pages:
     often it pushes; 0 while that is unknown. ``away`` are the scrapes of the newest answer that brought no page.
     """
 
-    def __init__(self, target: Target | None = None) -> None:
+    def __init__(self, target: Target | None = None, prefixes: tuple[str, ...] = ()) -> None:
         self.target = target or Target("", "")
+        self._prefixes = prefixes
         self._series: dict[tuple[tuple[str, str], ...], PageSeries] = {}
         self._epoch = object()
         self._replica: Replica | None = None
@@ -173,7 +175,7 @@ class Pages:
         key = (("__name__", labels.get("__name__", "")), *sorted(rest.items()))
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = PageSeries(labels.get("__name__", ""), rest)
+            series = self._series[key] = PageSeries(bare_name(labels.get("__name__", ""), self._prefixes), rest)
         return series
 
 

@@ -50,7 +50,7 @@ class TargetReader:
 
     def __init__(self, kind: Kind, read: Table, target: Target, name: str) -> None:
         self.kind, self.table, self.name = kind, read, name
-        self.pages = Pages(target)
+        self.pages = Pages(target, read.prefixes)
         self.shift_s = 0.0
         self.lag_s = 0.0
         self.was_asked = False

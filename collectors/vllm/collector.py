@@ -11,7 +11,6 @@ All but the first are extras: each may fail alone, and costs nothing but itself.
 """
 
 import asyncio
-import re
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -24,6 +23,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Severity
 from collectors.openmetrics.collector import FACTS_S, Scrape, Scraper, reason
 from collectors.openmetrics.engine import Assembled, Exposition
+from collectors.openmetrics.identity import recognised
 from collectors.openmetrics.parser import MetricsPage
 from collectors.openmetrics.table import Table, load
 from collectors.runtime.base import HealthTracker, Source, SourceError
@@ -51,9 +51,6 @@ DEAD = (
     "see its log for why, and start it again"
 )
 
-_OWN = re.compile(rb"^(?:# TYPE )?vllm:(?:num_requests_running|generation_tokens|cache_config_info)", re.MULTILINE)
-_ROUTER = re.compile(rb"^vllm:(?:healthy_pods_total\b|\w+\{[^}\n]*\bserver=\")", re.MULTILINE)
-
 _OF_API_SERVER = ("serving.http.", "serving.requests.rejected", "serving.scrape.")
 """Beginnings of the signals that stay true when the engine behind the API server is dead."""
 
@@ -66,7 +63,7 @@ def table() -> Table:
 
 def fingerprint(body: bytes) -> bool:
     """Whether a metrics page is an engine's own: its router repeats the names with a label ``server``."""
-    return _OWN.search(body) is not None and _ROUTER.search(body) is None
+    return recognised(body, table())
 
 
 def build(config: "VllmSource", tools: "CollectorContext") -> "VllmCollector":

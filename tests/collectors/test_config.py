@@ -20,7 +20,7 @@ from collectors.config import (
     parse,
     schema,
 )
-from collectors.registry import KINDS, source_name, source_of
+from collectors.registry import kinds, source_name, source_of
 
 FIVE_MISTAKES = """
 [consol]
@@ -171,7 +171,7 @@ def test_a_source_without_a_name_is_called_by_its_address_and_never_by_its_login
 
 def test_every_kind_has_a_maker_and_a_schema():
     text = str(schema())
-    for kind in KINDS:
+    for kind in kinds():
         assert kind.name in text
 
 

@@ -14,13 +14,14 @@ from collectors.config import (
     HostSource,
     LangfuseSource,
     PrometheusSource,
-    RaySource,
     VllmSource,
     parse,
 )
+from collectors.registry import kind as kind_named
 from collectors.source_names import duplicates, name_of, repeated, source_name, with_unique_names
 
 WORDS = st.text(string.ascii_lowercase, max_size=3)
+RAY = kind_named("ray").config
 URLS = st.builds(
     "http://{}:{}/{}".format,
     st.sampled_from(("127.0.0.1", "localhost", "10.0.0.5", "gw")),
@@ -29,7 +30,7 @@ URLS = st.builds(
 )
 SOURCES = st.one_of(
     st.builds(VllmSource, url=URLS, name=st.sampled_from(("", "x", "host", "prices"))),
-    st.builds(RaySource, url=URLS, name=st.sampled_from(("", "x"))),
+    st.builds(RAY, url=URLS, name=st.sampled_from(("", "x"))),
     st.builds(PrometheusSource, url=URLS, tenant=WORDS),
     st.just(HostSource()),
 )
@@ -75,7 +76,7 @@ def test_one_name_given_twice_is_told_apart_by_the_address():
     assert names(PrometheusSource(url="http://a"), PrometheusSource(url="http://b")) == ["prometheus@a", "prometheus@b"]
     assert names(LangfuseSource(), LangfuseSource(url="http://lf")) == ["langfuse@cloud.langfuse.com", "langfuse@lf"]
     assert names(*(PrometheusSource(url="http://a", tenant=name) for name in "tu")) == ["prometheus@t", "prometheus@u"]
-    assert names(VllmSource(url="http://g", name="x"), RaySource(url="http://g", name="x")) == ["x@vllm", "x@ray"]
+    assert names(VllmSource(url="http://g", name="x"), RAY(url="http://g", name="x")) == ["x@vllm", "x@ray"]
 
 
 def test_a_name_that_this_program_uses_itself_is_told_apart():

@@ -8,7 +8,8 @@ import httpx
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch
-from collectors.registry import KINDS, CollectorContext, build
+from collectors.config import configured
+from collectors.registry import CollectorContext, build
 
 CAPTURES = Path(__file__).parents[2] / "fixtures" / "captures"
 START = 1_000_000.0
@@ -24,14 +25,15 @@ async def collected(kind: str, pages: list[bytes], step: float = 5.0, **config: 
     """Return what the collector of a kind makes of pages that are ``step`` seconds apart."""
     left = list(pages)
 
-    def handle(_: httpx.Request) -> httpx.Response:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/metrics"):
+            return httpx.Response(404)
         return httpx.Response(200, headers={"content-type": "text/plain; version=0.0.4"}, content=left.pop(0))
 
-    made = next(known for known in KINDS if known.name == kind).config
     clock, batches = VirtualClock(START), []
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
         tools = CollectorContext(clock, client, b"salt", "node")
-        collector = build(made(url="http://server:1", name="s", **config), tools)
+        collector = build(configured(kind, url="http://server:1", name="s", **config), tools)
         with clock.participant():
             for number in range(len(pages)):
                 await clock.sleep_until(START + number * step)

@@ -110,7 +110,7 @@ async def test_a_layer_without_numbers_says_what_would_fill_it():
     async with shown(FakeFeed(seconds(6, World()))) as (app, pilot):
         painted = await press(app, pilot, "3")
         assert painted.count("no source") == 1
-        assert "no source: Ray, or a run in MLflow" in painted
+        assert "no source: Ray or a run in MLflow" in painted
 
 
 async def test_every_number_of_a_layer_is_on_its_screen_once():

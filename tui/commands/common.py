@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -42,6 +43,12 @@ def configuration(options: Options) -> Config:
         return load(path)
     except ConfigError as error:
         fail("\n".join(error.problems))
+
+
+def warn(problems: Sequence[str]) -> None:
+    """Say on stderr what is wrong and does not stop anything."""
+    for problem in problems:
+        print(f"aistack-top: {sanitize(problem, 400)}", file=sys.stderr)
 
 
 def interactive() -> bool:

@@ -23,6 +23,7 @@ from collectors.registry import source_of
 from collectors.runtime.environment import node_name, state_folder
 from collectors.runtime.scheduler import LiveFeed
 from layouts import load as layout
+from tui.commands import own_files
 from tui.commands.common import Options, fail
 from tui.commands.printing import collect
 from tui.commands.show import layout_folder
@@ -39,6 +40,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     usable = replace(config, source=tuple(one for one in config.source if not doctor.unreadable_secrets(one)))
     checks += layouts(config.console.layout, layout_folder(options)) + keys(config.console.keys)
     checks += colours(config.console.theme)
+    checks += doctor.user_files(own_files.problems(), own_files.count())
     clock, node = WallClock(), node_name(config)
     place = ProbeRoots(state=state_folder())
     try:
@@ -63,7 +65,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     if as_json:
         told = json.dumps(doctor.document(checks, code, clock.now(), node), allow_nan=False, ensure_ascii=False) + "\n"
     else:
-        told = doctor.text(checks, capabilities=permissions)
+        told = doctor.text(checks, permissions=permissions)
     sys.stdout.write(told)
     return code
 

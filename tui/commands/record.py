@@ -16,7 +16,8 @@ from aistack_top.text.sanitize import sanitize
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
-from tui.commands.common import Options, configuration, fail
+from tui.commands import own_files
+from tui.commands.common import Options, configuration, fail, warn
 from tui.commands.scenarios import NODE, known
 from tui.model.time_input import span
 
@@ -31,6 +32,7 @@ def run(
     A simulated ``scenario`` is recorded from its start to its end, or for ``duration`` of its own time.
     """
     config = configuration(options)
+    warn(own_files.problems())
     try:
         seconds = None if duration is None else span(duration)
         keep_s = None if keep is None else span(keep)

@@ -11,6 +11,7 @@ from aistack_top.model.feed import Feed
 from aistack_top.model.tick import Call
 from collectors.config import Config, default_path
 from layouts.load import Layout, LayoutError, load, names
+from tui.commands import own_files
 from tui.commands.common import Options, fail
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SWITCH_S = 0.001
 
 def show(feed: Feed, options: Options, config: Config, node: str) -> int:
     """Run the console on a feed until its user leaves; returns the exit code."""
-    notices: list[str] = []
+    notices = own_files.problems()
     layout = layout_of(options, config, notices)
     # thousands of classes and functions are made until the first numbers are on the screen and none of them dies;
     # looking for garbage among them costs a fifth of the start. The app turns it on again.

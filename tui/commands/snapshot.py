@@ -7,7 +7,8 @@ from aistack_top.measure.clock import WallClock
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
-from tui.commands.common import Options, configuration, fail
+from tui.commands import own_files
+from tui.commands.common import Options, configuration, fail, warn
 from tui.commands.printing import collect, show
 from tui.commands.scenarios import NODE, known
 
@@ -15,6 +16,7 @@ from tui.commands.scenarios import NODE, known
 def run(options: Options, as_json: bool, settle: float, scenario: str | None = None) -> int:
     """Print a snapshot after ``settle`` seconds of collecting and return the exit code."""
     config = configuration(options)
+    warn(own_files.problems())
     if scenario is not None:
         return _of_scenario(scenario, settle, as_json)
     node = node_name(config)

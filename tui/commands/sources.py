@@ -1,24 +1,76 @@
-"""``aistack-top sources``: every system that can be read, by layer, with its configuration keys."""
+"""``aistack-top sources``: every system that can be read, by layer, with its configuration keys.
+
+With a saved metrics page: which kind knows it for its own, and which signals come out of it.
+"""
+
+from pathlib import Path
 
 import msgspec
 
 from aistack_top.model.signals import LAYERS
+from aistack_top.text.sanitize import sanitize
+from collectors import plugins
 from collectors.prices.settings import SpendSettings
-from collectors.registry import KINDS
+from collectors.registry import kinds
+from tui.commands.common import fail, warn
+from tui.commands.own_files import problems
+
+MAX_PASSED_OVER = 12
+"""Names of a page that are listed as not read; a page may have a thousand."""
 
 
-def run() -> int:
-    """Print the list and return the exit code."""
+def run(page: Path | None = None, kind: str = "") -> int:
+    """Print the list, or what a page holds, and return the exit code."""
+    warn(problems())
+    if page is not None:
+        return show_page(page, kind)
+    found = kinds()
     for number, layer in enumerate(LAYERS, 1):
-        kinds = [kind for kind in KINDS if kind.layer == layer]
-        print(f"{number} {layer}" + ("" if kinds or layer == "spend" else ": nothing yet"))
-        for kind in kinds:
-            print(f"  {kind.name:10} {kind.reads}")
-            print(f"  {'':10} keys: {', '.join(_keys(kind.config))}")
+        here = [kind for kind in found if kind.layer == layer]
+        print(f"{number} {layer}" + ("" if here or layer == "spend" else ": nothing yet"))
+        for one in here:
+            print(f"  {one.name:10} {sanitize(one.reads, 200)}")
+            print(f"  {'':10} keys: {', '.join(_keys(one.config))}")
+            if one.table is not None and one.own:
+                print(f"  {'':10} your own: {one.table.file}")
         if layer == "spend":
             print(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
             print(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
+    if plugins.names():
+        print("plug-ins, imported when a [[source]] of their kind is configured")
+        for name in plugins.names():
+            print(f"  {sanitize(name, 40):10} {plugins.package(name)}")
     return 0
+
+
+def show_page(page: Path, name: str = "") -> int:
+    """Print which kind knows a saved page, or what the kind called ``name`` makes of it. Exits 1 when none knows it."""
+    from collectors.page_check import page_kinds, recognised_by, report
+
+    try:
+        body = page.read_bytes()
+    except OSError as error:
+        fail(f"{page} cannot be read: {error.strerror or error}")
+    known = recognised_by(body)
+    told = [one for one in page_kinds() if one.name == name] if name else known[:1]
+    if name and not told:
+        fail(f"no kind {name!r} is read from a metrics page; known: {', '.join(one.name for one in page_kinds())}")
+    print(f"recognised as: {', '.join(one.name for one in known) or 'nothing'}")
+    if not told:
+        print("name the kind whose table you write with --kind, to see what is missing")
+        return 1
+    made = report(body, told[0])
+    print(f"read as {made.kind.name}, layer {made.kind.layer}:")
+    for row in made.rows:
+        series = f"{row.series} series" if row.series else f"not on this page: {', '.join(row.names)}"
+        print(f"  {row.signal:28} {sanitize(series, 200)}")
+    if made.bad_lines:
+        print(f"lines that could not be read: {made.bad_lines}")
+    if made.passed_over:
+        more = len(made.passed_over) - MAX_PASSED_OVER
+        print(f"names not read: {sanitize(', '.join(made.passed_over[:MAX_PASSED_OVER]), 2000)}", end="")
+        print(f" and {more} more" if more > 0 else "")
+    return 0 if known and known[0].name == made.kind.name else 1
 
 
 def _keys(table: type[msgspec.Struct]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aistack_top.model.signals import signals
 from layouts.layers import layer_screen
+from tui.hints import empty_texts
 from tui.model import filtering
 from tui.model.console import Console
 from tui.screens.row_list import RowListScreen
@@ -60,7 +61,7 @@ class LayerScreen(RowListScreen):
         if any(one.layer == self.name_of_layer and one.kind not in FINDERS for _, one in scene.view.frame.health):
             return "its sources, below, tell nothing at this moment"
         try:
-            told = self.console.layout.panel_of(self.name_of_layer).empty
+            told = empty_texts(self.console.layout.panel_of(self.name_of_layer))
         except KeyError:
             return "no source of this layer is known"
         return next((text for text in told if len(text) + 2 <= scene.width), told[-1])

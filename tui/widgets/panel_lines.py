@@ -9,6 +9,7 @@ from aistack_top.store.labels import label
 from aistack_top.text.numbers import UNKNOWN
 from layouts.load import MAX_LABEL, Panel, PanelRow, PanelTable
 from tui.glyphs import STATUS_SIGNS, Glyphs
+from tui.hints import empty_texts
 from tui.model import health
 from tui.model.view import View
 from tui.widgets.cells import Cell, Line, cell, first_that_fits, words
@@ -53,7 +54,7 @@ def body(panel: Panel, view: View, width: int, height: int, drawing: Drawing, *,
     # a number that nobody here can tell leaves its line to those that somebody does
     found = told if view.settled and any(figure.about for figure in told) else found
     if not any(figure.about for figure in found) and not _sources(panel, frame):
-        line = first_that_fits(panel.empty if view.settled else WAITING, width - 2)
+        line = first_that_fits(empty_texts(panel) if view.settled else WAITING, width - 2)
         return [(cell(drawing.glyphs.text(f"  {line}"), "dim"),)]
     lines = [line_of(figure, view, width, drawing) for figure in (found if whole else found[:height])]
     if whole:

@@ -11,7 +11,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.simulator.scenario import scenarios
 from aistack_top.simulator.servers.app import Servers
 from aistack_top.simulator.servers.world import World
-from collectors.config import DcgmSource, NemoSource
+from collectors.config import configured
 from collectors.demo import node as simulated
 from collectors.registry import CollectorContext, build
 
@@ -182,7 +182,7 @@ async def test_the_gateway_and_the_rails_are_counted_as_the_model_counts_them(tm
     assert told["spend.proxy.rate", "chat-32b"] == 0.0
     transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
     tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
-    nemo = build(NemoSource(url=f"{simulated.ADDRESS}/nemo", name="nemo"), tools)
+    nemo = build(configured("nemo", url=f"{simulated.ADDRESS}/nemo", name="nemo"), tools)
     first = {side: rail.hits for side, rail in rails.items()}
     await nemo.collect()
     with clock.participant():
@@ -200,7 +200,7 @@ async def test_the_exporters_page_says_of_the_gpus_what_the_driver_says(tmp_path
     node, clock = played.node, VirtualClock(played.clock.now())
     transport = simulated.SimulatedTransport(Servers(World(node, clock.now)), lambda: 0.01)
     tools = CollectorContext(clock, httpx.AsyncClient(transport=transport), simulated.SALT, simulated.NODE)
-    batch = await build(DcgmSource(url=f"{simulated.ADDRESS}/dcgm", name="dcgm"), tools).collect()
+    batch = await build(configured("dcgm", url=f"{simulated.ADDRESS}/dcgm", name="dcgm"), tools).collect()
     assert batch.health.status == "ok"
     told = {(signal, entity.get("gpu")): value for signal, entity, value in batch.readings}
     for gpu in node.gpus:

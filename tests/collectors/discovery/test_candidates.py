@@ -3,7 +3,7 @@ import re
 import pytest
 
 from collectors.discovery.candidates import LOOKS, WHOLE_S, LocalServers, ProcessPattern, parse_routes
-from collectors.registry import VLLM
+from collectors.registry import kind
 from tests.collectors.procfs.proc_tree import ProcTree
 
 ROUTES = (
@@ -12,6 +12,7 @@ ROUTES = (
     "eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
     "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
 )
+VLLM = kind("vllm").local
 TRAITS = [ProcessPattern("vllm", re.compile(VLLM.process), VLLM.ports), ProcessPattern("dcgm", None, (9400,))]
 SERVE = ["/usr/bin/python3", "/usr/local/bin/vllm", "serve", "m", "--port", "8123"]
 

@@ -12,7 +12,7 @@ from collectors.config import Config, ConsoleSettings, VllmSource
 from collectors.discovery.candidates import ScanResult, ServerCandidate, UnreachableServer
 from collectors.discovery.collector import AGAIN_S, FORGET_S, DiscoveryCollector, FeedMembership, Matcher, place_of
 from collectors.procfs.processes import Process
-from collectors.registry import KINDS, page_matcher, source_name
+from collectors.registry import findable, page_matcher, source_name
 from collectors.runtime.base import Source
 from collectors.runtime.scheduler import LiveFeed
 from collectors.vllm import collector as vllm
@@ -193,7 +193,7 @@ async def test_a_collector_joins_and_leaves_a_running_feed():
     assert second.closed
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.local], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(findable()), ids=lambda kind: kind.name)
 def test_every_kind_that_is_found_on_a_node_can_be_told_and_built_from_an_address(kind):
     assert page_matcher(kind)(b"") is False
     assert "url" in kind.config.__struct_fields__

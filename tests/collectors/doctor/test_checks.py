@@ -9,12 +9,12 @@ from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Fact, Health, Link
 from aistack_top.store.facts import Facts
-from collectors.config import LangfuseSource
+from collectors.config import LangfuseSource, configured
 from collectors.discovery.candidates import ScanResult, ServerCandidate, UnreachableServer
 from collectors.discovery.collector import DiscoveryCollector, FeedMembership, Matcher
 from collectors.doctor import checks as doctor
 from collectors.doctor.checks import Check
-from collectors.doctor.permissions import CAPABILITIES, ProbeRoots, hides_processes
+from collectors.doctor.permissions import ProbeRoots, capabilities, hides_processes
 from collectors.gpu_owners.proof import HIDDEN_PIDS
 from collectors.procfs.processes import Process
 from collectors.runtime.base import Source
@@ -169,9 +169,7 @@ async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
     )
 
     class Reads:
-        source = doctor.source_of(
-            next(kind for kind in doctor.KINDS if kind.name == "vllm").config(url="http://127.0.0.1:1")
-        )
+        source = doctor.source_of(configured("vllm", url="http://127.0.0.1:1"))
 
     async def run(look):
         return look()
@@ -232,13 +230,13 @@ def test_each_engine_is_told_its_gpus_with_the_proof_or_what_would_prove_them():
 
 
 def test_permissions_are_tried_where_they_matter(tmp_path):
-    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, None)) for one in CAPABILITIES}
+    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, None)) for one in capabilities()}
     assert lacking["GPUs"] == "there is no /dev/nvidiactl"
     assert lacking["recording"] == NO_STATE
     (tmp_path / "nvidiactl").touch()
     (tmp_path / "self/ns").mkdir(parents=True)
     (tmp_path / "self/ns/pid").symlink_to("pid:[4026539999]")
-    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, tmp_path)) for one in CAPABILITIES}
+    lacking = {one.name: one.lacks(ProbeRoots(tmp_path, tmp_path, tmp_path)) for one in capabilities()}
     assert (lacking["GPUs"], lacking["recording"]) == ("", "")
     assert "process namespace" in lacking["discovery"]
     told = {check.name: check for check in doctor.permissions(ProbeRoots(tmp_path, tmp_path, None))}
@@ -285,8 +283,8 @@ def test_the_document_is_of_the_published_form():
 
 def test_the_text_has_the_mend_below_and_the_capabilities_on_request():
     checks = [Check("sources", "a\x1b[2J", "failed", "down", "start it"), Check("links", "b", "ok", "fine")]
-    short = doctor.text(checks, capabilities=False)
+    short = doctor.text(checks, permissions=False)
     assert "\x1b" not in short
     assert "do: start it" in short
     assert "sends:" not in short
-    assert doctor.text(checks, capabilities=True).count("sends:") == len(CAPABILITIES)
+    assert doctor.text(checks, permissions=True).count("sends:") == len(capabilities())

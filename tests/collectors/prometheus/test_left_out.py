@@ -3,7 +3,8 @@
 import httpx
 
 from aistack_top.measure.clock import VirtualClock
-from collectors.registry import KINDS, CollectorContext, build
+from collectors.registry import CollectorContext, build
+from collectors.registry import kind as kind_named
 from tests.collectors.prometheus.test_targets import EVERY_S, ONE, START, bodies, watched
 
 __all__ = ["bodies"]
@@ -17,7 +18,7 @@ def without(body, *names):
 
 
 async def direct(pages):
-    made = next(known for known in KINDS if known.name == "vllm").config
+    made = kind_named("vllm").config
     left, clock = list(pages), VirtualClock(START)
 
     def handle(request):

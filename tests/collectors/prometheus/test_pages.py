@@ -14,13 +14,13 @@ from collectors.prometheus.pages import Pages, by_target, interval
 from collectors.prometheus.queries import readable, series_of, up_of, whose
 from collectors.prometheus.reading import TargetNames, TargetReader
 from collectors.prometheus.scraped import Target
-from collectors.registry import KINDS
+from collectors.registry import kind, kinds
 from collectors.runtime.base import Source
 from tests.fakes.pages import CAPTURES, page
 
 RECORDED = "prometheus-2.42.0-vllm/"
 TARGET = Target("vllm", "127.0.0.1:28102")
-VLLM = next(kind for kind in KINDS if kind.name == "vllm")
+VLLM = kind("vllm")
 
 
 def answer(name):
@@ -105,10 +105,10 @@ def test_who_is_scraped_is_told_by_names_that_only_this_kind_has():
     found, unplaced = by_target(rows, [TARGET, other])
     assert set(found) == {TARGET, other}
     assert not unplaced
-    kinds = {kind.name: read for kind, read in readable()}
-    assert set(kinds) == {"dcgm", "vllm", "ray", "milvus", "litellm", "nemo"}
-    assert "process_start_time_seconds" not in whose(kinds["vllm"], ("job", "instance"))
-    assert "process_start_time_seconds" in series_of(kinds["vllm"], [TARGET.pair])
+    read = {one.name: table for one, table in readable()}
+    assert set(read) == {one.name for one in kinds() if one.table}
+    assert "process_start_time_seconds" not in whose(read["vllm"], ("job", "instance"))
+    assert "process_start_time_seconds" in series_of(read["vllm"], [TARGET.pair])
 
 
 def test_hostile_names_of_targets_cannot_leave_their_quotes():

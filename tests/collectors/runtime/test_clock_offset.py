@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aistack_top.measure.clock import VirtualClock
-from collectors.registry import KINDS, CollectorContext, build
+from collectors.registry import CollectorContext, build
+from collectors.registry import kind as kind_named
 from collectors.runtime.clock_offset import ClockOffset
 from tests.fakes.pages import START, page
 
@@ -24,7 +25,7 @@ async def healths(kind, offset_s, **headers):
         return httpx.Response(200, headers={"content-type": "text/plain", "date": date, **headers}, content=body)
 
     body = page(PAGES[kind])
-    made = next(known for known in KINDS if known.name == kind).config
+    made = kind_named(kind).config
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
         collector = build(made(url="http://server:1", name="s"), CollectorContext(clock, client, b"salt", "node"))
         with clock.participant():

@@ -7,8 +7,8 @@ import pytest
 
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Quantiles
-from collectors.config import LitellmSource
 from collectors.registry import CollectorContext, build
+from collectors.registry import kind as kind_named
 from tests.fakes.pages import collected, of, page
 
 LITELLM = [page(f"litellm-1.102.0/litellm-metrics-t{moment}.prom.gz") for moment in ("004", "048", "086")]
@@ -132,7 +132,8 @@ async def test_a_litellm_that_wants_a_key_is_asked_where_it_counts_nothing():
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
         collector = build(
-            LitellmSource(url="http://server:4000"), CollectorContext(VirtualClock(0.0), client, b"salt", "node")
+            kind_named("litellm").config(url="http://server:4000"),
+            CollectorContext(VirtualClock(0.0), client, b"salt", "node"),
         )
         told = [(await collector.collect()).health for _ in range(20)]
     assert {(health.status, health.reason) for health in told} == {
@@ -152,7 +153,8 @@ async def test_a_litellm_that_refused_and_is_gone_is_down():
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
         collector = build(
-            LitellmSource(url="http://server:4000"), CollectorContext(VirtualClock(0.0), client, b"salt", "node")
+            kind_named("litellm").config(url="http://server:4000"),
+            CollectorContext(VirtualClock(0.0), client, b"salt", "node"),
         )
         told = [(await collector.collect()).health for _ in range(2)]
     assert [health.status for health in told] == ["unauthorized", "down"]
