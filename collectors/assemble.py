@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from collectors.config import (
     VllmSource,
 )
 from collectors.registry import KINDS, CollectorContext, build, page_matcher, source_of
+from collectors.runtime.addresses import server_url
 from collectors.runtime.base import Collector, DiscoversCollectors
 from collectors.runtime.environment import is_address, salt, wrong_addresses
 from collectors.runtime.scheduler import LiveFeed
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collectors.discovery.collector import DiscoveryCollector
 
 CONNECTIONS_S = 30.0
+"""How long an idle connection is kept."""
 
 
 def sources(
@@ -51,7 +54,9 @@ def sources(
         raise ConfigError(problems)
     named = prometheus_of(config, prometheus) if prometheus else None
     if endpoints:
-        return [*(VllmSource(url=url) for url in endpoints), *([named] if named else [])]
+        urls = dict.fromkeys(server_url(url) for url in endpoints)
+        return [*(VllmSource(url=url) for url in urls), *([named] if named else [])]
+    config = addressed(config)
     found: list[AnySource] = [source for source in config.source if not (named and source.name == named.name)]
     found += [named] if named else []
     kinds = {type(source) for source in found}
@@ -68,14 +73,14 @@ def sources(
         found.append(mlflow(tracking, environ))
     if PrometheusSource not in kinds and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
         found.append(PrometheusSource(url=url))
-    return found
+    return [_addressed(source) for source in found]
 
 
 def prometheus_of(config: Config, url: str) -> PrometheusSource:
     """Return a Prometheus server named on the command line, with the keys that are configured for its address."""
-    known = (source for source in config.source if isinstance(source, PrometheusSource))
-    same = next((source for source in known if source.url.rstrip("/") == url.rstrip("/")), None)
-    return same or PrometheusSource(url=url)
+    url = server_url(url)
+    known = (source for source in addressed(config).source if isinstance(source, PrometheusSource))
+    return next((source for source in known if source.url == url), None) or PrometheusSource(url=url)
 
 
 def mlflow(url: str, environ: Mapping[str, str]) -> MlflowSource:
@@ -97,26 +102,21 @@ def feed(
     Raises:
         ConfigError: a secret is missing, or an address is none.
     """
-    import httpx
-
     from collectors.cloud import providers as cloud_clouds
     from collectors.prices.collector import PriceCollector
+    from collectors.runtime.client import client, routed
+    from collectors.runtime.proxies import Proxies
 
+    config = addressed(config)
     wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
-    client = httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
-        headers={"user-agent": "aistack-top"},
-        follow_redirects=True,
-        max_redirects=3,
-        # the environment's proxy must not answer in the place of this machine's own cloud
-        mounts={f"all://{host}": None for host in clouds(wanted, cloud_clouds.ADDRESS)},
-    )
-    tools = CollectorContext(clock, client, salt(state), node, config.console.pseudonyms)
+    # the environment's proxy must not answer in the place of this machine's own cloud
+    transport = routed(Proxies(direct=clouds(wanted, cloud_clouds.ADDRESS)), keepalive_s=CONNECTIONS_S)
+    tools = CollectorContext(clock, client(transport), salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
     for source in wanted:
         try:
-            is_named = isinstance(source, VllmSource) and source.url in endpoints
+            is_named = bool(endpoints) and isinstance(source, VllmSource)
             collectors.append(_recognised(source, tools) if is_named else build(source, tools))
         except ConfigError as error:
             problems += error.problems
@@ -129,8 +129,21 @@ def feed(
         if isinstance(collector, DiscoversCollectors):
             collector.start_discovery(live.join, live.leave, given(config))
     if not endpoints and config.console.discovery:
-        live.collectors.append(discovery(config, tools, live))
+        # what discovery finds is this machine or a container on it: never asked through a proxy
+        live.collectors.append(discovery(config, replace(tools, client=client(transport.direct)), live))
     return live
+
+
+def addressed(config: Config) -> Config:
+    """Return a configuration with every server's address in the one form that is used, however it was written."""
+    return msgspec.structs.replace(config, source=tuple(_addressed(source) for source in config.source))
+
+
+def _addressed(source: AnySource) -> AnySource:
+    url = getattr(source, "url", "")
+    return (
+        source if isinstance(source, CloudSource) or not url else msgspec.structs.replace(source, url=server_url(url))
+    )
 
 
 def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
@@ -199,7 +212,8 @@ def _recognised(source: AnySource, tools: CollectorContext) -> Collector:
     kinds: list[tuple[Recognise, Make]] = [
         (known, partial(_built, kind.config, url, tools)) for kind in KINDS if (known := page_matcher(kind)) is not None
     ]
-    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds)
+    names = [kind.name for kind in KINDS if hasattr(kind.config, "url")]
+    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds, url=url, names=names)
 
 
 def _built(kind: type[AnySource], url: str, tools: CollectorContext) -> Collector:

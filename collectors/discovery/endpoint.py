@@ -1,34 +1,71 @@
 """An address without a kind: look at what it serves, then read it as that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import httpx
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Batch
 from aistack_top.text.sanitize import sanitize
+from collectors.discovery.recognition import LITELLM, gateway_error, is_alive, probe
+from collectors.runtime.addresses import without_login
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
-from collectors.runtime.http import get
+from collectors.runtime.http import Answer, get
 
 Recognise = Callable[[bytes], bool]
 Make = Callable[[], Collector]
+
+UNKNOWN_S = 30.0
+"""Between two looks at a server that was not recognised: each look asks for several paths."""
+
+REFUSED_S = 300.0
+"""Between two requests for a page that wants a key: servers count and log each as a failed one."""
+
+ALIVE_S = 60.0
+"""Between two looks whether a LiteLLM that wants a key still answers, at a path that it does not count."""
+
+COUNTED_S = 3600.0
+"""After this time it is asked for its page again although it has not been away: the key may not be wanted any more."""
+
+SAID_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class HeldError:
+    """Why a server is not read, and until when it is not asked again; until ``page_due`` not for its page."""
+
+    error: SourceError
+    due: float
+    page_due: float = 0.0
 
 
 class EndpointCollector:
     """Asks ``/metrics`` until it knows the kind of server behind an address, and is that server's collector then.
 
-    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing.
+    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing. ``url`` is the address
+    with its login, which the source's own does not show; ``names`` are the kinds there are.
     """
 
     def __init__(
-        self, source: Source, client: httpx.AsyncClient, clock: Clock, kinds: list[tuple[Recognise, Make]]
+        self,
+        source: Source,
+        client: httpx.AsyncClient,
+        clock: Clock,
+        kinds: list[tuple[Recognise, Make]],
+        *,
+        url: str = "",
+        names: Sequence[str] = (),
     ) -> None:
         self._source = source
         self._client = client
         self._clock = clock
         self._kinds = kinds
+        self._names = tuple(names)
+        self._url = (url or source.address).rstrip("/")
         self._found: Collector | None = None
         self._keeper = HealthTracker(source)
+        self._held: HeldError | None = None
 
     @property
     def source(self) -> Source:
@@ -38,11 +75,11 @@ class EndpointCollector:
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
         if self._found is None:
-            try:
-                self._found = await self._recognise()
-            except SourceError as error:
+            error = await self._look()
+            if error is not None:
                 now = self._clock.now()
                 return Batch(now, now, self._keeper.failure(now, error))
+        assert self._found is not None  # noqa: S101 - `_look` found it or said why not
         return await self._found.collect()
 
     async def aclose(self) -> None:
@@ -50,19 +87,63 @@ class EndpointCollector:
         if self._found is not None:
             await self._found.aclose()
 
-    async def _recognise(self) -> Collector:
-        answer = await get(
-            self._client, self._source.address.rstrip("/") + "/metrics", deadline_s=self._source.deadline_s
-        )
+    async def _look(self) -> SourceError | None:
+        """Return why the server cannot be read; what was said last, while it is too early to ask again."""
+        now, held = self._clock.monotonic(), self._held
+        if held is not None and now < held.due:
+            return held.error
+        self._held = None
+        try:
+            if held is not None and now < held.page_due and await is_alive(self._client, self._url, self._deadline):
+                self._held = replace(held, due=now + ALIVE_S)
+                return held.error
+            self._found = await self._recognise(now)
+        except SourceError as error:
+            return error
+        return None
+
+    @property
+    def _deadline(self) -> float:
+        return self._source.deadline_s
+
+    @property
+    def _shown(self) -> str:
+        return without_login(self._url)
+
+    async def _recognise(self, now: float) -> Collector:
+        answer = await get(self._client, f"{self._url}/metrics", deadline_s=self._deadline)
         if answer.status in (401, 403):
-            raise SourceError(
-                "unauthorized", f"/metrics answers {answer.status}: it wants a key; see 'aistack-top sources'"
-            )
-        if answer.status != 200:
-            raise SourceError("misconfigured", f"/metrics answers {answer.status}: is this the server's own address?")
-        for recognise, make in self._kinds:
+            raise await self._refused(answer.status, now)
+        if error := gateway_error(answer, f"{self._shown}/metrics"):
+            raise error
+        for recognise, make in self._kinds if answer.status == 200 else ():
             if recognise(answer.body):
                 return make()
-        first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
-        told = sanitize(first.decode("utf-8", "replace"), 60)
-        raise SourceError("misconfigured", f"no server this program knows: /metrics begins with '{told}'")
+        kind, asked = await probe(self._client, self._url, self._deadline)
+        told = f"this is {kind.title}: {kind.mend.format(url=self._shown)}" if kind else ""
+        error = SourceError("misconfigured", told or self._unknown([_page_said(answer), *asked]))
+        self._held = HeldError(error, now + UNKNOWN_S)
+        raise error
+
+    async def _refused(self, status: int, now: float) -> SourceError:
+        """Return what to do about a page that wants a key, and ask for it rarely from now on."""
+        kind, _ = await probe(self._client, self._url, self._deadline, (LITELLM,))
+        mend = kind.mend.format(url=self._shown) if kind else "set kind and its key in the configuration"
+        who = kind.title if kind else "it"
+        said = f"/metrics answers {status}: {who} wants a key; {mend}; see 'aistack-top sources'"
+        error = SourceError("unauthorized", sanitize(said, SAID_CHARS))
+        pause, page_due = (ALIVE_S, now + COUNTED_S) if kind else (REFUSED_S, 0.0)
+        self._held = HeldError(error, now + pause, page_due)
+        return error
+
+    def _unknown(self, asked: Sequence[str]) -> str:
+        known = f"; known kinds: {', '.join(self._names)}" if self._names else ""
+        said = f"not recognised at {self._shown}: asked {', '.join(asked)}{known}; set kind in the configuration"
+        return sanitize(said, SAID_CHARS)
+
+
+def _page_said(answer: Answer) -> str:
+    if answer.status != 200:
+        return f"/metrics ({answer.status})"
+    first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
+    return f"/metrics (begins with '{sanitize(first.decode('utf-8', 'replace'), 60)}')"

@@ -24,7 +24,8 @@ from collectors.prometheus.pages import by_target
 from collectors.prometheus.past import BACK_S, past_of
 from collectors.prometheus.queries import readable, series_of, whose
 from collectors.prometheus.reading import TargetNames, TargetReader
-from collectors.runtime.auth import headers
+from collectors.runtime.addresses import without_login
+from collectors.runtime.auth import headers, login_headers
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def access(config: "PrometheusSource") -> Access:
         ConfigError: a secret is not to be found.
 
     """
-    keys = headers(config.name, config.token, config.username, config.password)
-    return Access(config.url.rstrip("/"), keys, config.ca, config.timeout)
+    keys = headers(config.name, config.token, config.username, config.password) or login_headers(config.url)
+    return Access(without_login(config.url).rstrip("/"), keys, config.ca, config.timeout)
 
 
 class PrometheusCollector:

@@ -3,6 +3,7 @@
 from base64 import b64encode
 
 from collectors.config import Secret
+from collectors.runtime.addresses import login_of
 
 
 def headers(name: str, token: Secret | None, username: str = "", password: Secret | None = None) -> dict[str, str]:
@@ -15,6 +16,15 @@ def headers(name: str, token: Secret | None, username: str = "", password: Secre
     if token is not None:
         return {"authorization": f"Bearer {token.read(f'{name}: token')}"}
     if password is not None:
-        pair = f"{username}:{password.read(f'{name}: password')}"
-        return {"authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        return _basic(username, password.read(f"{name}: password"))
     return {}
+
+
+def login_headers(url: str) -> dict[str, str]:
+    """Return the header made of the login in an address, for a client that does not send that itself."""
+    login = login_of(url)
+    return _basic(*login) if login else {}
+
+
+def _basic(username: str, password: str) -> dict[str, str]:
+    return {"authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}

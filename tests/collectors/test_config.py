@@ -141,7 +141,8 @@ def test_mlflow_is_taken_from_its_own_variables():
 
 
 def test_a_prometheus_server_comes_on_top_of_what_else_is_read():
-    kept = PrometheusSource(url="http://p:9090/", token=Secret(env="T"))
+    kept = PrometheusSource(url="http://p:9090", token=Secret(env="T"))
+    written = Config(source=(PrometheusSource(url="http://p:9090/", token=Secret(env="T")),))
     here = [NvmlSource(), HostSource()]
     environ = {"PROMETHEUS_URL": "http://env:9090"}
     named = PrometheusSource(url="http://p:9090")
@@ -150,8 +151,8 @@ def test_a_prometheus_server_comes_on_top_of_what_else_is_read():
     assert sources(Config(), [], environ, "http://p:9090") == [*here, named]
     assert sources(Config(), ["http://a:1"], environ, "http://p:9090") == [VllmSource(url="http://a:1"), named]
     # the keys stand in the configuration; the address on the command line picks them
-    assert sources(Config(source=(kept,)), [], environ, "http://p:9090") == [*here, kept]
-    assert sources(Config(source=(kept,)), [], environ) == [*here, kept]
+    assert sources(written, [], environ, "http://p:9090/metrics") == [*here, kept]
+    assert sources(written, [], environ) == [*here, kept]
     with pytest.raises(ConfigError, match="--prometheus p:9090"):
         sources(Config(), [], {}, "p:9090")
 
