@@ -57,7 +57,7 @@ VLLM = DiscoveryHints(
 )
 
 DCGM = DiscoveryHints("collectors.dcgm.collector:fingerprint", (9400,), r"(?:^|[/\0])dcgm-exporter(?:\0|$)")
-RAY = DiscoveryHints(ports=(8085,), process=r"/ray/dashboard/agent\.py\0")
+RAY = DiscoveryHints(ports=(8085,), process=r"/ray/dashboard/agent\.py\0|^ray::DashboardAgent")
 LITELLM = DiscoveryHints(ports=(4000,), process=r"(?:^|[/\0])litellm\0")
 NEMO = DiscoveryHints()
 MILVUS = DiscoveryHints(ports=(9091,), process=r"(?:^|[/\0])milvus\0run\0")
