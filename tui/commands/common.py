@@ -33,4 +33,5 @@ def fail(message: str, code: int = USAGE) -> NoReturn:
 
 def interactive() -> bool:
     """Whether there is a person at both ends."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    # a stream that the shell has closed is None
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

@@ -4,7 +4,6 @@ A simulated node stands behind the collectors of production; nothing above them 
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.model.feed import Bounds, Feed, LazyFeed
 from aistack_top.model.tick import Tick
+from tui.commands import output
 from tui.commands.common import Options, fail, interactive
 from tui.commands.live import configuration
 
@@ -28,7 +28,9 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
     known(name)
     if not interactive():
         from tui.commands import snapshot
+        from tui.commands.show import check_layout
 
+        check_layout(options)
         state = asyncio.run(snapshot.collect(DiagnosedFeed(play(name, seed, speed)), 3.0))
         snapshot.show(state, NODE, as_json=False)
         return 0
@@ -74,9 +76,7 @@ def serve(name: str | None, seed: int | None, port: int) -> int:
     clock = WallClock()
 
     def told(address: str, names: tuple[str, ...]) -> None:
-        for server in names:
-            sys.stdout.write(f"{address}/{server}\n")
-        sys.stdout.flush()
+        output.write("".join(f"{address}/{server}\n" for server in names))
         print("simulated servers, each at its own path; stop with ctrl-c", file=sys.stderr)
 
     try:
@@ -108,9 +108,8 @@ def show_list(as_json: bool) -> int:
     rows = list(scenarios().values())
     if as_json:
         told = [{"name": row.name, "layer": row.layer, "cause": str(row.cause), "says": row.says} for row in rows]
-        text = json.dumps({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1) + "\n"
+        output.write_json({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1)
     else:
         width = max(len(row.name) for row in rows)
-        text = "".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows)
-    sys.stdout.write(text)
+        output.write("".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows))
     return 0

@@ -17,7 +17,7 @@ from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
 from tui.commands import demo
-from tui.commands.common import Options, fail
+from tui.commands.common import UNREACHABLE, Options, fail
 from tui.commands.live import configuration
 from tui.model.time_input import span
 
@@ -55,6 +55,9 @@ def run(
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
     readings = asyncio.run(_record(RecordingFeed(DiagnosedFeed(feed), recorder), recorder, seconds, end))
     print(f"{readings} readings in {path}", file=sys.stderr)
+    if not readings:
+        print("aistack-top: nothing was recorded: no source answered; 'aistack-top doctor' says why", file=sys.stderr)
+        return UNREACHABLE
     return 0
 
 

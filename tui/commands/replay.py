@@ -40,7 +40,9 @@ def play(options: Options, config: Config, path: Path, at: str | None, speed: fl
     clock = WallClock()
     if not interactive():
         from tui.commands import snapshot
+        from tui.commands.show import check_layout
 
+        check_layout(options)
         feed = SessionFeed(session, clock, at=session.end if begin is None else begin, speed=0.0)
         state = asyncio.run(snapshot.collect(feed, 0.0))
         snapshot.show(state, session.node, as_json=False)

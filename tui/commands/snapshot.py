@@ -1,9 +1,6 @@
 """``aistack-top snapshot``: collect for a few seconds, print everything."""
 
 import asyncio
-import json
-import os
-import sys
 
 from aistack_top import snapshot
 from aistack_top.feeds.diagnosed import DiagnosedFeed
@@ -13,6 +10,7 @@ from aistack_top.state import State
 from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
+from tui.commands import output
 from tui.commands.common import Options, fail
 from tui.commands.live import configuration
 
@@ -63,13 +61,7 @@ def show(state: State, node: str, as_json: bool) -> int:
     """Print the snapshot of a state's newest moment and return the exit code."""
     frame = state.frame()
     if as_json:
-        text = json.dumps(snapshot.document(frame, node), allow_nan=False, ensure_ascii=False) + "\n"
+        output.write_json(snapshot.document(frame, node))
     else:
-        text = snapshot.text(frame, node)
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.write(snapshot.text(frame, node))
     return snapshot.exit_code(frame)

@@ -5,19 +5,21 @@ import msgspec
 from aistack_top.model.signals import LAYERS
 from collectors.prices.settings import SpendSettings
 from collectors.registry import KINDS
+from tui.commands import output
 
 
 def run() -> int:
     """Print the list and return the exit code."""
+    lines = []
     for number, layer in enumerate(LAYERS, 1):
         kinds = [kind for kind in KINDS if kind.layer == layer]
-        print(f"{number} {layer}" + ("" if kinds or layer == "spend" else ": nothing yet"))
+        lines.append(f"{number} {layer}" + ("" if kinds or layer == "spend" else ": nothing yet"))
         for kind in kinds:
-            print(f"  {kind.name:10} {kind.reads}")
-            print(f"  {'':10} keys: {', '.join(_keys(kind.config))}")
+            lines += [f"  {kind.name:10} {kind.reads}", f"  {'':10} keys: {', '.join(_keys(kind.config))}"]
         if layer == "spend":
-            print(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
-            print(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
+            lines.append(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
+            lines.append(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
+    output.write("\n".join(lines) + "\n")
     return 0
 
 
