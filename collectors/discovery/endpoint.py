@@ -137,8 +137,9 @@ class EndpointCollector:
         return error
 
     def _unknown(self, asked: Sequence[str]) -> str:
-        known = f"; known kinds: {', '.join(self._names)}" if self._names else ""
-        said = f"not recognised at {self._shown}: asked {', '.join(asked)}{known}; set kind in the configuration"
+        known = f" (known kinds: {', '.join(self._names)})" if self._names else ""
+        # what is to be done comes first: a narrow screen cuts the end
+        said = f"not recognised at {self._shown}: set kind in the configuration{known}; asked {', '.join(asked)}"
         return sanitize(said, SAID_CHARS)
 
 

@@ -71,8 +71,10 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
 
 def proxies(found: Proxies) -> list[doctor.Check]:
     """Return a check for each proxy of the environment that cannot be used."""
-    said = "; servers behind it are not read, those of this machine are"
-    return [doctor.Check("environment", one.variable, "failed", one.problem + said, one.mend) for one in found.problems]
+    return [
+        doctor.Check("environment", one.variable, "missing", f"{one.problem}: servers behind it are not read", one.mend)
+        for one in found.problems
+    ]
 
 
 def layouts(wanted: str, folder: Path) -> list[doctor.Check]:

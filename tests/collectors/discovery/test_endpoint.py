@@ -73,8 +73,8 @@ async def test_what_is_no_known_server_is_said_with_what_was_asked(page, said):
     server = Server(**{"/metrics": httpx.Response(200, text=page)})
     told = await server.after()
     assert told.status == "misconfigured"
-    assert f"not recognised at http://server:8000: asked /metrics ({said}), /health/liveliness (404)" in told.reason
-    assert "known kinds: vllm, ray; set kind in the configuration" in told.reason
+    assert "not recognised at http://server:8000: set kind in the configuration (known kinds: vllm, ray)" in told.reason
+    assert f"asked /metrics ({said}), /health/liveliness (404)" in told.reason
     assert "\x1b" not in told.reason
     before = server.asked.total()
     assert await server.after(2) == told
