@@ -1,7 +1,7 @@
 """What an address serves that has no metrics page for us: paths that tell a kind, and what to do about it.
 
-All are answered without a key and change nothing. None is counted by its server as a failed request of a user, as
-LiteLLM counts a metrics page that is asked for without a key.
+All are read by GET and change nothing. LiteLLM counts a metrics page that is asked for without a key as a failed
+request of a user; its own path here is a health check.
 """
 
 import re
@@ -14,7 +14,7 @@ from collectors.runtime.base import SourceError
 from collectors.runtime.http import Answer, get
 
 ALIVE = "/health/liveliness"
-"""LiteLLM answers it to everybody and counts it nowhere (proxy/health_endpoints; seen on 1.80)."""
+"""LiteLLM's probe for orchestrators: it wants no key, and is no request of a user (docs.litellm.ai, health checks)."""
 
 MAX_ANSWER = 256 * 1024
 _OBJECT = re.compile(rb"\s*\{")
