@@ -4,6 +4,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ from collectors.config import (
     Secret,
     VllmSource,
 )
-from collectors.registry import CollectorContext, build, findable, page_matcher, source_of, without_login
+from collectors.registry import CollectorContext, build, findable, kinds, page_matcher, source_of
+from collectors.runtime.addresses import server_url, without_login
 from collectors.runtime.base import Collector, DiscoversCollectors
 from collectors.runtime.environment import is_address, salt, wrong_addresses
 from collectors.runtime.scheduler import LiveFeed
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collectors.discovery.collector import DiscoveryCollector
 
 CONNECTIONS_S = 30.0
+"""How long an idle connection is kept."""
 
 
 def sources(
@@ -54,10 +57,11 @@ def sources(
         raise ConfigError(problems)
     named = prometheus_of(config, prometheus) if prometheus else None
     if endpoints:
-        spellings = repeated(endpoints)
-        servers = [VllmSource(url=url) for url in dict.fromkeys(endpoints) if url not in spellings]
+        urls = dict.fromkeys(map(server_url, endpoints))
+        spellings = repeated(urls)
+        servers = [VllmSource(url=url) for url in urls if url not in spellings]
         return with_unique_names([*servers, *([named] if named else [])])
-    found: list[AnySource] = [source for source in config.source if source is not named]
+    found: list[AnySource] = [source for source in addressed(config).source if source != named]
     found += [named] if named else []
     kinds = {type(source) for source in found}
     if HostSource not in kinds:
@@ -73,14 +77,14 @@ def sources(
         found.append(mlflow(tracking, environ))
     if PrometheusSource not in kinds and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
         found.append(PrometheusSource(url=url))
-    return with_unique_names(found)
+    return with_unique_names([_addressed(source) for source in found])
 
 
 def prometheus_of(config: Config, url: str) -> PrometheusSource:
     """Return a Prometheus server named on the command line, with the keys that are configured for its address."""
-    known = (source for source in config.source if isinstance(source, PrometheusSource))
-    same = next((source for source in known if source.url.rstrip("/") == url.rstrip("/")), None)
-    return same or PrometheusSource(url=url)
+    url = server_url(url)
+    known = (source for source in addressed(config).source if isinstance(source, PrometheusSource))
+    return next((source for source in known if source.url == url), None) or PrometheusSource(url=url)
 
 
 def mlflow(url: str, environ: Mapping[str, str]) -> MlflowSource:
@@ -102,27 +106,22 @@ def feed(
     Raises:
         ConfigError: a secret is missing, or an address is none.
     """
-    import httpx
-
     from collectors.cloud import providers as cloud_clouds
     from collectors.prices.collector import PriceCollector
+    from collectors.runtime.client import client, routed
     from collectors.runtime.engine_names import EngineNames
+    from collectors.runtime.proxies import Proxies
 
+    config = addressed(config)
     wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
-    client = httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=64, keepalive_expiry=CONNECTIONS_S),
-        headers={"user-agent": "aistack-top"},
-        follow_redirects=True,
-        max_redirects=3,
-        # the environment's proxy must not answer in the place of this machine's own cloud
-        mounts={f"all://{host}": None for host in clouds(wanted, cloud_clouds.ADDRESS)},
-    )
-    tools = CollectorContext(clock, client, salt(state), node, config.console.pseudonyms)
+    # the environment's proxy must not answer in the place of this machine's own cloud
+    transport = routed(Proxies(direct=clouds(wanted, cloud_clouds.ADDRESS)), keepalive_s=CONNECTIONS_S)
+    tools = CollectorContext(clock, client(transport), salt(state), node, config.console.pseudonyms)
     collectors: list[Collector] = []
     problems: list[str] = []
     for source in wanted:
         try:
-            is_named = isinstance(source, VllmSource) and source.url in endpoints
+            is_named = bool(endpoints) and isinstance(source, VllmSource)
             collectors.append(_recognised(source, tools, endpoints) if is_named else build(source, tools))
         except ConfigError as error:
             problems += error.problems
@@ -136,8 +135,21 @@ def feed(
     for collector in inviting:
         collector.start_discovery(live.join, live.leave, names)
     if not endpoints and config.console.discovery:
-        live.collectors.append(discovery(config, tools, live))
+        # what discovery finds is this machine or a container on it: never asked through a proxy
+        live.collectors.append(discovery(config, replace(tools, client=client(transport.direct)), live))
     return live
+
+
+def addressed(config: Config) -> Config:
+    """Return a configuration with every server's address in the one form that is used, however it was written."""
+    return msgspec.structs.replace(config, source=tuple(_addressed(source) for source in config.source))
+
+
+def _addressed(source: AnySource) -> AnySource:
+    url = getattr(source, "url", "")
+    return (
+        source if isinstance(source, CloudSource) or not url else msgspec.structs.replace(source, url=server_url(url))
+    )
 
 
 def clouds(wanted: Iterable[AnySource], address: str) -> set[str]:
@@ -209,14 +221,21 @@ def _recognised(source: AnySource, tools: CollectorContext, endpoints: Sequence[
     url = getattr(source, "url", "")
     # what tells it from another of the command line tells it whatever its kind turns out to be
     qualifier = name_of(source).removeprefix(source_name("vllm", url))
-    kinds: list[tuple[Recognise, Make]] = [
+    readers: list[tuple[Recognise, Make]] = [
         (known, partial(_built, kind.config, url, tools, source_name(kind.name, url) + qualifier if qualifier else ""))
         for kind in findable()
         if (known := page_matcher(kind)) is not None
     ]
-    same = [one for one, first in repeated(endpoints).items() if first == url]
-    note = f"{sanitize(', '.join(map(without_login, same)), 200)} is the same server and is read once" if same else ""
-    return EndpointCollector(source_of(source), tools.client, tools.clock, kinds, note=note)
+    same = [without_login(one) for one in _other_spellings(endpoints, url)]
+    note = f"{sanitize(', '.join(same), 200)} is the same server and is read once" if same else ""
+    names = [kind.name for kind in kinds() if hasattr(kind.config, "url")]
+    return EndpointCollector(source_of(source), tools.client, tools.clock, readers, url=url, names=names, note=note)
+
+
+def _other_spellings(endpoints: Sequence[str], url: str) -> list[str]:
+    """Return the addresses of the command line that are another spelling of the server at ``url``."""
+    same = repeated(map(server_url, endpoints))
+    return [one for one in dict.fromkeys(endpoints) if same.get(server_url(one), server_url(one)) == url][1:]
 
 
 def _built(kind: type[msgspec.Struct], url: str, tools: CollectorContext, name: str = "") -> Collector:

@@ -314,7 +314,9 @@ def load(path: Path) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+    except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: cannot be read: {error}"]) from None
     return parse(text, str(path))
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.signals import LAYERS
@@ -24,6 +23,7 @@ from collectors import config, plugins
 from collectors.config import AnySource
 from collectors.kind import Kind as Kind
 from collectors.kind import kind_name
+from collectors.runtime.addresses import without_login
 from collectors.runtime.base import Collector, Source
 from collectors.source_names import name_of
 from collectors.source_names import source_name as source_name
@@ -259,9 +259,3 @@ def _of_table(one: TableFile, build: str = PAGE, adder: str = "") -> Kind:
 
 def _by_layer(found: tuple[Kind, ...]) -> tuple[Kind, ...]:
     return tuple(sorted(found, key=lambda one: LAYERS.index(one.layer)))
-
-
-def without_login(url: str) -> str:
-    """Return an address without the user and password in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,14 +1,15 @@
 """The command line: what there is to type, and nothing of what it does.
 
 stdout is data and stderr is talk. ``snapshot`` and ``doctor`` exit 0 when all is well, 1 when something is wrong, 2
-when used or configured wrongly, 3 when no source could be reached; interactive commands exit 0.
+when used or configured wrongly or when the output cannot be written, 3 when no source could be reached;
+``record`` exits 3 when nothing was recorded; interactive commands exit 0.
 """
 
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -37,6 +38,38 @@ def windowed(command: Command) -> Command:
     return command
 
 
+def sourced(command: Command) -> Command:
+    """Give a command the options that name servers, which may also stand before it."""
+    prometheus = click.option(
+        "--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes."
+    )
+    endpoint = click.option(
+        "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its kind is found out."
+    )
+    return endpoint(prometheus(command))
+
+
+def with_servers(options: "Options", endpoint: tuple[str, ...], prometheus: str) -> "Options":
+    """Return the options with the servers that were named behind the command."""
+    return replace(options, endpoints=(*options.endpoints, *endpoint), prometheus=prometheus or options.prometheus)
+
+
+class CommandGroup(click.Group):
+    """The commands, with output that cannot be written said in a sentence, whoever wrote it."""
+
+    def main(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - click's own signature
+        """See `click.Command.main`."""
+        from tui.commands import output
+
+        output.prepare()
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if error.errno not in output.UNWRITABLE or error.filename is not None:
+                raise
+            output.refuse(error)
+
+
 def asked_window(session: Path | None, url: str, begins: str | None, ends: str | None) -> "WindowOptions":
     """Return the window that was asked for; refuses what says two things, or nothing."""
     from tui.commands.window import WindowOptions
@@ -49,13 +82,12 @@ def asked_window(session: Path | None, url: str, begins: str | None, ends: str |
 
 
 @click.group(
-    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=CommandGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="aistack-top")
-@click.option(
-    "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its kind is found out."
-)
-@click.option("--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes.")
+@sourced
 @click.option(
     "--config", type=FILE, metavar="FILE", help="Configuration file; default: the user's configuration folder."
 )
@@ -161,13 +193,25 @@ def replay(
 )
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time: 90s, 10m, 2h.")
 @click.option("--keep", metavar="TIME", help="Keep only the last hours: 24h.")
+@sourced
 @click.option("--demo", metavar="SCENARIO", help="Record a simulated scenario, as fast as this machine can.")
 @click.pass_obj
-def record(options: "Options", output: Path | None, duration: str | None, keep: str | None, demo: str | None) -> None:
-    """Record without a screen, for a service unit or a second terminal."""
+def record(
+    options: "Options",
+    output: Path | None,
+    duration: str | None,
+    keep: str | None,
+    endpoint: tuple[str, ...],
+    prometheus: str,
+    demo: str | None,
+) -> None:
+    """Record without a screen, for a service unit or a second terminal.
+
+    Exits 3 when no source answered and the recording is empty.
+    """
     import tui.commands.record as command
 
-    sys.exit(command.run(options, output, duration, keep, demo))
+    sys.exit(command.run(with_servers(options, endpoint, prometheus), output, duration, keep, demo))
 
 
 @main.command()
@@ -180,8 +224,7 @@ def record(options: "Options", output: Path | None, duration: str | None, keep: 
     metavar="S",
     help="Collect for this long.",
 )
-@click.option("--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable).")
-@click.option("--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes.")
+@sourced
 @click.option(
     "--demo", metavar="SCENARIO", help="Of a simulated scenario, --settle seconds after 'demo' would open it."
 )
@@ -192,8 +235,7 @@ def snapshot(
     """Collect for a few seconds and print everything."""
     import tui.commands.snapshot as command
 
-    options = replace(options, endpoints=(*options.endpoints, *endpoint), prometheus=prometheus or options.prometheus)
-    sys.exit(command.run(options, as_json, settle, demo))
+    sys.exit(command.run(with_servers(options, endpoint, prometheus), as_json, settle, demo))
 
 
 @main.command()
@@ -265,12 +307,13 @@ def rank(data: Path, incident_time: str, sli: str | None, graph: Path | None) ->
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print aistack-top/doctor/1 as JSON.")
 @click.option("--permissions", is_flag=True, help="Also print what each capability needs, and what it sends where.")
+@sourced
 @click.pass_obj
-def doctor(options: "Options", as_json: bool, permissions: bool) -> None:
+def doctor(options: "Options", as_json: bool, permissions: bool, endpoint: tuple[str, ...], prometheus: str) -> None:
     """Say what was looked for, found and missing, and the one line that mends each."""
     import tui.commands.doctor as command
 
-    sys.exit(command.run(options, as_json, permissions))
+    sys.exit(command.run(with_servers(options, endpoint, prometheus), as_json, permissions))
 
 
 @main.command()

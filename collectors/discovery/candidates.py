@@ -39,11 +39,15 @@ class ProcessPattern:
 
 @dataclass(frozen=True, slots=True)
 class ServerCandidate:
-    """An address worth asking. ``pid`` and ``start`` name the process behind it; None where nobody can tell."""
+    """An address worth asking. ``pid`` and ``start`` name the process behind it; None where nobody can tell.
+
+    ``otherwise`` is asked where nothing listens at ``url``.
+    """
 
     url: str
     kind: str = ""
     process: Process | None = None
+    otherwise: str = ""
 
     @property
     def key(self) -> tuple[int, int] | None:
@@ -138,7 +142,7 @@ class LocalServers:
         for process, trait in sorted(self._servers.values(), key=lambda held: held[0].start):
             urls, why = self._urls(tree, process, trait, own)
             for url in urls:
-                found[url] = ServerCandidate(url, trait.kind, process)
+                found[url] = ServerCandidate(url, trait.kind, process, _otherwise(url, own))
             if why:
                 unreached.append(UnreachableServer(trait.kind, process.pid, why, waits=why == STARTING))
         usual = {port for trait in self._traits for port in trait.ports}
@@ -148,7 +152,7 @@ class LocalServers:
         for one in own:
             if one.port in usual and one.port not in taken:
                 url = _url(_reachable(one), one.port)
-                found.setdefault(url, ServerCandidate(url))
+                found.setdefault(url, ServerCandidate(url, otherwise=_otherwise(url, own)))
         ours = {one.process.pid for one in found.values() if one.process}
         unreached = [one for one in unreached if not self._is_relative(tree, one.pid, ours)]
         return ScanResult(tuple(found.values()), tuple(unreached), processes)
@@ -247,6 +251,13 @@ def _reachable(one: Listener) -> str:
     if one.wildcard:
         return LOOPBACK[0]
     return one.address
+
+
+def _otherwise(url: str, own: Sequence[Listener]) -> str:
+    """Return the IPv6 loopback's address where a socket of ``::`` may take IPv6 only, which ``/proc`` does not say."""
+    port = _port(url)
+    open_to_six = any(one.port == port and one.address == "::" for one in own)
+    return _url(LOOPBACK[1], port) if open_to_six and url == _url(LOOPBACK[0], port) else ""
 
 
 def _is_loopback(address: str) -> bool:

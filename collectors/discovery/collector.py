@@ -7,7 +7,7 @@ stays unknown. Nothing but this machine and its containers is ever asked.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +17,7 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Severity
 from aistack_top.text.sanitize import sanitize
 from collectors.discovery.candidates import ScanResult, ServerCandidate
+from collectors.discovery.recognition import is_alive
 from collectors.procfs.processes import MAX_COMMAND, redacted
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.http import get
@@ -58,6 +59,7 @@ class ProbeState:
     kind: str = ""
     collector: Collector | None = None
     gone_since: float | None = None
+    refused: bool = False
 
 
 @dataclass(slots=True)
@@ -140,11 +142,37 @@ class DiscoveryCollector:
         again = before is not None and before.key == one.key
         pause = min(before.pause_s * 2, MAX_PAUSE_S) if before and again else AGAIN_S
         asked = self.asked[one.url] = ProbeState(self._clock.monotonic(), pause, one.key)
-        for path in dict.fromkeys(known.path for known in self._kinds):
+        if before and again and before.refused and await self._still_refuses(one.url):
+            self.asked[one.url] = replace(before, last=asked.last)
+            return None
+        for url in filter(None, (one.url, one.otherwise)):
             try:
-                answer = await get(self._client, one.url + path, deadline_s=PROBE_S, largest=MAX_PAGE_BYTES)
+                return await self._ask_at(url, one, asked)
             except SourceError as error:
-                asked.said = error.reason
+                asked.said = asked.said or error.reason
+        return None
+
+    async def _still_refuses(self, url: str) -> bool:
+        """Whether a LiteLLM that wants a key is still there: it counts each request for its page as a failed one."""
+        try:
+            return await is_alive(self._client, url, PROBE_S)
+        except SourceError:
+            return False
+
+    async def _ask_at(self, url: str, one: ServerCandidate, asked: ProbeState) -> Event | None:
+        """Ask an address as `_ask` does.
+
+        Raises:
+            SourceError: nothing answers there.
+
+        """
+        for path in dict.fromkeys(known.path for known in self._kinds):
+            answer = await get(self._client, url + path, deadline_s=PROBE_S, largest=MAX_PAGE_BYTES)
+            if answer.status in (401, 403):
+                asked.said = (
+                    f"{path} answers {answer.status}: it wants a key; name it as [[source]] with its kind and key"
+                )
+                asked.refused, asked.pause_s = True, MAX_PAUSE_S
                 return None
             if answer.status != 200:
                 asked.said = f"{path} answers {answer.status}"
@@ -153,16 +181,16 @@ class DiscoveryCollector:
                 continue
             for known in self._kinds:
                 if known.path == path and known.recognise(answer.body):
-                    return self._joined(one, asked, known)
+                    return self._joined(url, one, asked, known)
             asked.said = f"{path} is of no server this program knows"
         return None
 
-    def _joined(self, one: ServerCandidate, asked: ProbeState, known: Matcher) -> Event:
+    def _joined(self, url: str, one: ServerCandidate, asked: ProbeState, known: Matcher) -> Event:
         asked.kind, asked.said = known.kind, ""
-        asked.collector = known.make(one.url)
+        asked.collector = known.make(url)
         self._roll.join(asked.collector)
         behind = f", process {one.process.pid}" if one.process else ""
-        return self._event("info", asked.collector, f"found {asked.collector.source.name} at {one.url}{behind}")
+        return self._event("info", asked.collector, f"found {asked.collector.source.name} at {url}{behind}")
 
     def _gone(self, there: dict[str, ServerCandidate]) -> list[Event]:
         """Return the news of servers that have gone or are back, and let go of those gone for long."""

@@ -1,34 +1,50 @@
 """An address without a kind: look at what it serves, then read it as that."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import httpx
 
 from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Batch
 from aistack_top.text.sanitize import sanitize
+from collectors.discovery.recognition import LITELLM, gateway_error, is_alive, probe
+from collectors.runtime.addresses import without_login
 from collectors.runtime.base import Collector, HealthTracker, Paced, Source, SourceError
-from collectors.runtime.http import get
-
-LITELLM_ALIVE = "/health/liveliness"
-"""A path of LiteLLM that wants no key. It counts a refused /metrics as a failed request of its own, and this not."""
-
-SPARED_RUNS = 9
-"""Runs after LiteLLM's refusal in which its metrics are not asked for: one in ten minutes is."""
-
-_LITELLM_WANTS_KEY = (
-    'LiteLLM wants a key for /metrics: name it as [[source]] kind = "litellm" with token = { env = "NAME" }'
-)
+from collectors.runtime.http import Answer, get
 
 Recognise = Callable[[bytes], bool]
 Make = Callable[[], Collector]
+
+UNKNOWN_S = 30.0
+"""Between two looks at a server that was not recognised: each look asks for several paths."""
+
+REFUSED_S = 300.0
+"""Between two requests for a page that wants a key: servers count and log each as a failed one."""
+
+ALIVE_S = 60.0
+"""Between two looks whether a LiteLLM that wants a key still answers, at a path that it does not count."""
+
+COUNTED_S = 3600.0
+"""After this time it is asked for its page again although it has not been away: the key may not be wanted any more."""
+
+SAID_CHARS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class HeldError:
+    """Why a server is not read, and until when it is not asked again; until ``page_due`` not for its page."""
+
+    error: SourceError
+    due: float
+    page_due: float = 0.0
 
 
 class EndpointCollector:
     """Asks ``/metrics`` until it knows the kind of server behind an address, and is that server's collector then.
 
-    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing. ``note`` is said in the
+    The kinds are told apart by what the page holds, never by the port: 8000 alone says nothing. ``url`` is the address
+    with its login, which the source's own does not show; ``names`` are the kinds there are. ``note`` is said in the
     health of a server that is read.
     """
 
@@ -39,6 +55,8 @@ class EndpointCollector:
         clock: Clock,
         kinds: list[tuple[Recognise, Make]],
         *,
+        url: str = "",
+        names: Sequence[str] = (),
         note: str = "",
     ) -> None:
         self._note = note
@@ -46,9 +64,11 @@ class EndpointCollector:
         self._client = client
         self._clock = clock
         self._kinds = kinds
+        self._names = tuple(names)
+        self._url = (url or source.address).rstrip("/")
         self._found: Collector | None = None
         self._keeper = HealthTracker(source)
-        self._spared = 0
+        self._held: HeldError | None = None
 
     @property
     def source(self) -> Source:
@@ -58,11 +78,11 @@ class EndpointCollector:
     async def collect(self) -> Batch:
         """See `collectors.runtime.base.Collector.collect`."""
         if self._found is None:
-            try:
-                self._found = await self._recognise()
-            except SourceError as error:
+            error = await self._look()
+            if error is not None:
                 now = self._clock.now()
                 return Batch(now, now, self._keeper.failure(now, error))
+        assert self._found is not None  # noqa: S101 - `_look` found it or said why not
         batch = await self._found.collect()
         if self._note:
             health = replace(batch.health, reason="; ".join(filter(None, (batch.health.reason, self._note))))
@@ -80,30 +100,64 @@ class EndpointCollector:
         if self._found is not None:
             await self._found.aclose()
 
-    async def _recognise(self) -> Collector:
-        if self._spared > 0:
-            self._spared -= 1
-            if await self._is_litellm():
-                raise SourceError("unauthorized", _LITELLM_WANTS_KEY)
-        base, deadline_s = self._source.address.rstrip("/"), self._source.deadline_s
-        answer = await get(self._client, base + "/metrics", deadline_s=deadline_s)
-        if answer.status in (401, 403) and await self._is_litellm():
-            self._spared = SPARED_RUNS
-            raise SourceError("unauthorized", _LITELLM_WANTS_KEY)
+    async def _look(self) -> SourceError | None:
+        """Return why the server cannot be read; what was said last, while it is too early to ask again."""
+        now, held = self._clock.monotonic(), self._held
+        if held is not None and now < held.due:
+            return held.error
+        self._held = None
+        try:
+            if held is not None and now < held.page_due and await is_alive(self._client, self._url, self._deadline):
+                self._held = replace(held, due=now + ALIVE_S)
+                return held.error
+            self._found = await self._recognise(now)
+        except SourceError as error:
+            return error
+        return None
+
+    @property
+    def _deadline(self) -> float:
+        return self._source.deadline_s
+
+    @property
+    def _shown(self) -> str:
+        return without_login(self._url)
+
+    async def _recognise(self, now: float) -> Collector:
+        answer = await get(self._client, f"{self._url}/metrics", deadline_s=self._deadline)
         if answer.status in (401, 403):
-            raise SourceError(
-                "unauthorized", f"/metrics answers {answer.status}: it wants a key; see 'aistack-top sources'"
-            )
-        if answer.status != 200:
-            raise SourceError("misconfigured", f"/metrics answers {answer.status}: is this the server's own address?")
-        for recognise, make in self._kinds:
+            raise await self._refused(answer.status, now)
+        if error := gateway_error(answer, f"{self._shown}/metrics"):
+            raise error
+        for recognise, make in self._kinds if answer.status == 200 else ():
             if recognise(answer.body):
                 return make()
-        first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
-        told = sanitize(first.decode("utf-8", "replace"), 60)
-        raise SourceError("misconfigured", f"no server this program knows: /metrics begins with '{told}'")
+        kind, asked = await probe(self._client, self._url, self._deadline)
+        told = f"this is {kind.title}: {kind.mend.format(url=self._shown)}" if kind else ""
+        error = SourceError("misconfigured", told or self._unknown([_page_said(answer), *asked]))
+        self._held = HeldError(error, now + UNKNOWN_S)
+        raise error
 
-    async def _is_litellm(self) -> bool:
-        base, deadline_s = self._source.address.rstrip("/"), self._source.deadline_s
-        answer = await get(self._client, base + LITELLM_ALIVE, deadline_s=deadline_s, follow=False)
-        return answer.status == 200 and b"alive" in answer.body[:100]
+    async def _refused(self, status: int, now: float) -> SourceError:
+        """Return what to do about a page that wants a key, and ask for it rarely from now on."""
+        kind, _ = await probe(self._client, self._url, self._deadline, (LITELLM,))
+        mend = kind.mend.format(url=self._shown) if kind else "set kind and its key in the configuration"
+        who = kind.title if kind else "it"
+        said = f"/metrics answers {status}: {who} wants a key; {mend}; see 'aistack-top sources'"
+        error = SourceError("unauthorized", sanitize(said, SAID_CHARS))
+        pause, page_due = (ALIVE_S, now + COUNTED_S) if kind else (REFUSED_S, 0.0)
+        self._held = HeldError(error, now + pause, page_due)
+        return error
+
+    def _unknown(self, asked: Sequence[str]) -> str:
+        known = f" (known kinds: {', '.join(self._names)})" if self._names else ""
+        # what is to be done comes first: a narrow screen cuts the end
+        said = f"not recognised at {self._shown}: set kind in the configuration{known}; asked {', '.join(asked)}"
+        return sanitize(said, SAID_CHARS)
+
+
+def _page_said(answer: Answer) -> str:
+    if answer.status != 200:
+        return f"/metrics ({answer.status})"
+    first = next((row for row in answer.body[:4096].splitlines() if row and not row.startswith(b"#")), b"nothing")
+    return f"/metrics (begins with '{sanitize(first.decode('utf-8', 'replace'), 60)}')"

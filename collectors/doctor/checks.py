@@ -83,8 +83,9 @@ def configuration(path: Path, *, named: bool) -> tuple[Config, list[Check]]:
         if not named and isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
             said = f"no file to be read at {path}: defaults, this node and its environment"
             return Config(), [Check("configuration", "file", "ok", said)]
+        why = (isinstance(error, OSError) and error.strerror) or error
         mend = "correct the path, or make the file readable UTF-8"
-        return Config(), [Check("configuration", "file", "failed", f"{path} cannot be read: {error}", mend)]
+        return Config(), [Check("configuration", "file", "failed", f"{path} cannot be read: {why}", mend)]
     problems += [problem for source in config.source for problem in unreadable_secrets(source)]
     if not problems:
         said = f"{path}: {len(config.source)} source{'' if len(config.source) == 1 else 's'}"

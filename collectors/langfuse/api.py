@@ -45,6 +45,7 @@ class LangfuseApi:
 
     def __init__(self, client: "httpx.AsyncClient", settings: LangfuseSettings, clock: Clock) -> None:
         self.base = bare_address(settings.base_url)
+        self._key_names = settings.key_names
         self.budgets = RateLimiter(settings.pace.limits)
         self.offset = ClockOffset()
         self.busy_s = 0.0
@@ -101,7 +102,7 @@ class LangfuseApi:
         """Return what an answer other than 200 means."""
         status = answer.status
         if status == 401:
-            said = "the server refuses the keys: check LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY and the base URL (401)"
+            said = f"the server refuses the keys: check {' and '.join(self._key_names)}, and the base URL (401)"
             return SourceError("unauthorized", said, REFUSED_S)
         if status == 403:
             return SourceError("unauthorized", "these keys may not read this project (403)", REFUSED_S)

@@ -24,7 +24,7 @@ from aistack_top.model.tick import Batch, Call, Fact, Health, History, Status
 from collectors.langfuse.api import REFUSED_S, LangfuseApi
 from collectors.langfuse.details import DetailReader
 from collectors.langfuse.reader import JITTER, FetchResult, LangfuseReader, Mode
-from collectors.langfuse.settings import LangfuseSettings, bare_address
+from collectors.langfuse.settings import LangfuseSettings, bare_address, key_name
 from collectors.langfuse.versions import VersionWatch
 from collectors.runtime.base import HealthTracker, Source, SourceError
 
@@ -261,6 +261,7 @@ def build(config: "LangfuseSource", tools: "CollectorContext") -> LangfuseCollec
         base_url=config.url,
         public_key=config.public_key.read("public_key"),
         secret_key=config.secret_key.read("secret_key"),
+        key_names=(key_name(config.public_key), key_name(config.secret_key)),
         plan=config.plan,
         engine_key=config.engine_key or None,
         tenant_from=config.tenant_from,

@@ -12,6 +12,8 @@ from hashlib import blake2b
 from typing import Literal
 from urllib.parse import urlsplit
 
+from collectors.config import Secret
+
 Plan = Literal["self-hosted", "pro", "core", "hobby"]
 Bucket = Literal["general", "metrics", "legacy", "free"]
 TenantFrom = Literal["user", "metadata", "tag"]
@@ -89,6 +91,9 @@ class LangfuseSettings:
     tenant_key: str = ""
     """The metadata key, or the prefix of the tag (``team:``), if ``tenant_from`` is not ``user``."""
 
+    key_names: tuple[str, str] = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")
+    """Where the keys were found: what to check when they are refused."""
+
     pseudonyms: bool = True
     """Whether tenants and sessions are shown and recorded as pseudonyms."""
 
@@ -125,6 +130,11 @@ class LangfuseSettings:
         key = self.salt if len(self.salt) <= MAX_KEY else blake2b(self.salt).digest()
         digest = blake2b(name.encode("utf-8", "replace"), key=key, digest_size=DIGEST_BYTES)
         return f"{kind}-{digest.hexdigest()}"
+
+
+def key_name(key: Secret) -> str:
+    """Return where a configured key is: its variable, or its file."""
+    return key.env or key.file
 
 
 def bare_address(url: str) -> str:

@@ -14,7 +14,7 @@ from aistack_top.model.tick import Call
 from collectors.config import AnySource, LangfuseSource
 from collectors.langfuse.api import OBSERVATIONS, LangfuseApi
 from collectors.langfuse.polling import iso
-from collectors.langfuse.settings import LangfuseSettings
+from collectors.langfuse.settings import LangfuseSettings, key_name
 from collectors.runtime.base import SourceError
 
 AROUND_S = 2.0
@@ -84,16 +84,20 @@ def reader(found: Sequence[AnySource], clock: Clock) -> Reader | None:
         return None
 
     async def read(call: Call) -> CallText:
-        import httpx
+        from collectors.runtime.client import client
 
         refused: SourceError | None = None
-        async with httpx.AsyncClient(headers={"user-agent": "aistack-top"}) as client:
+        async with client() as http:
             for server in servers:
                 settings = LangfuseSettings(
-                    server.url, server.public_key.read("public_key"), server.secret_key.read("secret_key"), server.plan
+                    server.url,
+                    server.public_key.read("public_key"),
+                    server.secret_key.read("secret_key"),
+                    server.plan,
+                    key_names=(key_name(server.public_key), key_name(server.secret_key)),
                 )
                 try:
-                    return await read_text(LangfuseApi(client, settings, clock), call)
+                    return await read_text(LangfuseApi(http, settings, clock), call)
                 except SourceError as error:
                     refused = error
         raise refused or SourceError("down", "no Langfuse server is configured")

@@ -6,6 +6,7 @@ session that listens for warnings and stops reading where an answer has no end.
 It is imported on that thread, at the first query: it costs a quarter of a second.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from collectors.prometheus.refusals import TOO_LARGE, in_words, warnings
 from collectors.prometheus.refusals import Access as Access
 from collectors.runtime.base import SourceError
 from collectors.runtime.clock_offset import ClockOffset
+from collectors.runtime.proxies import Proxies
 from collectors.runtime.threads import DaemonCaller, StillHangsError
 
 if TYPE_CHECKING:
@@ -140,6 +142,8 @@ class Prometheus:
             raise SourceError("slow", f"a query of {error.since_s:.0f} s ago has not come back") from None
         except TimeoutError:
             raise SourceError("slow", f"no answer within {self.access.timeout_s:g} s") from None
+        except SourceError:
+            raise
         except Exception as error:  # the library lets through whatever requests, urllib3 and JSON raise
             raise in_words(error, self.access, self._heard) from None
         if not self._tells_time:
@@ -169,7 +173,11 @@ def connected(access: Access, listen: Listen) -> Connection:
         return read
 
     session = requests.Session()
-    session.verify = access.ca or True
+    # the library would hand this machine's own servers to the environment's proxy
+    session.trust_env = False
+    if proxy := Proxies().proxy_for(access.url):
+        session.proxies = {"http": proxy, "https": proxy}
+    session.verify = access.ca or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     session.headers["user-agent"] = "aistack-top"
     session.hooks["response"].append(whole)
     made: Connection = PrometheusConnect(

@@ -26,7 +26,8 @@ from collectors.prometheus.past import BACK_S, past_of
 from collectors.prometheus.queries import readable, series_of
 from collectors.prometheus.reading import ScrapeResult, TargetNames, TargetReader, clock_notes, target_source
 from collectors.prometheus.scraped import REPLICA_LABELS, Sighting, scraped
-from collectors.runtime.auth import headers, more_headers
+from collectors.runtime.addresses import without_login
+from collectors.runtime.auth import headers, login_headers, more_headers
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.engine_names import EngineNames
 
@@ -84,9 +85,9 @@ def access(config: "PrometheusSource") -> Access:
         ConfigError: a secret is not to be found.
 
     """
-    keys = headers(config.name, config.token, config.username, config.password)
+    keys = headers(config.name, config.token, config.username, config.password) or login_headers(config.url)
     keys |= more_headers(config.name, config.tenant, config.headers)
-    return Access(config.url.rstrip("/"), keys, config.ca, config.timeout)
+    return Access(without_login(config.url).rstrip("/"), keys, config.ca, config.timeout)
 
 
 def replica_labels(config: "PrometheusSource") -> tuple[str, ...]:

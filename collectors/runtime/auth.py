@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from collectors.config import ConfigError, Secret
+from collectors.runtime.addresses import login_of
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SECRET = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
@@ -20,8 +21,7 @@ def headers(name: str, token: Secret | None, username: str = "", password: Secre
     if token is not None:
         return {"authorization": f"Bearer {token.read(f'{name}: token')}"}
     if password is not None:
-        pair = f"{username}:{password.read(f'{name}: password')}"
-        return {"authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        return _basic(username, password.read(f"{name}: password"))
     return {}
 
 
@@ -44,3 +44,13 @@ def more_headers(name: str, tenant: str, given: Mapping[str, str | Secret]) -> d
         if not (text.isascii() and text.isprintable()) or text != text.strip():
             raise ConfigError([f"{name}: headers: {header}: the value has characters that a header cannot hold"])
     return found
+
+
+def login_headers(url: str) -> dict[str, str]:
+    """Return the header made of the login in an address, for a client that does not send that itself."""
+    login = login_of(url)
+    return _basic(*login) if login else {}
+
+
+def _basic(username: str, password: str) -> dict[str, str]:
+    return {"authorization": f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"}

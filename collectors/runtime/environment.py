@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from aistack_top.text.sanitize import sanitize
 from collectors.config import Config
+from collectors.runtime.addresses import without_login
 
 SALT_BYTES = 32
 
@@ -27,7 +28,11 @@ def is_address(url: str) -> bool:
 def wrong_addresses(endpoints: Sequence[str], prometheus: str = "") -> list[str]:
     """Return a sentence for each address of the command line that is none."""
     asked = [("--endpoint", url) for url in endpoints] + ([("--prometheus", prometheus)] if prometheus else [])
-    return [f"{option} {sanitize(url)}: write it as http://HOST:PORT" for option, url in asked if not is_address(url)]
+    return [
+        f"{option} {sanitize(without_login(url))}: write it as http://HOST:PORT"
+        for option, url in asked
+        if not is_address(url)
+    ]
 
 
 def node_name(config: Config) -> str:

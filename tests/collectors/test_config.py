@@ -141,7 +141,8 @@ def test_mlflow_is_taken_from_its_own_variables():
 
 
 def test_a_prometheus_server_comes_on_top_of_what_else_is_read():
-    kept = PrometheusSource(url="http://p:9090/", token=Secret(env="T"))
+    kept = PrometheusSource(url="http://p:9090", token=Secret(env="T"))
+    written = Config(source=(PrometheusSource(url="http://p:9090/", token=Secret(env="T")),))
     here = [NvmlSource(), HostSource()]
     environ = {"PROMETHEUS_URL": "http://env:9090"}
     named = PrometheusSource(url="http://p:9090")
@@ -150,8 +151,8 @@ def test_a_prometheus_server_comes_on_top_of_what_else_is_read():
     assert sources(Config(), [], environ, "http://p:9090") == [*here, named]
     assert sources(Config(), ["http://a:1"], environ, "http://p:9090") == [VllmSource(url="http://a:1"), named]
     # the keys stand in the configuration; the address on the command line picks them
-    assert sources(Config(source=(kept,)), [], environ, "http://p:9090") == [*here, kept]
-    assert sources(Config(source=(kept,)), [], environ) == [*here, kept]
+    assert sources(written, [], environ, "http://p:9090/metrics") == [*here, kept]
+    assert sources(written, [], environ) == [*here, kept]
     with pytest.raises(ConfigError, match="--prometheus p:9090"):
         sources(Config(), [], {}, "p:9090")
 
@@ -186,3 +187,15 @@ def test_the_salt_is_made_once_and_is_nobody_elses_to_read(tmp_path):
 def test_the_published_schema_is_that_of_the_code():
     published = json.loads((Path(__file__).parents[2] / "docs/schema/config.json").read_text(encoding="utf-8"))
     assert published == json.loads(json.dumps(schema())), "make schemas"
+
+
+def test_the_path_of_a_missing_file_is_said_once(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "nope.toml")
+    assert caught.value.problems == [f"{tmp_path / 'nope.toml'}: cannot be read: No such file or directory"]
+
+
+async def test_endpoints_are_read_once_however_they_are_written(tmp_path):
+    urls = ["http://127.0.0.1:1/metrics", "HTTP://127.0.0.1:1/?x=1", "http://me:pw@h:2/"]
+    asked = sources(Config(), urls, {})
+    assert [one.url for one in asked] == ["http://127.0.0.1:1", "http://me:pw@h:2"]

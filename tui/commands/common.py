@@ -53,4 +53,5 @@ def warn(problems: Sequence[str]) -> None:
 
 def interactive() -> bool:
     """Whether there is a person at both ends."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    # a stream that the shell has closed is None
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

@@ -11,6 +11,7 @@ from aistack_top.feeds.announced import AnnouncedFeed
 from aistack_top.feeds.diagnosed import DiagnosedFeed
 from aistack_top.feeds.late import LazyFeed
 from aistack_top.model.feed import Bounds, Feed
+from tui.commands import output
 from tui.commands.common import Options, configuration, fail, interactive
 from tui.commands.printing import collect
 from tui.commands.printing import show as print_snapshot
@@ -27,6 +28,9 @@ def run(options: Options, name: str | None, seed: int | None, speed: float) -> i
     config = configuration(options)
     known(name)
     if not interactive():
+        from tui.commands.show import check_layout
+
+        check_layout(options)
         state = asyncio.run(collect(DiagnosedFeed(play(name, seed, speed)), 3.0))
         print_snapshot(state, NODE, as_json=False)
         return 0
@@ -57,9 +61,7 @@ def serve(name: str | None, seed: int | None, port: int) -> int:
     clock = WallClock()
 
     def told(address: str, names: tuple[str, ...]) -> None:
-        for server in names:
-            sys.stdout.write(f"{address}/{server}\n")
-        sys.stdout.flush()
+        output.write("".join(f"{address}/{server}\n" for server in names))
         print("simulated servers, each at its own path; stop with ctrl-c", file=sys.stderr)
 
     try:

@@ -1,8 +1,6 @@
 """``aistack-top diagnose``: the verdicts on a recorded session, as text, JSON, Markdown or a page to hand on."""
 
 import asyncio
-import json
-import os
 import sys
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from aistack_top.state import State
 from aistack_top.store.frame import Frame
 from aistack_top.text.incident_json import document
 from aistack_top.text.sanitize import sanitize
+from tui.commands import output
 from tui.commands.common import UNREACHABLE, Options, configuration, fail
 from tui.commands.window import WindowOptions
 from tui.model.time_input import moment
@@ -93,19 +92,10 @@ def _write(told: Report, form: ReportFormat) -> None:
             form.html.write_text(page(told), encoding="utf-8")
         except OSError as error:
             fail(f"cannot write {sanitize(str(form.html))}: {error.strerror or error}")
-        print(f"{len(told.incidents)} incidents in {sanitize(str(form.html))}", file=sys.stderr)
+        count = len(told.incidents)
+        print(f"{count} incident{'' if count == 1 else 's'} in {sanitize(str(form.html))}", file=sys.stderr)
         return
     if form.as_json:
-        text = json.dumps(document(one.incident for one in told.incidents), allow_nan=False, ensure_ascii=False) + "\n"
+        output.write_json(document(one.incident for one in told.incidents))
     else:
-        text = report.markdown(told) if form.markdown else report.text(told)
-    _print(text)
-
-
-def _print(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.write(report.markdown(told) if form.markdown else report.text(told))

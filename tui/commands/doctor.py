@@ -1,9 +1,7 @@
 """``aistack-top doctor``: what was looked for, found and missing, with the line that would put each right."""
 
 import asyncio
-import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,9 +19,10 @@ from collectors.doctor.permissions import ProbeRoots
 from collectors.gpu_owners.links import GpuLinkCollector
 from collectors.registry import source_of
 from collectors.runtime.environment import node_name, state_folder
+from collectors.runtime.proxies import Proxies
 from collectors.runtime.scheduler import LiveFeed
 from layouts import load as layout
-from tui.commands import own_files
+from tui.commands import output, own_files
 from tui.commands.common import Options, fail
 from tui.commands.printing import collect
 from tui.commands.show import layout_folder
@@ -37,7 +36,8 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     path = options.config or default_path()
     config, checks = doctor.configuration(path, named=options.config is not None or "AISTACK_TOP_CONFIG" in os.environ)
     # a source whose key cannot be had is told above; the others are tried
-    usable = replace(config, source=tuple(one for one in config.source if not doctor.unreadable_secrets(one)))
+    usable = assemble.addressed(config)
+    usable = replace(usable, source=tuple(one for one in usable.source if not doctor.unreadable_secrets(one)))
     checks += layouts(config.console.layout, layout_folder(options)) + keys(config.console.keys)
     checks += colours(config.console.theme)
     checks += doctor.user_files(own_files.problems(), own_files.count())
@@ -55,6 +55,7 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     found = next((one for one in feed.collectors if isinstance(one, DiscoveryCollector)), None)
     if not options.endpoints:
         checks += doctor.environment(os.environ)
+    checks += proxies(Proxies())
     checks += doctor.sources(records, asked)
     checks += [] if options.endpoints else doctor.cloud(records, found_cloud())
     checks += [] if options.endpoints else doctor.discovered(found)
@@ -63,11 +64,18 @@ def run(options: Options, as_json: bool, permissions: bool) -> int:
     checks += doctor.permissions(place)
     code = doctor.exit_code(checks, records, asked)
     if as_json:
-        told = json.dumps(doctor.document(checks, code, clock.now(), node), allow_nan=False, ensure_ascii=False) + "\n"
+        output.write_json(doctor.document(checks, code, clock.now(), node))
     else:
-        told = doctor.text(checks, permissions=permissions)
-    sys.stdout.write(told)
+        output.write(doctor.text(checks, permissions=permissions))
     return code
+
+
+def proxies(found: Proxies) -> list[doctor.Check]:
+    """Return a check for each proxy of the environment that cannot be used."""
+    return [
+        doctor.Check("environment", one.variable, "missing", f"{one.problem}: servers behind it are not read", one.mend)
+        for one in found.problems
+    ]
 
 
 def layouts(wanted: str, folder: Path) -> list[doctor.Check]:

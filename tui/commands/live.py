@@ -19,7 +19,9 @@ def run(options: Options) -> int:
     config = configuration(options)
     if not interactive():
         from tui.commands import snapshot
+        from tui.commands.show import check_layout
 
+        check_layout(options)
         snapshot.run(options, as_json=False, settle=3.0)
         return 0
     from tui.commands.show import show

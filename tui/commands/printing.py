@@ -1,12 +1,9 @@
 """A feed collected for some seconds, and its newest moment printed: what there is without a screen."""
 
-import json
-import os
-import sys
-
 from aistack_top import snapshot
 from aistack_top.model.feed import Feed
 from aistack_top.state import State
+from tui.commands import output
 
 
 async def collect(feed: Feed, settle: float, start: float | None = None) -> State:
@@ -31,13 +28,7 @@ def show(state: State, node: str, as_json: bool) -> int:
     """Print the snapshot of a state's newest moment and return the exit code."""
     frame = state.frame()
     if as_json:
-        text = json.dumps(snapshot.document(frame, node), allow_nan=False, ensure_ascii=False) + "\n"
+        output.write_json(snapshot.document(frame, node))
     else:
-        text = snapshot.text(frame, node)
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # the reader has seen enough (head, less); point stdout elsewhere so that the interpreter's exit is quiet too
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.write(snapshot.text(frame, node))
     return snapshot.exit_code(frame)

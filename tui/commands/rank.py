@@ -10,6 +10,7 @@ from aistack_top.rank.rank import Ranking, Scored, rank
 from aistack_top.rank.table import LAST_DATE_S, MetricsTableError, moment_of, read_table
 from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
+from tui.commands import output
 from tui.commands.common import fail
 
 SHOWN = 10
@@ -32,9 +33,8 @@ def run(path: Path, incident_time: str, sli: str | None, graph: Path | None = No
     if table.repeated:
         names = ", ".join(sanitize(name, 40) for name in table.repeated[:SHOWN])
         print(f"aistack-top: left out, since they repeat another column: {names}", file=sys.stderr)
-    for line in _lines(ranking):
-        print(line)
-    print(json.dumps([column.name for column in ranking.columns]))
+    columns = json.dumps([column.name for column in ranking.columns])
+    output.write("\n".join([*_lines(ranking), columns]) + "\n")
     return 0
 
 

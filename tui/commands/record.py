@@ -17,7 +17,7 @@ from collectors import assemble
 from collectors.config import ConfigError
 from collectors.runtime.environment import node_name, state_folder
 from tui.commands import own_files
-from tui.commands.common import Options, configuration, fail, warn
+from tui.commands.common import UNREACHABLE, Options, configuration, fail, warn
 from tui.commands.scenarios import NODE, known
 from tui.model.time_input import span
 
@@ -56,6 +56,9 @@ def run(
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
     readings = asyncio.run(_record(RecordingFeed(DiagnosedFeed(feed), recorder), recorder, seconds, end))
     print(f"{readings} readings in {path}", file=sys.stderr)
+    if not readings:
+        print("aistack-top: nothing was recorded: no source answered; 'aistack-top doctor' says why", file=sys.stderr)
+        return UNREACHABLE
     return 0
 
 

@@ -39,7 +39,9 @@ def play(options: Options, config: Config, path: Path, at: str | None, speed: fl
     clock = WallClock()
     if not interactive():
         from tui.commands import printing
+        from tui.commands.show import check_layout
 
+        check_layout(options)
         feed = SessionFeed(session, clock, at=session.end if begin is None else begin, speed=0.0)
         state = asyncio.run(printing.collect(feed, 0.0))
         printing.show(state, session.node, as_json=False)

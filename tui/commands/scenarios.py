@@ -1,8 +1,6 @@
 """The scenarios of the simulator by their names, for every command that takes one."""
 
-import json
-import sys
-
+from tui.commands import output
 from tui.commands.common import fail
 
 NODE = "simulated"
@@ -29,9 +27,8 @@ def show_list(as_json: bool) -> int:
     rows = list(scenarios().values())
     if as_json:
         told = [{"name": row.name, "layer": row.layer, "cause": str(row.cause), "says": row.says} for row in rows]
-        text = json.dumps({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1) + "\n"
+        output.write_json({"schema": "aistack-top/demo-list/1", "scenarios": told}, indent=1)
     else:
         width = max(len(row.name) for row in rows)
-        text = "".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows)
-    sys.stdout.write(text)
+        output.write("".join(f"{row.name:{width}}  {row.layer or '-':10}  {row.says}\n" for row in rows))
     return 0

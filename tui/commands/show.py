@@ -71,6 +71,16 @@ def layout_of(options: Options, config: Config, notes: list[str]) -> Layout:
     return load(FALLBACK)
 
 
+def check_layout(options: Options) -> None:
+    """Leave with a sentence when a layout was named that there is none of, although nothing is drawn."""
+    name, folder = options.layout, layout_folder(options)
+    if name is not None and name not in names(folder) and not Path(name).expanduser().is_file():
+        try:
+            load(name, folder)
+        except LayoutError as error:
+            fail("\n".join(error.problems))
+
+
 def layout_folder(options: Options) -> Path:
     """Return where a user's own layouts lie: beside the configuration."""
     return (options.config or default_path()).parent / "layouts"

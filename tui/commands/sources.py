@@ -12,6 +12,7 @@ from aistack_top.text.sanitize import sanitize
 from collectors import plugins
 from collectors.prices.settings import SpendSettings
 from collectors.registry import kinds
+from tui.commands import output
 from tui.commands.common import fail, warn
 from tui.commands.own_files import problems
 
@@ -24,22 +25,21 @@ def run(page: Path | None = None, kind: str = "") -> int:
     warn(problems())
     if page is not None:
         return show_page(page, kind)
-    found = kinds()
+    found, lines = kinds(), []
     for number, layer in enumerate(LAYERS, 1):
         here = [kind for kind in found if kind.layer == layer]
-        print(f"{number} {layer}" + ("" if here or layer == "spend" else ": nothing yet"))
+        lines.append(f"{number} {layer}" + ("" if here or layer == "spend" else ": nothing yet"))
         for one in here:
-            print(f"  {one.name:10} {sanitize(one.reads, 200)}")
-            print(f"  {'':10} keys: {', '.join(_keys(one.config))}")
+            lines += [f"  {one.name:10} {sanitize(one.reads, 200)}", f"  {'':10} keys: {', '.join(_keys(one.config))}"]
             if one.table is not None and one.own:
-                print(f"  {'':10} your own: {one.table.file}")
+                lines.append(f"  {'':10} your own: {one.table.file}")
         if layer == "spend":
-            print(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
-            print(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
+            lines.append(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
+            lines.append(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
     if plugins.names():
-        print("plug-ins, imported when a [[source]] of their kind is configured")
-        for name in plugins.names():
-            print(f"  {sanitize(name, 40):10} {plugins.package(name)}")
+        lines.append("plug-ins, imported when a [[source]] of their kind is configured")
+        lines += [f"  {sanitize(name, 40):10} {plugins.package(name)}" for name in plugins.names()]
+    output.write("\n".join(lines) + "\n")
     return 0
 
 
@@ -55,21 +55,22 @@ def show_page(page: Path, name: str = "") -> int:
     told = [one for one in page_kinds() if one.name == name] if name else known[:1]
     if name and not told:
         fail(f"no kind {name!r} is read from a metrics page; known: {', '.join(one.name for one in page_kinds())}")
-    print(f"recognised as: {', '.join(one.name for one in known) or 'nothing'}")
+    lines = [f"recognised as: {', '.join(one.name for one in known) or 'nothing'}"]
     if not told:
-        print("name the kind whose table you write with --kind, to see what is missing")
+        output.write(f"{lines[0]}\nname the kind whose table you write with --kind, to see what is missing\n")
         return 1
     made = report(body, told[0])
-    print(f"read as {made.kind.name}, layer {made.kind.layer}:")
+    lines.append(f"read as {made.kind.name}, layer {made.kind.layer}:")
     for row in made.rows:
         series = f"{row.series} series" if row.series else f"not on this page: {', '.join(row.names)}"
-        print(f"  {row.signal:28} {sanitize(series, 200)}")
+        lines.append(f"  {row.signal:28} {sanitize(series, 200)}")
     if made.bad_lines:
-        print(f"lines that could not be read: {made.bad_lines}")
+        lines.append(f"lines that could not be read: {made.bad_lines}")
     if made.passed_over:
         more = len(made.passed_over) - MAX_PASSED_OVER
-        print(f"names not read: {sanitize(', '.join(made.passed_over[:MAX_PASSED_OVER]), 2000)}", end="")
-        print(f" and {more} more" if more > 0 else "")
+        names = sanitize(", ".join(made.passed_over[:MAX_PASSED_OVER]), 2000)
+        lines.append(f"names not read: {names}" + (f" and {more} more" if more > 0 else ""))
+    output.write("\n".join(lines) + "\n")
     return 0 if known and known[0].name == made.kind.name else 1
 
 

@@ -17,6 +17,7 @@ from aistack_top.measure.clock import VirtualClock, WallClock
 from aistack_top.session.recorder import Recorder, RecordingFeed
 from aistack_top.text.sanitize import sanitize
 from collectors.config import Config, ConfigError
+from collectors.runtime.addresses import without_login
 from collectors.runtime.base import SourceError
 from tui.commands.common import UNREACHABLE, fail
 from tui.model.time_input import moment
@@ -54,7 +55,7 @@ class WindowOptions:
             except ConfigError as error:
                 fail("\n".join(error.problems))
             except SourceError as error:
-                fail(f"{sanitize(self.url)}: {error.reason}", UNREACHABLE)
+                fail(f"{sanitize(without_login(self.url))}: {error.reason}", UNREACHABLE)
             took = time.monotonic() - began
             print(f"{readings} readings of {(end - start) / 60:.0f} min fetched in {took:.1f} s", file=sys.stderr)
             yield path
@@ -82,12 +83,11 @@ class WindowOptions:
             SourceError: the server cannot be asked.
 
         """
-        import httpx
-
         from collectors.registry import CollectorContext
+        from collectors.runtime.client import client
         from collectors.runtime.environment import node_name, salt, state_folder
 
-        async with httpx.AsyncClient(follow_redirects=True, max_redirects=3) as http:
+        async with client() as http:
             tools = CollectorContext(WallClock(), http, salt(state_folder()), node_name(config))
             feed = self._feed(config, tools, start, end)
             if not await feed.find_targets():

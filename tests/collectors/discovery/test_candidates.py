@@ -12,7 +12,7 @@ ROUTES = (
     "eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
     "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
 )
-VLLM = kind("vllm").local
+VLLM, RAY = kind("vllm").local, kind("ray").local
 TRAITS = [ProcessPattern("vllm", re.compile(VLLM.process), VLLM.ports), ProcessPattern("dcgm", None, (9400,))]
 SERVE = ["/usr/bin/python3", "/usr/local/bin/vllm", "serve", "m", "--port", "8123"]
 
@@ -104,6 +104,23 @@ def test_a_port_forwarded_to_a_server_that_is_found_is_not_a_second_one(node):
     node.proc.process(60, 1, proxy.split())
     node.proc.listen(60, 702, 8000)
     assert node.urls() == ["http://172.17.0.2:8123"]
+
+
+def test_a_socket_of_ipv6_may_take_ipv6_only_and_both_loopbacks_are_worth_asking(node):
+    node.server()
+    node.proc.listen(50, 700, 8123, address="::")
+    node.proc.listen(1, 701, 9400)
+    found = [(one.url, one.otherwise) for one in node.servers.scan().candidates]
+    assert found == [("http://127.0.0.1:8123", "http://[::1]:8123"), ("http://127.0.0.1:9400", "")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["python\0/x/site-packages/ray/dashboard/agent.py\0--node-ip", "ray::DashboardAgent", "ray::DashboardAgent\0"],
+)
+def test_rays_agent_is_known_before_and_after_it_has_renamed_itself(line):
+    assert re.search(RAY.process, line)
+    assert not re.search(RAY.process, "grep\0ray::DashboardAgent\0")
 
 
 def test_text_that_speaks_of_a_server_is_none(node):

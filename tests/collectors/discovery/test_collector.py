@@ -51,7 +51,7 @@ class Room:
         self.clock, self.seen = HandClock(0.0), seen
         self.page, self.status = page, status
         self.asked, self.joined, self.left = [], [], []
-        self.why = ()
+        self.why, self.dead = (), ()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, Reads)]
         roll = FeedMembership(self.joined.append, self.left.append, place_of(configured))
@@ -59,6 +59,10 @@ class Room:
 
     def answer(self, request):
         self.asked.append(str(request.url))
+        if request.url.path == "/health/liveliness":
+            return httpx.Response(200, text='"I\'m alive!"')
+        if request.url.host in self.dead:
+            raise httpx.ConnectError("refused")
         if self.status is None:
             raise httpx.ConnectError("refused")
         return httpx.Response(self.status, content=self.page)
@@ -145,6 +149,26 @@ async def test_how_an_engine_was_started_is_a_fact_without_its_secrets_and_a_res
     assert event.text == "command: --num-gpu-blocks-override 24 -> 12"
     assert event.entity == Entity.of(engine="vllm-8000")
     assert "s3cret" not in str(told)
+
+
+async def test_a_server_of_ipv6_only_is_read_at_the_other_loopback():
+    room = Room(ServerCandidate(HERE, "vllm", at().process, "http://[::1]:8000"))
+    room.dead = ("127.0.0.1",)
+    assert (await room.after())[1] == ["found vllm-8000 at http://[::1]:8000, process 7"]
+    assert (await room.after(15))[1] == []
+    assert [one.source.address for one in room.joined] == ["http://[::1]:8000"]
+
+
+async def test_a_proxy_that_wants_a_key_is_asked_for_its_page_once_and_again_when_another_process_answers():
+    room = Room(at(), status=401)
+    for _ in range(200):
+        await room.after(15)
+    assert room.asked.count(HERE + "/metrics") == 1
+    assert room.asked.count(HERE + "/health/liveliness") == 3
+    assert "wants a key" in room.discovery.asked[HERE].said
+    room.seen = (at(pid=8),)
+    await room.after(AGAIN_S)
+    assert room.asked.count(HERE + "/metrics") == 2
 
 
 async def test_what_is_configured_is_not_found_a_second_time():

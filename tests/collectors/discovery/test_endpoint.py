@@ -1,13 +1,14 @@
-from functools import partial
+from collections import Counter
 
 import httpx
 import pytest
 
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Batch, Health
-from collectors.discovery.endpoint import EndpointCollector
+from collectors.discovery.endpoint import ALIVE_S, REFUSED_S, UNKNOWN_S, EndpointCollector
 from collectors.runtime.base import Source
 
+PAGE = "vllm:num_requests_running 1\n"
 SOURCE = Source("vllm-8000", "vllm", "serving", 2.0, address="http://server:8000/")
 
 
@@ -21,77 +22,111 @@ class Made:
         pass
 
 
-def _answer(waiting, request):
-    return waiting.pop(0) if request.url.path == "/metrics" else httpx.Response(404)
+class Server:
+    """A server by path, what it was asked, and the collector of its address."""
+
+    def __init__(self, url="http://me:s3cret@server:8000", **answers):
+        self.answers, self.asked, self.logins = {"/metrics": httpx.Response(404), **answers}, Counter(), set()
+        self.clock = HandClock(0.0)
+        kinds = [(lambda body: b"vllm:" in body, Made)]
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+        self.collector = EndpointCollector(SOURCE, client, self.clock, kinds, url=url, names=["vllm", "ray"])
+
+    def answer(self, request):
+        self.asked[request.url.path] += 1
+        self.logins.add(request.headers.get("authorization"))
+        found = self.answers.get(request.url.path, httpx.Response(404))
+        if found is None:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(found.status_code, content=found.content)
+
+    async def after(self, seconds=0.0):
+        self.clock.shift += seconds
+        return (await self.collector.collect()).health
 
 
-async def collect(*answers):
-    waiting = list(answers)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(partial(_answer, waiting)))
-    collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [(lambda body: b"vllm:" in body, Made)])
-    async with client:
-        return [(await collector.collect()).health for _ in answers]
+class HandClock(VirtualClock):
+    shift = 0.0
+
+    def monotonic(self):
+        return super().monotonic() + self.shift
 
 
-async def collect_with_note(note):
-    page = httpx.Response(200, text="vllm:num_requests_running 1\n")
-    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: page))
-    kinds = [(lambda body: b"vllm:" in body, Made)]
-    async with client:
-        return [(await EndpointCollector(SOURCE, client, VirtualClock(0.0), kinds, note=note).collect()).health.reason]
+async def test_a_server_is_known_by_its_page_and_its_login_is_sent():
+    server = Server(**{"/metrics": httpx.Response(200, text=PAGE)})
+    assert (await server.after()).status == "ok"
+    await server.after(60)
+    assert server.asked == {"/metrics": 1}
+    assert server.logins == {"Basic bWU6czNjcmV0"}
 
 
-async def test_a_server_is_known_by_its_page_and_asked_no_more_than_once():
-    told = await collect(httpx.Response(500), httpx.Response(200, text="vllm:num_requests_running 1\n"))
-    assert [health.status for health in told] == ["misconfigured", "ok"]
+async def test_a_gateway_before_a_server_that_is_down_is_not_misconfigured_and_asked_at_the_usual_pace():
+    server = Server(**{"/metrics": httpx.Response(502)})
+    told = await server.after()
+    assert (told.status, "answers 502" in told.reason, "s3cret" in told.reason) == ("down", True, False)
+    server.answers["/metrics"] = httpx.Response(200, text=PAGE)
+    assert (await server.after(2)).status == "ok"
+
+
+@pytest.mark.parametrize(("page", "said"), [("<html>\x1b[2J", "begins with '<html>'"), ("", "begins with 'nothing'")])
+async def test_what_is_no_known_server_is_said_with_what_was_asked(page, said):
+    server = Server(**{"/metrics": httpx.Response(200, text=page)})
+    told = await server.after()
+    assert told.status == "misconfigured"
+    assert "not recognised at http://server:8000: set kind in the configuration (known kinds: vllm, ray)" in told.reason
+    assert f"asked /metrics ({said}), /health/liveliness (404)" in told.reason
+    assert "\x1b" not in told.reason
+    before = server.asked.total()
+    assert await server.after(2) == told
+    assert server.asked.total() == before
+    await server.after(UNKNOWN_S)
+    assert server.asked.total() == 2 * before
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("path", "text", "said"),
     [
-        (httpx.Response(401), "unauthorized", "wants a key"),
-        (httpx.Response(404), "misconfigured", "answers 404"),
-        (httpx.Response(200, text="<html>\x1b[2J"), "misconfigured", "begins with '<html>'"),
-        (httpx.Response(200, text=""), "misconfigured", "begins with 'nothing'"),
+        (
+            "/api/public/health",
+            '{"status":"OK","version":"3.1"}',
+            'Langfuse: it needs keys: write [[source]] kind = "lan',
+        ),
+        ("/api/2.0/mlflow/registered-models/search", "{}", 'MLflow: set its kind: write [[source]] kind = "mlflow"'),
+        (
+            "/-/healthy",
+            "Prometheus Server is Healthy.\n",
+            "Prometheus: read what it scrapes with --prometheus http://s",
+        ),
+        (
+            "/health/liveliness",
+            '"I\'m alive!"',
+            'LiteLLM: write [[source]] kind = "litellm", url = "http://server:8000"',
+        ),
     ],
 )
-async def test_what_is_no_known_server_is_said(answer, status, said):
-    (health,) = await collect(answer)
-    assert health.status == status
-    assert said in health.reason
-    assert "\x1b" not in health.reason
+async def test_servers_that_need_more_than_an_address_are_recognised(path, text, said):
+    told = await Server(**{path: httpx.Response(200, text=text)}).after()
+    assert told.status == "misconfigured"
+    assert said in told.reason
 
 
-async def test_a_server_that_the_command_line_names_twice_says_that_it_is_read_once():
-    said = "http://localhost:8000 is the same server and is read once"
-    assert await collect_with_note(said) == [said]
-    assert await collect_with_note("") == [""]
-
-
-async def test_a_litellm_without_a_key_is_named_and_its_metrics_are_asked_once_in_ten_runs():
-    asked = []
-
-    def handle(request):
-        asked.append(request.url.path)
-        if request.url.path == "/metrics":
-            return httpx.Response(401)
-        return httpx.Response(200, json="I'm alive!")
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [])
-        told = [(await collector.collect()).health for _ in range(20)]
+async def test_a_litellm_that_wants_a_key_is_asked_where_it_does_not_count():
+    server = Server(
+        **{"/metrics": httpx.Response(401), "/health/liveliness": httpx.Response(200, text='"I\'m alive!"')}
+    )
+    told = [await server.after(2) for _ in range(900)]
     assert {health.status for health in told} == {"unauthorized"}
-    assert 'kind = "litellm"' in told[0].reason
-    assert told[-1].reason == told[0].reason
-    assert asked.count("/metrics") == 2
+    assert 'kind = "litellm"' in told[-1].reason
+    assert server.asked["/metrics"] == 1
+    assert server.asked["/health/liveliness"] == 1 + 1800 // ALIVE_S - 1
+    server.answers = {"/metrics": None, "/health/liveliness": None}
+    assert (await server.after(ALIVE_S)).status == "down"
+    server.answers = {"/metrics": httpx.Response(200, text=PAGE)}
+    assert (await server.after(2)).status == "ok"
 
 
-async def test_a_server_that_refuses_and_is_no_litellm_is_asked_as_before():
-    answers = {"/metrics": 401, "/health/liveliness": 404}
-
-    async with httpx.AsyncClient(
-        transport=httpx.MockTransport(lambda request: httpx.Response(answers[request.url.path]))
-    ) as client:
-        collector = EndpointCollector(SOURCE, client, VirtualClock(0.0), [])
-        told = [(await collector.collect()).health for _ in range(3)]
-    assert {health.reason for health in told} == {"/metrics answers 401: it wants a key; see 'aistack-top sources'"}
+async def test_another_server_that_refuses_is_asked_rarely():
+    server = Server(**{"/metrics": httpx.Response(403)})
+    told = [await server.after(2) for _ in range(int(REFUSED_S) // 2 + 1)]
+    assert "/metrics answers 403: it wants a key" in told[0].reason
+    assert server.asked["/metrics"] == 2

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from aistack_top.measure.clock import VirtualClock
 from collectors.langfuse.api import LangfuseApi
 from collectors.langfuse.details import DetailReader, history_of, in_daemon_thread
+from collectors.langfuse.settings import LangfuseSettings
 from collectors.runtime.base import SourceError
+from collectors.runtime.http import Answer
 from tests.collectors.langfuse.langfuse_helpers import CAPTURES, V4, playback, settings
 from tests.playback.langfuse import Playback, Reply, moment
 
@@ -155,3 +158,9 @@ async def test_a_history_that_the_server_cut_is_refused():
     play.override["/api/public/v2/metrics"] = lambda: Reply(json.dumps({"data": [{}] * 1000}).encode())
     with pytest.raises(SourceError, match="cuts its answer"):
         await reads.history(play.clock.now() - 3600, play.clock.now())
+
+
+async def test_a_refusal_names_the_variables_that_hold_the_keys():
+    named = LangfuseSettings("http://langfuse", "pk", "sk", key_names=("PK", "/run/secret"))
+    refused = LangfuseApi(None, named, VirtualClock(0.0)).refusal(Answer(401, {}, b"", 0.0))
+    assert "check PK and /run/secret" in refused.reason

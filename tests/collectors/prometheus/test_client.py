@@ -236,3 +236,22 @@ async def test_what_the_server_warns_of_is_told_until_it_no_longer_does():
 )
 def test_warnings_are_found_at_either_end_of_an_answer(body, told):
     assert client.warnings(body) == told
+
+
+async def test_a_server_of_this_node_is_asked_without_the_environments_proxy(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving() as (port, asked):
+        server = Prometheus(Access(f"http://127.0.0.1:{port}", {}))
+        assert [series.metric for series in await server.instant("up")] == [{"job": "a"}]
+        server.close()
+    assert len(asked) == 1
+
+
+async def test_a_proxy_that_cannot_be_used_is_said(monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server = Prometheus(Access("http://192.0.2.9:9090", {}))
+    with pytest.raises(SourceError, match="http_proxy names a proxy of an unknown kind"):
+        await server.instant("up")
+    server.close()

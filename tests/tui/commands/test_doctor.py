@@ -6,6 +6,7 @@ from aistack_top.model.tick import Batch, Health
 from collectors.gpu_owners.links import GpuLinkCollector
 from collectors.gpu_owners.proof import EngineAddress
 from collectors.runtime.base import Source
+from collectors.runtime.proxies import Proxies
 from collectors.runtime.scheduler import LiveFeed
 from tests.collectors.procfs.proc_tree import ProcTree
 from tui.commands import doctor
@@ -84,3 +85,11 @@ async def test_where_no_gpu_is_read_no_link_is_missed(tmp_path):
     state = await doctor.look(live)
     assert doctor.links(live, state) == []
     assert doctor.engines(state) == ["vllm"]
+
+
+def test_a_proxy_that_cannot_be_used_is_a_check_with_its_mend():
+    (check,) = doctor.proxies(Proxies({"ALL_PROXY": "socks://me:s3cret@p:1", "http_proxy": "http://p:1"}))
+    assert (check.name, check.outcome) == ("ALL_PROXY", "missing")
+    assert "unknown kind (socks://p:1): servers behind it are not read" in check.said
+    assert "socks5://" in check.mend
+    assert "s3cret" not in check.said
