@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from aistack_top.derive.call_signals import CallSignals
+from aistack_top.derive.incident_figures import at_moment
 from aistack_top.derive.tenants import TopTenants
-from aistack_top.diagnosis.figures import at_moment
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Mark, Readings, Tick
 from aistack_top.spend.signals import SpendSignals

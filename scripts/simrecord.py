@@ -4,9 +4,10 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.session.compact import compact
-from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.session.recorder import Recorder
 from aistack_top.simulator.node import SimulatedNode
 from collectors.demo import node as simulated
 

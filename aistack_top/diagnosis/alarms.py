@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 
-from aistack_top.diagnosis.figures import NOTICE, RESTARTS, SOURCE_UP
+from aistack_top.derive.incident_figures import NOTICE, RESTARTS, SOURCE_UP
 from aistack_top.diagnosis.unreachable import UnreachableEngines
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Event

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf
 
+from aistack_top.derive.incident_figures import NOTICE, SOURCE_UP, sentence
 from aistack_top.diagnosis.alarms import SIGNALS, is_withdrawn, place_of
 from aistack_top.diagnosis.anomaly import Anomaly
 from aistack_top.diagnosis.assessment import Assessment, affected_calls, assess, moments
 from aistack_top.diagnosis.causes_apart import TOGETHER_S, is_other_cause
 from aistack_top.diagnosis.change import Baseline
 from aistack_top.diagnosis.context import IncidentContext
-from aistack_top.diagnosis.figures import NOTICE, SOURCE_UP, sentence
 from aistack_top.diagnosis.standing import cause_gone_since, lost_evidence, weakened
 from aistack_top.diagnosis.steps import due_of
 from aistack_top.diagnosis.unreachable import is_back

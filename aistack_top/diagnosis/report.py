@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import isfinite, nan
 from statistics import median
 
-from aistack_top.diagnosis.figures import span
+from aistack_top.derive.incident_figures import span
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import CONFIDENCES, Difference, Incident
 from aistack_top.model.signals import Signal, signals

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from math import isfinite
 from string import Formatter
 
+from aistack_top.derive.incident_figures import clock
 from aistack_top.diagnosis.change import present
 from aistack_top.diagnosis.context import IncidentContext
-from aistack_top.diagnosis.figures import clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import CallsEvidence
 from aistack_top.model.signals import signals

@@ -1,7 +1,7 @@
 """The sentences of a verdict: what, why with its confidence in words, evidence for and against, what was not seen."""
 
+from aistack_top.derive.incident_figures import clock
 from aistack_top.diagnosis.context import IncidentContext
-from aistack_top.diagnosis.figures import clock
 from aistack_top.diagnosis.lost_sources import LOST
 from aistack_top.diagnosis.rules import RuleMatch
 from aistack_top.diagnosis.steps import Known, filled
@@ -30,7 +30,7 @@ def verdict(
     blind: tuple[str, ...],
     calls: CallsEvidence | None,
 ) -> Verdict:
-    """Return the lines of a verdict with a cause; what is wrong is said by `aistack_top.diagnosis.figures`."""
+    """Return the lines of a verdict with a cause; what is wrong is said by `aistack_top.derive.incident_figures`."""
     rule = reading.rule
     who = label(reading.subject, scene.state.facts)
     event = next((f.event for f in reading.required if f.event is not None), None)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from aistack_top.feeds.base import FeedDecorator
 from aistack_top.feeds.diagnosed import DiagnosedFeed
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import Clock
 from aistack_top.model.tick import Mark, Tick
-from aistack_top.session.recorder import RecordingFeed
 
 REMEMBERED_S = 3600.0
 """What the ring holds of the last hour is laid under the first live numbers, so that a restart continues."""

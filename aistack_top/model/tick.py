@@ -23,8 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from aistack_top.measure.finite import fits
 from aistack_top.model.entity import Entity
+from aistack_top.model.finite import fits
 from aistack_top.model.incident import Incident
 
 Status = Literal["ok", "slow", "partial", "stale", "down", "unauthorized", "misconfigured"]

@@ -15,8 +15,8 @@ from itertools import pairwise
 from operator import mul
 from statistics import median
 
-from aistack_top.diagnosis.rankgraph import Graph, graph_in, inferred
 from aistack_top.rank.onset import find_change, look_back
+from aistack_top.rank.service_graph import Graph, graph_in, inferred
 from aistack_top.rank.table import MetricsTable, MetricsTableError
 
 BASELINE_S = 1800.0

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from aistack_top.measure.finite import fits
 from aistack_top.model.entity import Entity
+from aistack_top.model.finite import fits
 from aistack_top.model.incident import Incident
 from aistack_top.model.tick import (
     STATS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
-from aistack_top.measure.finite import MAX_FLOAT32
+from aistack_top.model.finite import MAX_FLOAT32
 from aistack_top.model.tick import SeriesKey
 from aistack_top.session.blocks import BlockData
 from aistack_top.state import priority

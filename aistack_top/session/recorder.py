@@ -9,14 +9,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from aistack_top.feeds.base import FeedDecorator
 from aistack_top.measure.clock import Clock, VirtualClock
-from aistack_top.model.feed import Feed
 from aistack_top.model.tick import Mark, Tick
 from aistack_top.session.compact import Compactor, prune
 from aistack_top.session.disk import Disk, Lock, block_names, os_error_text, read_file
@@ -31,7 +29,6 @@ from aistack_top.session.format import (
     signal_table,
 )
 from aistack_top.session.info import decode_info
-from aistack_top.session.threads import on_thread
 from aistack_top.session.writer import BlockWriter, Row
 from aistack_top.text import incident_json as document
 from aistack_top.text.sanitize import sanitize
@@ -273,43 +270,6 @@ class Recorder:
             self._disk.put_file(INFO_FILE, msgspec.json.encode(info))
         except OSError as error:
             self._failing = os_error_text(error)
-
-
-class RecordingFeed(FeedDecorator):
-    """A feed whose ticks are recorded as they pass. See `aistack_top.model.feed.Feed`."""
-
-    def __init__(self, feed: Feed, recorder: Recorder) -> None:
-        super().__init__(feed)
-        self._recorder = recorder
-
-    @property
-    def recorder(self) -> Recorder:
-        """Who records."""
-        return self._recorder
-
-    async def ticks(self) -> AsyncIterator[Tick]:
-        """See `Feed.ticks`."""
-        async for tick in self._feed.ticks():
-            self._recorder.record(tick)
-            if self._recorder.is_behind:
-                await on_thread(self._recorder.catch_up)
-            yield tick
-
-    def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.KeepsMarks`."""
-        self._recorder.mark(mark)
-        return True
-
-    async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.HasRecording`."""
-        return self._recorder.path if await on_thread(self._recorder.sync) else None
-
-    async def aclose(self) -> None:
-        """Close the feed, then the recording."""
-        try:
-            await self._feed.aclose()
-        finally:
-            self._recorder.close()
 
 
 def _locked(path: Path) -> Lock:

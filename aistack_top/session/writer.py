@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from aistack_top.measure.finite import fits
 from aistack_top.model.entity import Entity
+from aistack_top.model.finite import fits
 from aistack_top.model.tick import STATS, Batch, Bound, Event, Fact, Health, Link, Quantiles, Tick
 from aistack_top.session.format import entity_json, schema
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import inf, isnan, nan
 from typing import Literal
 
-from aistack_top.measure.finite import fits
 from aistack_top.model.entity import Entity
+from aistack_top.model.finite import fits
 from aistack_top.model.tick import STATS, Bound, History, Quantiles, Readings, SeriesKey, Value
 
 Fold = Literal["max", "min", "mean", "last"]

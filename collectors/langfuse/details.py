@@ -20,9 +20,9 @@ from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from aistack_top.measure.finite import fits
 from aistack_top.measure.quantiles import MIN_COUNT
 from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.finite import fits
 from aistack_top.model.tick import History, SeriesKey
 from aistack_top.text.sanitize import sanitize
 from collectors.langfuse.api import LangfuseApi

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from aistack_top.measure.finite import fits
+from aistack_top.model.finite import fits
 from aistack_top.model.tick import Call, CallKind
 from aistack_top.text.sanitize import sanitize
 from collectors.langfuse.settings import LangfuseSettings

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aistack_top.measure.finite import usable
+from aistack_top.model.finite import usable
 from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from threading import Lock
 
-from aistack_top.measure.finite import PLAIN_LIMIT, usable
+from aistack_top.model.finite import PLAIN_LIMIT, usable
 
 MAX_SERIES = 5_000
 """Wanted series read of one page, each by itself. LiteLLM's pages grow with every key and user."""

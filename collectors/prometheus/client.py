@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from aistack_top.measure.clock import Clock, WallClock
-from aistack_top.measure.finite import usable
+from aistack_top.model.finite import usable
 from collectors.prometheus.refusals import MAX_BYTES as MOST_BYTES
 from collectors.prometheus.refusals import TOO_LARGE, in_words, warnings
 from collectors.prometheus.refusals import Access as Access

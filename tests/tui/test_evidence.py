@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 from textual.widgets import Input
 
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import Bound, Mark
 from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.reader import Session
-from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.session.recorder import Recorder
 from aistack_top.session.replay import SessionFeed
 from aistack_top.state import State
 from tests.fakes.feed import START, FakeFeed, World, gpu, seconds

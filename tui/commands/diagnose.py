@@ -6,8 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from aistack_top.derive.incident_figures import at_moment
 from aistack_top.diagnosis import report
-from aistack_top.diagnosis.figures import at_moment
 from aistack_top.diagnosis.report import Report, ReportedIncident
 from aistack_top.feeds.rediagnose import differences, rediagnose
 from aistack_top.measure.clock import WallClock

@@ -63,9 +63,10 @@ def ringed(live: Callable[[], Feed], path: Path, config: Config, clock: Clock, n
 
     A ring that cannot be written costs the recording and not the console; a notice says so.
     """
+    from aistack_top.feeds.recording import RecordingFeed
     from aistack_top.feeds.resumed import REMEMBERED_S, ResumedFeed
     from aistack_top.session.errors import SessionError
-    from aistack_top.session.recorder import Recorder, RecordingFeed
+    from aistack_top.session.recorder import Recorder
     from aistack_top.session.replay import SessionFeed
     from aistack_top.session.ring import drop_old, open_ring
 

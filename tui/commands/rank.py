@@ -5,8 +5,8 @@ import math
 import sys
 from pathlib import Path
 
-from aistack_top.diagnosis.rankgraph import read_graph
 from aistack_top.rank.rank import Ranking, Scored, rank
+from aistack_top.rank.service_graph import read_graph
 from aistack_top.rank.table import LAST_DATE_S, MetricsTableError, moment_of, read_table
 from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339

@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from aistack_top.feeds.diagnosed import DiagnosedFeed
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import Clock, WallClock
 from aistack_top.model.feed import Feed
 from aistack_top.session.errors import SessionError
-from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.session.recorder import Recorder
 from aistack_top.text.sanitize import sanitize
 from collectors import assemble
 from collectors.config import ConfigError

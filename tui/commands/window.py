@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aistack_top.feeds.diagnosed import DiagnosedFeed
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock, WallClock
-from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.session.recorder import Recorder
 from aistack_top.text.sanitize import sanitize
 from collectors.config import Config, ConfigError
 from collectors.runtime.addresses import without_login

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from aistack_top.diagnosis.figures import span, symptom_words
+from aistack_top.derive.incident_figures import span, symptom_words
 from aistack_top.model.incident import Incident
 from aistack_top.text import numbers
 from tui.model.targets import IncidentTarget

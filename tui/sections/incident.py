@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from aistack_top.diagnosis.figures import sentence, span
+from aistack_top.derive.incident_figures import sentence, span
 from aistack_top.diagnosis.report import compared, reasons
 from aistack_top.model.entity import Entity
 from aistack_top.model.incident import CallsEvidence, Incident

@@ -5,7 +5,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from aistack_top.diagnosis.figures import NOTICE, deadline_words, gone_words, span, symptom_words
+from aistack_top.derive.incident_figures import NOTICE, deadline_words, gone_words, span, symptom_words
 from aistack_top.model.incident import Incident
 from aistack_top.text.sanitize import sanitize
 from tui.model.targets import IncidentTarget, OpenTarget

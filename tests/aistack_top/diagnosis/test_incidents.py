@@ -5,9 +5,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from aistack_top.derive.incident_figures import at_moment, deadline_words, gone_words, sentence, symptom_words
 from aistack_top.diagnosis.change import step_at
 from aistack_top.diagnosis.detector import IncidentDetector
-from aistack_top.diagnosis.figures import at_moment, deadline_words, gone_words, sentence, symptom_words
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.tick import Batch, Health, ReadingsBuilder, Tick

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.tick import History, Mark, Tick
 from aistack_top.session.blocks import recorded_incidents, recorded_marks
 from aistack_top.session.disk import Disk, Lock, block_names
 from aistack_top.session.errors import SessionError
 from aistack_top.session.reader import Session
-from aistack_top.session.recorder import MAX_TICKS, Recorder, RecordingFeed
+from aistack_top.session.recorder import MAX_TICKS, Recorder
 from aistack_top.session.replay import SessionFeed
 from tests.aistack_top.diagnosis.factories import incident
 from tests.aistack_top.session.ticks import START, played, record, tick

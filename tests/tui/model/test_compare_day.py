@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock
-from aistack_top.session.recorder import Recorder, RecordingFeed
+from aistack_top.session.recorder import Recorder
 from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.fakes.incident import incident, troubled
 from tests.tui.screen_text import press, settle, shown, text

@@ -6,8 +6,8 @@ from math import inf, isnan, nan
 
 import pytest
 
-from aistack_top.measure.finite import MAX_FLOAT32, fits, usable
 from aistack_top.model.entity import SERVICE, Entity
+from aistack_top.model.finite import MAX_FLOAT32, fits, usable
 from aistack_top.model.signals import signal
 from aistack_top.model.tick import Batch, Bound, Health, History, Quantiles, Readings, ReadingsBuilder, Tick
 from aistack_top.snapshot import document

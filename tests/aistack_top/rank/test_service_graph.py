@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from aistack_top.diagnosis.rankgraph import graph_in, inferred, read_graph
 from aistack_top.rank.rank import rank
+from aistack_top.rank.service_graph import graph_in, inferred, read_graph
 from aistack_top.rank.table import MetricsTable, MetricsTableError
 
 GRAPH = {"front": {"cart", "search"}, "cart": {"redis"}, "search": {"index"}, "pay": {"redis", "bank"}}
