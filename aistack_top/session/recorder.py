@@ -153,14 +153,22 @@ class Recorder:
         self._queue.put(done)
         return done.wait(SYNC_S) and self.problem is None
 
-    def close(self, timeout_s: float = 2.0) -> None:
-        """Write what waits and let go; gives up on a disk that does not answer within ``timeout_s`` seconds."""
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Write what waits and let go; returns whether all of it is on the disk.
+
+        Gives up on a disk that does not answer within ``timeout_s`` seconds. A screen must not hang for its
+        recording, so the default is short. Whoever has nothing but the recording waits longer: the first segment
+        imports Polars, which takes several seconds on a busy host.
+        """
         if not self._closed:
             self._closed = True
             self._queue.put(None)
+        if self._thread.is_alive():
             self._thread.join(timeout_s)
-            if not self._thread.is_alive():
-                self._lock.drop()
+        if self._thread.is_alive():
+            return False
+        self._lock.drop()
+        return self.problem is None
 
     def _run(self) -> None:
         try:

@@ -24,6 +24,9 @@ from tui.model.time_input import span
 
 SUFFIX = ".aistack"
 
+WRITTEN_S = 60.0
+"""How long the disk, or a busy host, may take for what is still to be written at the end."""
+
 
 def run(
     options: Options, output: Path | None, duration: str | None, keep: str | None, scenario: str | None = None
@@ -57,6 +60,8 @@ def run(
     print(f"recording to {path}; stop with ctrl-c", file=sys.stderr)
     readings = asyncio.run(_record(RecordingFeed(DiagnosedFeed(feed), recorder), recorder, seconds, end))
     print(f"{readings} readings in {path}", file=sys.stderr)
+    if not recorder.close(0.0):
+        fail(recorder.problem or f"the end of the recording was not written: the disk took more than {WRITTEN_S:g} s")
     if not readings:
         print("aistack-top: nothing was recorded: no source answered; 'aistack-top doctor' says why", file=sys.stderr)
         return UNREACHABLE
@@ -101,9 +106,8 @@ async def _record(feed: Feed, recorder: Recorder, seconds: float | None, end: fl
         with contextlib.suppress(TimeoutError, asyncio.CancelledError):
             await asyncio.wait_for(task, seconds)
     finally:
+        await asyncio.to_thread(recorder.close, WRITTEN_S)
         await feed.aclose()
-    if end is not None and recorder.problem is not None:
-        print(f"aistack-top: {recorder.problem}", file=sys.stderr)
     return readings
 
 

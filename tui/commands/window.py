@@ -98,7 +98,8 @@ class WindowOptions:
             try:
                 async for tick in recording.ticks():
                     readings += sum(len(batch.readings) for batch in tick.batches)
-                await asyncio.to_thread(recorder.close, WRITTEN_S)
+                if not await asyncio.to_thread(recorder.close, WRITTEN_S):
+                    fail(recorder.problem or f"the folder {path.parent} took more than {WRITTEN_S:g} s to write to")
             finally:
                 await recording.aclose()
             return readings

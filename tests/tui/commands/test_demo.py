@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event
 
 import httpx
 import jsonschema
@@ -15,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from aistack_top.model.causes import Cause
 from aistack_top.model.signals import LAYERS
 from aistack_top.session.reader import Session
+from aistack_top.session.recorder import Recorder
+from aistack_top.session.writer import BlockWriter
 from aistack_top.simulator.scenario import scenarios
 from tui.cli import main
 
@@ -65,6 +69,32 @@ def test_a_recorded_drill_is_a_session(typed, tmp_path):
     assert session.node == "simulated"
     assert session.end - session.start == pytest.approx(30.0, abs=1.0)
     assert not session.problems
+
+
+def test_a_short_recording_waits_for_its_first_segment_however_slow_the_host_is(typed, tmp_path, monkeypatch):
+    encode = BlockWriter.encode
+
+    def slowly(writer):
+        time.sleep(0.2)  # a busy host imports Polars for the first segment, which took longer than a screen waits
+        return encode(writer)
+
+    monkeypatch.setattr(BlockWriter, "encode", slowly)
+    monkeypatch.setattr(Recorder.close, "__defaults__", (0.0,))
+    result = typed("record", "--demo", "spot_notice", "--for", "3s", "-o", tmp_path / "short.aistack")
+    assert result.exit_code == 0
+    assert Session.open(tmp_path / "short.aistack").blocks
+
+
+def test_a_recording_whose_end_was_not_written_says_so(typed, tmp_path, monkeypatch):
+    monkeypatch.setattr("tui.commands.record.WRITTEN_S", 0.0)
+    release = Event()
+    monkeypatch.setattr(BlockWriter, "encode", lambda _: release.wait(10) and ({}, ()))
+    try:
+        result = typed("record", "--demo", "spot_notice", "--for", "3s", "-o", tmp_path / "short.aistack")
+    finally:
+        release.set()
+    assert result.exit_code == 2
+    assert "the end of the recording was not written" in result.stderr
 
 
 def test_the_servers_of_a_drill_answer_on_loopback_until_interrupted():
