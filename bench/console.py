@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -20,7 +21,7 @@ HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 
 
-def programs(port: int) -> dict[str, dict[str, object]]:
+def programs(port: int) -> dict[str, dict[str, Any]]:
     """Return what is measured: a name, the command, and how to know that data is on the screen."""
     console = f"{BIN}/aistack-top"
     live = f"{console} --endpoint http://127.0.0.1:{port}"
@@ -63,7 +64,7 @@ def main() -> None:
     try:
         for name, program in programs(options.port).items():
             if options.only in (None, name):
-                figures = measure(seconds=options.seconds, rows=rows, columns=columns, **program)  # type: ignore[arg-type]  # one table holds both words
+                figures = measure(seconds=options.seconds, rows=rows, columns=columns, **program)
                 load = os.getloadavg()[0]
                 print(json.dumps({"program": name, "size": options.size, **rounded(figures), "load": round(load, 2)}))
     finally:

@@ -80,7 +80,8 @@ def felt(probes: dict[tuple[str, str], Probe], onset: float) -> dict[str, Any] |
 
     It began when the first of all latencies was half as long again as usual, and stayed so for a minute.
     """
-    rises, starts = [], []
+    rises: list[dict[str, Any]] = []
+    starts = []
     for (signal, engine), one in probes.items():
         if not [at for at, _ in one.curve if 300.0 <= at < onset]:
             continue

@@ -16,7 +16,7 @@ class Floor(App[None]):
     Static { border: solid gray; height: 4; }
     Static:focus { border: solid green; }
     """
-    BINDINGS = (("q", "quit", "Quit"), ("j", "app.focus_next", "Next"), ("k", "app.focus_previous", "Previous"))
+    BINDINGS = [("q", "quit", "Quit"), ("j", "app.focus_next", "Next"), ("k", "app.focus_previous", "Previous")]  # noqa: RUF012 - Textual's own form
 
     def compose(self) -> ComposeResult:
         """Make the panels."""

@@ -10,6 +10,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from aistack_top.rank.rank import rank
@@ -59,7 +60,7 @@ def text(rng: random.Random) -> str:
 
 
 def _cell(kind: str, n: int, place: int, rng: random.Random) -> str:
-    values = {
+    values: dict[str, Callable[[], str]] = {
         "steps": lambda: repr(rng.gauss(10, 0.5) + (9 if n >= place else 0)),
         "noise": lambda: repr(rng.gauss(0, 1)),
         "words": lambda: rng.choice(WORDS),

@@ -263,7 +263,7 @@ class NodeReader:
             builder.add("gpu.throttle", about.with_(reason=name), float(on))
             if on and (gpu.uuid, name) not in self.held and name.startswith(("sw_t", "hw_t", "hw_p")):
                 text = f"the clocks are held down: {name}"
-                detail = (("reason", name),)
+                detail: tuple[tuple[str, str], ...] = (("reason", name),)
                 events.append(Event(at, at, "compute", "throttle", "warning", about, text, "nvml", detail))
             (self.held.add if on else self.held.discard)((gpu.uuid, name))
         for when, code in gpu.xids[self.heard.get(gpu.uuid, 0) :]:
@@ -355,7 +355,7 @@ class NodeReader:
             begun = (request.retrieved or request.input_checked or request.arrived) + 0.004
             end = max(request.last_token if request.generated else ended, begun)
             first = None if request.first_token is None else request.first_token - begun
-            sizes = {"input_tokens": request.prompt_tokens, "output_tokens": request.generated}
+            sizes: dict[str, Any] = {"input_tokens": request.prompt_tokens, "output_tokens": request.generated}
             yield Call(
                 f"{trace}-3", trace, f"{trace}-0", "generation", "answer", epoch + begun, epoch + end,
                 model=request.model, cached_tokens=request.cached_tokens, ttft=first, **sizes, **common,

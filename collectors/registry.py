@@ -16,11 +16,12 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from aistack_top.measure.clock import Clock
 from aistack_top.model.signals import LAYERS
 from aistack_top.user_files import reads_user_files
 from collectors import config, plugins
-from collectors.config import AnySource
 from collectors.kind import Kind as Kind
 from collectors.kind import kind_name
 from collectors.runtime.addresses import without_login
@@ -195,7 +196,7 @@ def page_kind(text: str, build: str = PAGE, adder: str = "") -> Kind:
     return _of_table(checked(Text(text), own=False), build, adder)
 
 
-def build(source: AnySource, tools: CollectorContext) -> Collector:
+def build(source: msgspec.Struct, tools: CollectorContext) -> Collector:
     """Return the collector that a configured source asks for.
 
     Raises:
@@ -205,7 +206,7 @@ def build(source: AnySource, tools: CollectorContext) -> Collector:
     return maker(source, tools)
 
 
-def kind_of(source: AnySource) -> Kind:
+def kind_of(source: msgspec.Struct) -> Kind:
     """Return the kind of a configured source."""
     return kind(kind_name(source))
 
@@ -232,11 +233,12 @@ def import_object(place: str) -> Any:  # noqa: ANN401 - whatever the registry's 
     return getattr(import_module(module), name)
 
 
-def source_of(source: AnySource, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
+def source_of(source: msgspec.Struct, *, deadline_s: float = 5.0, most_busy: float = 0.01) -> Source:
     """Return the `Source` of a configured source, with its kind's layer and its own name and pace."""
     kind = kind_of(source)
+    fields: Any = source  # every struct of a kind has an interval, a plug-in's too: see `Kind.config`
     url = getattr(source, "url", "")
-    return Source(name_of(source), kind.name, kind.layer, source.interval, deadline_s, without_login(url), most_busy)
+    return Source(name_of(source), kind.name, kind.layer, fields.interval, deadline_s, without_login(url), most_busy)
 
 
 def _of_table(one: TableFile, build: str = PAGE, adder: str = "") -> Kind:

@@ -53,7 +53,7 @@ def imports():
         for package in PACKAGES
         for file in sorted((ROOT / package).rglob("*.py"))
     }
-    found = {name: set() for name in files}
+    found: dict[str, set[str]] = {name: set() for name in files}
     for name, file in files.items():
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             said = []
@@ -61,6 +61,7 @@ def imports():
                 said = [one.name for one in node.names]
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{name} has a relative import"
+                assert node.module is not None
                 whole = [f"{node.module}.{one.name}" for one in node.names]
                 said = [one if one in files else node.module for one in whole]
             for one in said:

@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import inf
@@ -40,7 +40,7 @@ class RediagnosedFeed(FeedDecorator):
         self._task: asyncio.Task[list[Incident]] | None = None
         self._since = -inf
 
-    async def ticks(self) -> AsyncIterator[Tick]:
+    async def ticks(self) -> AsyncGenerator[Tick, None]:
         """See `Feed.ticks`."""
         finding = self._task = self._task or asyncio.create_task(self._find())
         stream = self._feed.ticks()

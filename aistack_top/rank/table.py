@@ -11,7 +11,7 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,7 @@ class MetricsTable:
     """
 
     times: Sequence[float]
-    columns: dict[str, Sequence[float]]
+    columns: Mapping[str, Sequence[float]]
     left_out: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ which nothing is trained get a GPU that does, so that no layer is empty.
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from math import inf
@@ -143,7 +143,7 @@ class DemoFeed:
         """See `aistack_top.model.feed.Feed.bounds`."""
         return Bounds(self._play.watched_from, self.clock.now(), live=True, title=TITLE)
 
-    async def ticks(self) -> AsyncIterator[Tick]:
+    async def ticks(self) -> AsyncGenerator[Tick, None]:
         """See `Feed.ticks`; the first one brings what came before, where that is known already."""
         if self._play.has_past:
             yield await self._past()

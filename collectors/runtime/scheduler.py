@@ -6,7 +6,7 @@ in exactly one batch with one health record.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from aistack_top.measure.clock import Clock, VirtualClock
@@ -53,7 +53,7 @@ class LiveFeed:
         """See `aistack_top.model.feed.Feed.bounds`."""
         return Bounds(self._began, self._clock.now(), live=True, title=self._title)
 
-    async def ticks(self) -> AsyncIterator[Tick]:
+    async def ticks(self) -> AsyncGenerator[Tick, None]:
         """Start the collectors and give a tick a second, whether or not there is news: time passes anyway."""
         clock = self._clock
         with _taking_part(clock):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.assemble import salt, sources
+from collectors.assemble import sources
 from collectors.config import (
     Config,
     ConfigError,
@@ -21,6 +21,7 @@ from collectors.config import (
     schema,
 )
 from collectors.registry import kinds, source_name, source_of
+from collectors.runtime.environment import salt
 
 FIVE_MISTAKES = """
 [consol]

@@ -42,6 +42,7 @@ def test_names_that_stand_in_a_list_have_to_be_on_the_page_together_and_whole():
 
 def test_a_page_that_repeats_an_engines_names_is_not_the_engines():
     vllm = table_of(kind_named("vllm"))
+    assert vllm is not None
     assert recognised(b"vllm:num_requests_running 1\n", vllm)
     assert not recognised(b'vllm:num_requests_running{server="a"} 1\n', vllm)
     assert recognised(b'vllm:num_requests_running 1\nother{server="a"} 1\n', vllm)

@@ -199,7 +199,7 @@ class FakeFeed:
         ticks: Iterable[Tick],
         *,
         bounds: Bounds | None = None,
-        pause: Callable[[], Awaitable[None]] | None = None,
+        pause: Callable[[], Awaitable[object]] | None = None,
         fault: Exception | None = None,
         on_seek: Callable[[float], Tick] | None = None,
         pause_first: bool = False,

@@ -4,6 +4,7 @@ A sequence holds what a real server holds: counters that rise or begin anew, cum
 is larger than the whole. Gauges are any double that the format can write.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
@@ -20,7 +21,7 @@ TABLES: Mapping[str, Callable[[], Table]] = {
     "milvus": lambda: table("data", "milvus"),
 }
 
-SPECIAL = (
+SPECIAL: tuple[float, ...] = (
     *(0.0, -0.0, 1.0, -1.0, 0.5, 1.7, 100.0, 5e-324, 2147483632.0, 1e18, 9223372036854775807.0, 18446744073709551615.0),
     *(3.4028234663852886e38, 3.5e38, -3.5e38, 1e39, 1.7976931348623157e308, -1.797e308),
     *(float("inf"), float("-inf"), float("nan")),
@@ -65,7 +66,7 @@ class Server:
         for name in row.names if row.join else (self._random.choice(row.names),):
             for _ in range(self._random.randint(1, 3)):
                 labels = self._labels(row)
-                over = ()
+                over: tuple[()] | tuple[str, Labels] = ()
                 if row.over and row.names != row.over:
                     # the whole has the name of the same version, and its part's labels but for what tells them apart
                     rest = {key: text for key, text in labels if key not in row.where}
@@ -150,6 +151,6 @@ def _any(random: Random) -> float:
     if chance < 0.25:
         return random.choice(SPECIAL)
     if chance < 0.6:
-        return random.choice((1, 10, 1e6)) * random.random()
+        return random.choice((1.0, 10.0, 1e6)) * random.random()
     sign = -1.0 if random.random() < 0.3 else 1.0
-    return sign * 10.0 ** random.uniform(-320, 308)
+    return sign * math.pow(10.0, random.uniform(-320, 308))

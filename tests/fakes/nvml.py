@@ -11,6 +11,7 @@ import threading
 from collections import Counter, deque
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pynvml
 
@@ -64,7 +65,10 @@ class FakeGpu:
         """Make the GPU a MIG one and add an instance."""
         self.values["nvmlDeviceGetMigMode"] = [1, 1]
         size = {"total": total, "reserved": 0, "used": used, "free": total - used}
-        values = {"nvmlDeviceGetUUID": f"MIG-{slot:08x}-0000-0000-0000-000000000000", "MemoryInfo_v2": size}
+        values: dict[str, Any] = {
+            "nvmlDeviceGetUUID": f"MIG-{slot:08x}-0000-0000-0000-000000000000",
+            "MemoryInfo_v2": size,
+        }
         values |= {"nvmlDeviceGetGpuInstanceId": instance, "nvmlDeviceGetComputeInstanceId": 0}
         self.migs[slot] = SimpleNamespace(
             values={**values, "nvmlDeviceGetName": "NVIDIA A100 MIG 1g.5gb"}, processes=[]
@@ -82,13 +86,13 @@ class FakeNvml:
         told = capture(name)
         self.system = {key: answer["v"] for key, answer in told["sys"].items()}
         self.gpus = [FakeGpu(copy.deepcopy(told["dev"]), index) for index in range(gpus)]
-        self.asked = Counter()
-        self.arguments = Counter()
+        self.asked: Counter[str] = Counter()
+        self.arguments: Counter[Any] = Counter()
         self.missing = set()
         self.init_error = 0
         self.errors = {}
         self.open_samples = {}
-        self.waiting = deque()
+        self.waiting: deque[Any] = deque()
         self.listening = threading.Event()
         self._telling = None
         self.registered = []

@@ -5,6 +5,7 @@ import pytest
 from aistack_top.model.signals import LAYERS
 from layouts import layers
 from layouts.layers import Section, layer_screens
+from layouts.load import PanelRow
 
 
 def test_every_layer_has_a_screen_that_ends_with_its_sources():
@@ -26,7 +27,7 @@ def test_columns_have_headings_that_fit():
         (Section("table", "x", per="gpus"), "no such key of an entity: 'gpus'"),
         (Section("table", "x"), "'per'"),
         (Section("shares", "x", signal="spend.shares"), "no such signal: 'spend.shares'"),
-        (Section("rows", "x", row=(layers.PanelRow("serving.ttft", stat="p96"),)), "has no 'p96'"),
+        (Section("rows", "x", row=(PanelRow("serving.ttft", stat="p96"),)), "has no 'p96'"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(section, said):

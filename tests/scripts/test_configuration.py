@@ -4,12 +4,13 @@ import json
 import tomllib
 from pathlib import Path
 
+import configuration
 import jsonschema
 import msgspec
 
-from collectors.config import kind_name, parse, types
+from collectors.config import parse, types
+from collectors.kind import kind_name
 from collectors.registry import kinds, source_of
-from scripts import configuration
 
 DOCS = Path(__file__).parents[2] / "docs"
 OLD = Path(__file__).parents[1] / "collectors" / "configuration-0.1.0.toml"

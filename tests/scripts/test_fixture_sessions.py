@@ -1,11 +1,10 @@
 """The recorded drills: the script is repeatable, and what lies in fixtures/sessions is what it makes."""
 
-import importlib.util
-import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fixture_sessions
 import pytest
 from msgspec.structs import replace
 
@@ -20,15 +19,7 @@ MAX_BYTES = 25e6
 
 @pytest.fixture(scope="module")
 def script():
-    folder = str(ROOT / "scripts")
-    sys.path.insert(0, folder)
-    try:
-        spec = importlib.util.spec_from_file_location("fixture_sessions", ROOT / "scripts/fixture_sessions.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module
+    return fixture_sessions
 
 
 def readings(folder):

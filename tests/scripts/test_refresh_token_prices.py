@@ -1,24 +1,19 @@
 """The script that refreshes the table of token prices: dry by default, and a person decides which rows there are."""
 
-import importlib.util
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+import refresh_token_prices
 
 from aistack_top.spend.prices import read_token_rows, token_rows
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "refresh_token_prices.py"
 FLAGSHIP = "together/meta-llama/Meta-Llama-3.1-405B-Instruct-Turbo"
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("refresh_token_prices", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return refresh_token_prices
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
+from aistack_top.model.feed import Feed
 from layouts.load import Layout, load
 from tests.fakes.feed import FakeFeed, World, seconds
 from tui.app import ConsoleApp
@@ -24,7 +25,7 @@ def text(app: ConsoleApp) -> str:
 
 @asynccontextmanager
 async def shown(
-    feed: FakeFeed | None = None,
+    feed: Feed | None = None,
     size: tuple[int, int] = (80, 24),
     layout: Layout | None = None,
     until: float = 0.0,

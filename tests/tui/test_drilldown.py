@@ -194,7 +194,12 @@ async def test_a_filter_is_used_while_it_is_typed_once_nobody_types_for_a_moment
 async def test_the_calls_are_filtered_once_and_not_at_every_letter(monkeypatch):
     monkeypatch.setattr("tui.widgets.prompt.PAUSE_S", 60.0)
     filtered = []
-    monkeypatch.setattr("tui.sections.calls.chosen", lambda calls, scene: filtered.append(scene.wanted.text) or [])
+
+    def chosen(calls, scene):
+        filtered.append(scene.wanted.text)
+        return []
+
+    monkeypatch.setattr("tui.sections.calls.chosen", chosen)
     async with shown(normal(), (120, 40)) as (app, pilot):
         await press(app, pilot, "T", "slash", *"kind:retrieval")
         assert set(filtered) == {""}
@@ -209,6 +214,7 @@ async def test_keys_typed_right_after_a_question_is_answered_or_dropped_do_not_f
         for key in ("s", ends, "s", "s", "r"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await turns(pilot, 30)
+        assert isinstance(app.screen, CallsScreen | LayerScreen)
         assert app.screen.wanted.text == ("ttft>2s" if ends == "enter" else "")
         assert app.screen.order == SortOrder("latency", smallest_first=True)
 

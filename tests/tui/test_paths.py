@@ -5,6 +5,7 @@ The numbers are a plant's, the verdicts those of the watch that runs live; nothi
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,8 +49,19 @@ class Versions(Plant):
             yield replace(tick, batches=(*tick.batches, batch))
 
     def _call(self, name, seen, long, new):
-        times = {"start": seen - 1 - long, "end": seen - 1, "seen": seen, "updated": seen, "ttft": long / 4}
-        told = {"model": "llama", "version": "2.0" if new else "1.0", "input_tokens": 900, "output_tokens": 200}
+        times: dict[str, Any] = {
+            "start": seen - 1 - long,
+            "end": seen - 1,
+            "seen": seen,
+            "updated": seen,
+            "ttft": long / 4,
+        }
+        told: dict[str, Any] = {
+            "model": "llama",
+            "version": "2.0" if new else "1.0",
+            "input_tokens": 900,
+            "output_tokens": 200,
+        }
         return Call(name, name, "", "generation", "chat", **times, **told)
 
 

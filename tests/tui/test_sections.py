@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -135,7 +136,7 @@ def test_a_call_that_is_root_and_model_in_one_waits_for_what_ended_before_its_fi
     calls = []
     for number in range(8):
         start = START - 20 - number
-        common = {"trace": f"t{number}", "seen": START, "updated": START}
+        common: dict[str, Any] = {"trace": f"t{number}", "seen": START, "updated": START}
         calls += [
             Call(
                 f"{number}",

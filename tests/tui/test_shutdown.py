@@ -22,7 +22,7 @@ def test_what_never_was_a_terminal_is_not_gone_and_what_is_closed_is():
 
 
 def test_the_process_is_ended_with_its_code():
-    ended = []
+    ended: list[int] = []
     timer = leave_within(0.0, 7, ended.append)
     timer.join()
     assert ended == [7]

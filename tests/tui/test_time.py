@@ -130,9 +130,9 @@ async def test_a_cursor_that_leaves_what_is_held_takes_the_feed_along():
         assert feed.seeks[-1] == START + 3600
 
 
-async def test_the_next_incident_of_a_session_is_where_it_was_told():
+async def test_the_next_incident_of_a_session_is_where_it_was_told(monkeypatch):
     feed = session()
-    feed.incident_times = lambda: asyncio.sleep(0, [START - 1800, START + 600])
+    monkeypatch.setattr(feed, "incident_times", lambda: asyncio.sleep(0, [START - 1800, START + 600]), raising=False)
     async with shown(feed) as (app, pilot):
         painted = await press(app, pilot, "right_curly_bracket")
         assert feed.seeks == [START + 600]

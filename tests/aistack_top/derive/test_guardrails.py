@@ -115,7 +115,9 @@ def test_span_names_without_end_are_told_as_one():
 def recorded(name):
     page = langfuse_rows.read_page((CAPTURES / "langfuse-4.16.0" / f"{name}.json").read_bytes())
     for row in langfuse_rows.read_rows(page.data):
+        assert row is not None
         times = langfuse_rows.times_of(row, 2e9)
+        assert not isinstance(times, str)
         yield langfuse_rows.to_call(row, times, times.end, SETTINGS)
 
 

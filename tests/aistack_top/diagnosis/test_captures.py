@@ -8,10 +8,10 @@ import httpx
 
 from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.measure.clock import VirtualClock
-from aistack_top.measure.quantiles import Quantiles
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import SERVICE, Entity
-from aistack_top.model.tick import Batch, Health, ReadingsBuilder, Tick
+from aistack_top.model.incident import Incident
+from aistack_top.model.tick import Batch, Health, Quantiles, ReadingsBuilder, Tick
 from collectors.runtime.base import Source
 from collectors.vllm.collector import VllmCollector
 from tests.aistack_top.diagnosis.fake_node import only
@@ -36,7 +36,8 @@ async def vllm(run, seconds):
 
 
 def watched(ticks):
-    found, watch = {}, IncidentDetector()
+    found: dict[str, list[Incident]] = {}
+    watch = IncidentDetector()
     for tick in ticks:
         for version in watch.observe(tick):
             found.setdefault(version.id, []).append(version)

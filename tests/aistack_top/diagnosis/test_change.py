@@ -1,11 +1,13 @@
 """How a series moved around an onset."""
 
+from typing import Any
+
 import pytest
 
 from aistack_top.diagnosis.change import measure
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import signals
-from aistack_top.model.tick import ReadingsBuilder
+from aistack_top.model.tick import ReadingsBuilder, SeriesKey
 from aistack_top.store.timeline import Timeline
 
 ENGINE = Entity.of(engine="chat")
@@ -36,7 +38,8 @@ def test_the_newest_value_of_what_is_no_flag_is_one_among_others():
 
 
 def test_what_was_before_is_remembered_for_the_next_look_and_changes_nothing():
-    name, pasts = "serving.requests.waiting", {}
+    name = "serving.requests.waiting"
+    pasts: dict[SeriesKey, Any] = {}
     known, key = timeline(name, [n % 3 for n in range(200)] + [40] * 20), (name, ENGINE, "value")
     onset = START + 1000.0
     alone = measure(known, key, signals()[name], onset, onset + 95.0)

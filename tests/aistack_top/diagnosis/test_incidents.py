@@ -10,7 +10,7 @@ from aistack_top.diagnosis.change import step_at
 from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import SERVICE, Entity
-from aistack_top.model.tick import Batch, Health, ReadingsBuilder, Tick
+from aistack_top.model.tick import Batch, Event, Health, ReadingsBuilder, Tick
 from aistack_top.state import State
 from aistack_top.store.facts import Facts
 from aistack_top.text.incident_json import decode, incident_data
@@ -193,7 +193,7 @@ def test_without_a_baseline_a_full_batch_with_a_queue_and_refusals_is_possible()
 
 
 def test_an_engine_that_starts_again_and_again_is_told_and_a_rollout_is_not():
-    starts = {}
+    starts: dict[int, tuple[Event, ...]] = {}
     for second in (400, 650, 900, 1150, 1300):
         starts |= event(second, "restart", engine(0), "chat-0 restarted", "info")
     found = only(watch(Plant(events=starts)))

@@ -44,6 +44,7 @@ def test_no_rate_is_ever_negative_and_deltas_add_up(steps):
         if step.rate is not None:
             assert step.rate >= 0.0
         total += step.delta or 0.0
+    assert first is not None
     assert total == pytest.approx(value - first, rel=1e-6, abs=1e-6)
 
 

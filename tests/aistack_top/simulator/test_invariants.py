@@ -8,7 +8,7 @@ import pytest
 from aistack_top.simulator.enginemetrics import EngineMetrics
 from aistack_top.simulator.histogram import Histogram
 from aistack_top.simulator.node import SimulatedNode
-from aistack_top.simulator.request import Outcome
+from aistack_top.simulator.request import Outcome, Request
 from aistack_top.simulator.scenario import nodes
 
 COUNTERS = (
@@ -26,10 +26,20 @@ class Watched:
     """A node played to its end, with what was seen on the way."""
 
     def __init__(self, node, until, happen=None):
-        self.node, self.ends, self.sent = node, [], []
+        self.node = node
+        self.ends: list[Request] = []
+        self.sent: list[Request] = []
         ended, send = node.gateway.on_end, node.traffic.send
-        node.gateway.on_end = lambda request, now: (self.ends.append(request), ended(request, now))
-        node.traffic.send = lambda request, now: (self.sent.append(request), send(request, now))
+
+        def on_end(request, now):
+            self.ends.append(request)
+            ended(request, now)
+
+        def on_send(request, now):
+            self.sent.append(request)
+            send(request, now)
+
+        node.gateway.on_end, node.traffic.send = on_end, on_send
         self.counters = []
         self.balance = []
         self.in_flight = []
@@ -154,7 +164,7 @@ def test_littles_law(healthy):
 
 
 def test_clients_in_conversation_wait_for_their_answer(healthy):
-    talks = {}
+    talks: dict[str, list[Request]] = {}
     for request in healthy.sent:
         if request.session_key:
             talks.setdefault(request.user, []).append(request)

@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -32,10 +33,10 @@ HOST = 2.45
 class Phase:
     """What a scraper would have written down of one phase."""
 
-    running: list = field(default_factory=list)
-    waiting: list = field(default_factory=list)
-    usage: list = field(default_factory=list)
-    ttft: list = field(default_factory=list)
+    running: list[float] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
+    usage: list[float] = field(default_factory=list)
+    ttft: list[float] = field(default_factory=list)
     preemptions: int = 0
     tokens: int = 0
     finished: int = 0
@@ -56,7 +57,15 @@ def asked():
             yield row["t"], 498, row["max_tokens"], row["e2e"]
 
 
-def replay():
+def _submit(engine: SimulatedEngine, request: Request, now: float) -> None:
+    engine.submit(request, now)
+
+
+def _give_up(engine: SimulatedEngine, request: Request, _: float) -> None:
+    engine.cancel(request)
+
+
+def replay() -> dict[str, Phase]:
     """Return the phases by name."""
     agenda, requests = EventQueue(), []
     engine = SimulatedEngine(CONFIG, [Gpu(0, TOY_CPU, "toy")], agenda, Random("toy"), 1, lambda *_: None)
@@ -65,10 +74,10 @@ def replay():
     for number, (at, prompt, output, min_duration) in enumerate(asked()):
         request = Request(number, "tiny", prompt, output, at, queued=at)
         requests.append(request)
-        agenda.at(at, lambda now, request=request: engine.submit(request, now))
+        agenda.at(at, partial(_submit, engine, request))
         if min_duration is not None:
-            agenda.at(at + min_duration, lambda now, request=request: engine.cancel(request))
-    phases = {}
+            agenda.at(at + min_duration, partial(_give_up, engine, request))
+    phases: dict[str, Phase] = {}
     for name, start, end in PHASES:
         agenda.advance(start)
         before = (engine.metrics.preemptions, engine.metrics.generation_tokens, engine.metrics.e2e.count)
@@ -84,5 +93,5 @@ def replay():
         phase.finished = engine.metrics.e2e.count - before[2]
     for name, start, end in PHASES:
         begun = [request for request in requests if start < (request.first_token or 0.0) <= end]
-        phases[name].ttft = [request.first_token - request.queued for request in begun]
+        phases[name].ttft = [(request.first_token or 0.0) - request.queued for request in begun]
     return phases

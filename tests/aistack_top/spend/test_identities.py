@@ -115,7 +115,9 @@ async def test_every_dollar_of_a_recorded_drill_adds_up(folder):
             tenants += check_calls(moment, node)
             spend = moment.one("spend.rate")
             if spend is not None:
-                hours = month_hours(moment.at, zone(moment.priced.zone))
+                where = zone(moment.priced.zone)
+                assert where is not None
+                hours = month_hours(moment.at, where)
                 assert moment.one("spend.month_projected") == pytest.approx(spend * hours, rel=1e-4)
     if folder.stem == "unknown_cause":  # a node of which no GPU is seen
         assert known == 0

@@ -114,6 +114,7 @@ def test_a_cost_is_divided_by_what_finished_and_the_rest_is_nobodys():
 
 def test_days_end_where_the_node_lives_and_some_have_23_hours():
     berlin = zone("Europe/Berlin")
+    assert berlin is not None
     noon = datetime(2026, 3, 29, 12, tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
     assert noon - midnight(noon, berlin) == 11 * 3600  # the clocks went forward that night
     assert month_hours(noon, berlin) == 31 * 24 - 1
@@ -127,11 +128,11 @@ def test_a_meter_charges_what_was_seen_and_begins_anew_at_midnight():
     meter = Meter()
     for at in range(0, 3601, 5):
         meter.add(float(at), 4.0, 0.0)
-    assert (meter.usd, meter.covered_s) == (pytest.approx(4.0), 3600.0)
+    assert (meter.usd, meter.covered_s) == pytest.approx((4.0, 3600.0))
     meter.add(7200.0, 4.0, 0.0)  # an hour in which nobody saw the node is not charged
-    assert (meter.usd, meter.covered_s) == (pytest.approx(4.0), 3600.0)
+    assert (meter.usd, meter.covered_s) == pytest.approx((4.0, 3600.0))
     meter.add(7205.0, None, 0.0)
     meter.add(7230.0, 8.0, 0.0)  # the price that stood is charged until the new one is known
-    assert (meter.usd, meter.covered_s) == (pytest.approx(4.0 + 4.0 * 30 / 3600), 3630.0)
+    assert (meter.usd, meter.covered_s) == pytest.approx((4.0 + 4.0 * 30 / 3600, 3630.0))
     meter.add(7240.0, 8.0, 7236.0)
-    assert (meter.usd, meter.covered_s) == (pytest.approx(8.0 * 4 / 3600), 4.0)
+    assert (meter.usd, meter.covered_s) == pytest.approx((8.0 * 4 / 3600, 4.0))

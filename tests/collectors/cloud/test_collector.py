@@ -221,19 +221,19 @@ STRANGERS = {
 }
 
 
-def stranger(name):
-    def handler(request):
-        handler.asked.append(request)
-        return STRANGERS[name][0](request)
+class Stranger:
+    def __init__(self, name):
+        self.name, self.asked = name, []
 
-    handler.asked = []
-    return handler
+    def __call__(self, request):
+        self.asked.append(request)
+        return STRANGERS[self.name][0](request)
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp", "azure"])
 @pytest.mark.parametrize("name", STRANGERS)
 async def test_a_stranger_in_its_place_is_told_and_is_no_notice(cloud, name):
-    handler = stranger(name)
+    handler = Stranger(name)
     async with Told(cloud, handler) as told_of:
         batch = await told_of.asked()
     assert (batch.health.status, batch.events, batch.facts) == (STRANGERS[name][1], (), ())

@@ -22,8 +22,8 @@ READERS = {
 PORTAL = b"<!DOCTYPE html><html><body><h1>Sign in to the guest network</h1></body></html>"
 
 
-def at(*when):
-    return datetime(*when, tzinfo=UTC).timestamp()
+def at(year, month, day, hour=0, minute=0, second=0, microsecond=0):
+    return datetime(year, month, day, hour, minute, second, microsecond, UTC).timestamp()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from aistack_top.measure.clock import VirtualClock
 from aistack_top.model.entity import Entity
+from aistack_top.model.tick import Tick
 from aistack_top.simulator.scenario import scenarios
 from aistack_top.simulator.servers.app import Servers
 from aistack_top.simulator.servers.world import World
@@ -30,7 +31,7 @@ class Played:
         self.node = scenario.start(node=more.pop("node", scenario.light), **more)
         self.clock = VirtualClock(self.node.epoch)
         self.feed = simulated.feed(self.node, self.clock, folder, step_s=STEP_S)
-        self.ticks = []
+        self.ticks: list[Tick] = []
 
     async def to(self, seconds):
         stream = self.feed.ticks()

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -50,8 +51,11 @@ class Room:
     def __init__(self, *seen, page=PAGE, status=200, configured=()):
         self.clock, self.seen = HandClock(0.0), seen
         self.page, self.status = page, status
-        self.asked, self.joined, self.left = [], [], []
-        self.why, self.dead = (), ()
+        self.asked: list[Any] = []
+        self.joined: list[Any] = []
+        self.left: list[Any] = []
+        self.why: tuple[UnreachableServer, ...] = ()
+        self.dead: tuple[str, ...] = ()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, Reads)]
         roll = FeedMembership(self.joined.append, self.left.append, place_of(configured))
@@ -219,7 +223,9 @@ async def test_a_collector_joins_and_leaves_a_running_feed():
 
 @pytest.mark.parametrize("kind", list(findable()), ids=lambda kind: kind.name)
 def test_every_kind_that_is_found_on_a_node_can_be_told_and_built_from_an_address(kind):
-    assert page_matcher(kind)(b"") is False
+    knows = page_matcher(kind)
+    assert knows is not None
+    assert knows(b"") is False
     assert "url" in kind.config.__struct_fields__
 
 

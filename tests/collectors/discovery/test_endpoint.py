@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import httpx
 import pytest
@@ -26,9 +27,11 @@ class Server:
     """A server by path, what it was asked, and the collector of its address."""
 
     def __init__(self, url="http://me:s3cret@server:8000", **answers):
-        self.answers, self.asked, self.logins = {"/metrics": httpx.Response(404), **answers}, Counter(), set()
+        self.answers = {"/metrics": httpx.Response(404), **answers}
+        self.asked: Counter[str] = Counter()
+        self.logins = set()
         self.clock = HandClock(0.0)
-        kinds = [(lambda body: b"vllm:" in body, Made)]
+        kinds: list[Any] = [(lambda body: b"vllm:" in body, Made)]
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
         self.collector = EndpointCollector(SOURCE, client, self.clock, kinds, url=url, names=["vllm", "ray"])
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import jsonschema
@@ -17,6 +18,7 @@ from collectors.doctor.checks import Check
 from collectors.doctor.permissions import ProbeRoots, capabilities, hides_processes
 from collectors.gpu_owners.proof import HIDDEN_PIDS
 from collectors.procfs.processes import Process
+from collectors.registry import source_of
 from collectors.runtime.base import Source
 from collectors.runtime.environment import NO_STATE
 from collectors.vllm import collector as vllm
@@ -169,12 +171,12 @@ async def test_what_was_discovered_is_told_and_so_is_what_cannot_be_read():
     )
 
     class Reads:
-        source = doctor.source_of(configured("vllm", url="http://127.0.0.1:1"))
+        source = source_of(configured("vllm", url="http://127.0.0.1:1"))
 
     async def run(look):
         return look()
 
-    kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, lambda url: Reads())]
+    kinds = [Matcher("vllm", "/metrics", vllm.fingerprint, lambda url: cast("Any", Reads()))]
     roll = FeedMembership(lambda one: None, lambda one: None)
     collector = DiscoveryCollector(VirtualClock(0.0), client, lambda: seen, kinds, roll, run=run)
     await collector.collect()

@@ -21,7 +21,7 @@ class Bench:
     def __init__(self, tmp_path, *, certain=True, url="http://127.0.0.1:8000", configured=None):
         self.tree = ProcTree(tmp_path, certain=certain)
         self.clock = HandClock()
-        self.pids = dict.fromkeys(GPUS[:2], ())
+        self.pids: dict[Entity, tuple[int, ...]] = dict.fromkeys(GPUS[:2], ())
         self.facts = Facts()
         self.collector = GpuLinkCollector(
             self.clock,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
 import pytest
 
 from aistack_top.measure.clock import VirtualClock
@@ -162,5 +163,5 @@ async def test_a_history_that_the_server_cut_is_refused():
 
 async def test_a_refusal_names_the_variables_that_hold_the_keys():
     named = LangfuseSettings("http://langfuse", "pk", "sk", key_names=("PK", "/run/secret"))
-    refused = LangfuseApi(None, named, VirtualClock(0.0)).refusal(Answer(401, {}, b"", 0.0))
+    refused = LangfuseApi(httpx.AsyncClient(), named, VirtualClock(0.0)).refusal(Answer(401, httpx.Headers(), b"", 0.0))
     assert "check PK and /run/secret" in refused.reason

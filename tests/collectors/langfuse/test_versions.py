@@ -81,7 +81,7 @@ async def test_the_rollout_in_the_capture_is_told_for_each_model_and_nothing_els
     play = playback("v4", "2026-11-23T15:20:00Z")
     batches = await polls(collector(play), play, 6600, 10)
     events = [event for batch in batches for event in batch.events]
-    first = {}
+    first: dict[str, float] = {}
     for one in sorted(calls_of(batches), key=lambda call: call.end):
         if one.version == "app-1.9.0" and one.kind == "generation":
             first.setdefault(one.model, one.start)

@@ -1,6 +1,7 @@
 """MLflow as real servers answered it: runs alive and dead, training as runs report it, and a registry that changes."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ class Server:
         self.folder, self.moment = folder, moment
         self.refused: dict[str, httpx.Response] = {}
         self.edit = lambda rows: rows
-        self.histories = {}
+        self.histories: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -54,7 +55,7 @@ class Server:
         return httpx.Response(200, content=body)
 
 
-async def polled(server: Server, clock: VirtualClock, *moments: tuple[float, str], **config: object) -> list[Batch]:
+async def polled(server: Server, clock: VirtualClock, *moments: tuple[float, str], **config: Any) -> list[Batch]:
     """Return a batch for each moment, with the server's state then."""
     batches = []
     async with httpx.AsyncClient(transport=httpx.MockTransport(server)) as client:
@@ -188,7 +189,7 @@ async def test_names_from_outside_are_made_plain():
     (batch,) = await polled(server, VirtualClock(BEFORE), (BEFORE, "before"))
     assert all("\x1b" not in event.text and len(event.text) < 200 for event in batch.events)
     jobs = {who.get("job") for _, who, _ in batch.readings} - {None}
-    assert all(job.isprintable() and len(job) < 130 for job in jobs)
+    assert all(job and job.isprintable() and len(job) < 130 for job in jobs)
 
 
 @pytest.mark.parametrize(

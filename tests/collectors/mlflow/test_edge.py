@@ -1,6 +1,7 @@
 """Runs that go wrong, as MLflow 3.17.2 on a SQL store told them: diverged, resumed at a lower step, ended."""
 
 import json
+from itertools import count
 
 import httpx
 import pytest
@@ -116,11 +117,10 @@ async def test_a_run_that_resumed_keeps_its_pace():
 
     def search(rows):
         # what is logged until now, two seconds a step, while the search stays with step 500
-        server.histories[run] = reports(*range(400, 400 + server.steps), at=OVERFLOW_AT - 123)
-        server.steps += 5
+        server.histories[run] = reports(*range(400, 400 + next(steps)), at=OVERFLOW_AT - 123)
         return rows
 
-    server.steps, server.edit = 61, search
+    steps, server.edit = count(61, 5), search
     batches = await asked(server, *(OVERFLOW_AT + 10 * n for n in range(4)))
     assert of(batches[-1], "training.step_time", job="edge2/resumed") == pytest.approx(2.0)
     assert of(batches[-1], "pipelines.runs.active", job="edge2") == 2
@@ -148,6 +148,8 @@ async def test_tokens_a_second_are_those_of_now_and_not_the_mean_since_the_start
     tokens = iter([(25_600, 1000.0), (25_600, 1000.0), (25_856, 990.0), (25_856, 990.0)])
     at = iter([0, 0, 4.04, 4.04])
 
+    next_at = 0.0
+
     def train(rows):
         rows = running(rows)[:1]
         seen, mean = next(tokens)
@@ -161,7 +163,7 @@ async def test_tokens_a_second_are_those_of_now_and_not_the_mean_since_the_start
         next_at = next(at)
         return train(rows)
 
-    next_at, server.edit = 0.0, edit
+    server.edit = edit
     first, second = await polled(server, VirtualClock(TRAINER_AT), (TRAINER_AT, "after"), (TRAINER_AT + 5, "after"))
     assert of(first, "training.tokens.rate", job="hf-nan/sft-ok") is None
     assert of(second, "training.tokens.rate", job="hf-nan/sft-ok") == pytest.approx(256 / 4.04, rel=1e-3)
@@ -183,9 +185,9 @@ async def test_the_samples_of_a_whole_run_are_no_rate_of_now():
 async def test_an_experiment_whose_last_run_ends_is_told_without_a_gap():
     server = Edge(TRAINER)
     moments = [TRAINER_AT + 5 * n for n in range(5)]
-    server.edit = lambda rows: running(rows) if server.alive() else rows
     looks = iter(range(1, 99))
-    server.alive = lambda: next(looks) <= 4  # two searches in the first run, one in each of the next two
+    # two searches in the first run, one in each of the next two
+    server.edit = lambda rows: running(rows) if next(looks) <= 4 else rows
     batches = await asked(server, *moments)
     assert [of(batch, "pipelines.runs.active", job="hf-nan") for batch in batches] == [2, 2, 2, 0, 0]
     assert of(batches[3], "pipelines.run.failed", job="hf-nan") == 0

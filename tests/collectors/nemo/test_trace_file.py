@@ -3,6 +3,7 @@
 import gzip
 import os
 
+import httpx
 import pytest
 
 from aistack_top.measure.clock import VirtualClock
@@ -26,7 +27,7 @@ def path(tmp_path):
 
 
 def collector(path, clock):
-    return build(NemoTraceSource(path=str(path)), CollectorContext(clock, None, b"", "node"))
+    return build(NemoTraceSource(path=str(path)), CollectorContext(clock, httpx.AsyncClient(), b"", "node"))
 
 
 def rails(batch, signal):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from typing import Any
 
 from aistack_top.model.entity import Entity
 from collectors.nvml.collector import NvmlCollector
@@ -76,7 +77,7 @@ def gpu(fake, index=0, **more):
 
 def values(batch):
     """Return the readings by signal and entity."""
-    found = defaultdict(dict)
+    found: defaultdict[str, dict[Entity, Any]] = defaultdict(dict)
     for signal, entity, value in batch.readings:
         assert entity not in found[signal], f"{signal} of {entity} is told twice"
         found[signal][entity] = value

@@ -1,5 +1,7 @@
 """How series of one entity combine, and counters that move, begin anew, or come from several processes."""
 
+from typing import Any
+
 import pytest
 
 from aistack_top.model.tick import Quantiles
@@ -96,7 +98,7 @@ class Reader:
         return self.exposition.read(parse(body.encode(), self.table.wanted(), self.memo), at, at)
 
 
-def got(found: Assembled) -> dict[tuple[str, str], object]:
+def got(found: Assembled) -> dict[tuple[str, str], Any]:
     return {(signal, str(entity)): value for signal, entity, value in found.readings}
 
 

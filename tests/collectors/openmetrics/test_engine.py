@@ -1,6 +1,7 @@
 """The exposition engine: parsing, tables, rates and quantiles, and everything a page can do wrong."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -91,7 +92,7 @@ class Reader:
         return self.exposition.read(self.page(body), at, at)
 
 
-def got(found: Assembled) -> dict[tuple[str, str], object]:
+def got(found: Assembled) -> dict[tuple[str, str], Any]:
     return {(signal, str(entity)): value for signal, entity, value in found.readings}
 
 

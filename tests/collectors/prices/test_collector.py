@@ -5,6 +5,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def genai_prices(monkeypatch):
         model("tiers", input_mtok=SimpleNamespace(base=Decimal(3), tiers=[]), output_mtok=Decimal(15)),
         model("speech", input_mtok=None, output_mtok=None),
     ]
-    data = ModuleType("genai_prices.data")
+    data: Any = ModuleType("genai_prices.data")
     data.providers = [SimpleNamespace(id="groq", models=models)]
     monkeypatch.setitem(sys.modules, "genai_prices", ModuleType("genai_prices"))
     monkeypatch.setitem(sys.modules, "genai_prices.data", data)
@@ -118,7 +119,7 @@ def genai_prices(monkeypatch):
 
 async def test_the_extra_prices_rows_that_the_table_has_not_and_says_which_it_has_not_either(monkeypatch):
     genai_prices(monkeypatch)
-    rows = {"a": "groq/flat", "b": "groq/tiers", "c": "groq/speech", "d": "groq/nobody"}
+    rows: dict[str, str | TokenPrice] = {"a": "groq/flat", "b": "groq/tiers", "c": "groq/speech", "d": "groq/nobody"}
     health, facts = await told(SpendSettings(node_hour=6.0, managed=rows))
     assert [managed_in(facts, model) for model in "abcd"] == [TokenPrice(0.59, 0.79), TokenPrice(3, 15), None, None]
     assert health.status == "misconfigured"
@@ -130,7 +131,7 @@ async def test_the_extra_prices_rows_that_the_table_has_not_and_says_which_it_ha
 
 async def test_another_version_of_the_extra_costs_its_rows_only(monkeypatch):
     genai_prices(monkeypatch)
-    sys.modules["genai_prices.data"].providers = None
+    monkeypatch.setattr(sys.modules["genai_prices.data"], "providers", None)
     health, facts = await told(SpendSettings(node_hour=6.0, managed={"a": "groq/flat"}))
     assert "genai-prices cannot be used" in health.reason
     assert prices_in(facts).node_hour == 6.0
@@ -147,7 +148,7 @@ async def test_a_price_that_changes_with_the_hour_is_read_again_during_a_run(mon
     night = SimpleNamespace(input_mtok=Decimal("0.135"), output_mtok=Decimal("0.55"))
     day = SimpleNamespace(input_mtok=Decimal("0.27"), output_mtok=Decimal("1.10"))
     model = SimpleNamespace(id="chat", get_prices=lambda at: day if at.hour < 16 else night)
-    sys.modules["genai_prices.data"].providers = [SimpleNamespace(id="deepseek", models=[model])]
+    monkeypatch.setattr(sys.modules["genai_prices.data"], "providers", [SimpleNamespace(id="deepseek", models=[model])])
     at = 15 * 3600 + 3590.0
     clock = SimpleNamespace(now=lambda: at, monotonic=lambda: at)
     collector = PriceCollector(

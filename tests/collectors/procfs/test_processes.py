@@ -77,6 +77,6 @@ def test_open_sockets_are_known_or_said_to_be_hidden(tmp_path):
     made.process(40, 1, ["server"])
     made.namespace(40, "net:[1]", "127.0.0.1")
     made.listen(40, 700, 8000)
-    assert ProcTree(tmp_path).sockets(40) == {700}
+    assert ProcTree(tmp_path).sockets(40) == frozenset({700})
     made.close(40)
     assert ProcTree(tmp_path).sockets(40) is None

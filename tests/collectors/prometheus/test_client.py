@@ -6,10 +6,11 @@ import ssl
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from collectors.prometheus import client
+from collectors.prometheus import client, refusals
 from collectors.prometheus.client import Access, Prometheus
 from collectors.runtime.base import SourceError
 from tests.fakes.pages import page
@@ -199,18 +200,18 @@ def test_an_answer_without_an_end_is_left():
     class Endless:
         closed = False
 
-        def iter_content(self, size):
+        def iter_content(self, chunk_size=1, decode_unicode=False):
             while True:
-                yield b"x" * size
+                yield b"x" * chunk_size
 
         def close(self):
             self.closed = True
 
     answer = Endless()
     with pytest.raises(ValueError, match="larger than") as caught:
-        client.bounded(answer, 60.0, 1_000_000)
+        client.bounded(cast("Any", answer), 60.0, 1_000_000)
     assert answer.closed
-    error = client.in_words(caught.value, Access("http://p", {}))
+    error = refusals.in_words(caught.value, Access("http://p", {}))
     assert error.reason == "the answer is larger than 64 MB: is this a Prometheus server?"
 
 
@@ -235,7 +236,7 @@ async def test_what_the_server_warns_of_is_told_until_it_no_longer_does():
     ],
 )
 def test_warnings_are_found_at_either_end_of_an_answer(body, told):
-    assert client.warnings(body) == told
+    assert refusals.warnings(body) == told
 
 
 async def test_a_server_of_this_node_is_asked_without_the_environments_proxy(monkeypatch):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,7 +35,8 @@ def reader():
 @pytest.fixture(scope="module")
 def scraped():
     """Return every page that the server may have read, parsed, as sets of numbers by series."""
-    found, memo = [], LineMemo()
+    found: list[Any] = []
+    memo = LineMemo()
     with gzip.open(CAPTURES / "vllm-0.32.0/run1/series.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     wanted = table("serving", "vllm").wanted()

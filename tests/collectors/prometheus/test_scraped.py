@@ -1,6 +1,7 @@
 """Who is scraped: every label separates, but those that tell replicas of one scraper apart."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -250,7 +251,8 @@ async def test_a_target_most_of_which_is_not_read_is_not_ok():
 
 async def two_servers(*answers):
     """Return what two servers' targets are called, of which each scraped one page; in the order of ``answers``."""
-    clock, names, joined = VirtualClock(START), EngineNames({}, ["east", "west"]), []
+    clock, names = VirtualClock(START), EngineNames({}, ["east", "west"])
+    joined: list[Any] = []
     found = {}
     for name, count in (("east", 3), ("west", 7)):
         fake = FakePrometheus(clock.now)

@@ -3,6 +3,7 @@
 import gzip
 import json
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,8 @@ def source(name="prometheus"):
 @asynccontextmanager
 async def watched(scrapes=(), *, alone=True):
     """Yield a server that has scraped, its collector, the clock and the targets that joined."""
-    clock, joined = VirtualClock(START), []
+    clock = VirtualClock(START)
+    joined: list[Any] = []
     fake = FakePrometheus(clock.now)
     for moment, instance, body in scrapes:
         fake.scrape(moment, instance, body)

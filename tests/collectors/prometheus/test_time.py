@@ -1,6 +1,7 @@
 """Clocks, paces and lateness: stale is what stands still, and every server's time is told by its own clock."""
 
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,8 @@ from tests.fakes.promserver import ACCESS, FakePrometheus
 @asynccontextmanager
 async def off_by(offset_s):
     """Yield a server whose clock is off, its collector, our clock, and the targets that joined."""
-    clock, joined = VirtualClock(START), []
+    clock = VirtualClock(START)
+    joined: list[Any] = []
     fake = FakePrometheus(lambda: clock.now() + offset_s)
     server = Prometheus(ACCESS, connect=fake.connect, clock=clock)
     collector = PrometheusCollector(source(), server, clock, EVERY_S, TargetNames())
@@ -158,15 +160,14 @@ async def test_the_date_of_an_answer_tells_the_clock_until_an_answer_has_its_own
 
     class Connection:
         def custom_query(self, query, params):
-            listen(b"{}", "Sun, 09 Sep 2001 01:46:50 GMT")
+            heard[0](b"{}", "Sun, 09 Sep 2001 01:46:50 GMT")
             return answers.pop(0)
 
     def connect(_, hear):
-        nonlocal listen
-        listen = hear
+        heard.append(hear)
         return Connection()
 
-    listen = None
+    heard: list[Any] = []
     server = Prometheus(ACCESS, connect=connect, clock=clock)
     found = []
     for _ in range(3):

@@ -58,7 +58,8 @@ def test_a_name_that_is_free_again_is_given_again():
 @settings(derandomize=True, deadline=None)
 @given(st.lists(CLAIMS, max_size=12))
 def test_no_name_is_given_twice_within_a_kind_or_to_two_servers(claims):
-    names, given_to = EngineNames(), {}
+    names = EngineNames()
+    given_to: dict[str, list[tuple[str, str]]] = {}
     for server, kind, base, qualifier in claims:
         name = names.claim(server, kind, base, qualifier)
         held = given_to.setdefault(name, [])

@@ -98,13 +98,13 @@ def test_an_address_of_documentation_is_nobodys_and_an_entry_keeps_its_port():
     assert not exception("10.0.0.5:80").holds("10.0.0.5", 81)
 
 
-async def test_the_client_hands_on_what_is_wrong_and_other_addresses_are_asked():
+async def test_the_client_hands_on_what_is_wrong_and_other_addresses_are_asked(monkeypatch):
     def sent(request):
         return httpx.Response(200, text="here")
 
     transport = RoutedTransport(proxies(ALL_PROXY="socks://p:1"), httpx.Limits())
     await transport.direct.aclose()
-    transport.direct = httpx.MockTransport(sent)
+    monkeypatch.setattr(transport, "direct", httpx.MockTransport(sent))
     async with httpx.AsyncClient(transport=transport) as client:
         assert (await client.get("http://127.0.0.1:1/")).text == "here"
         with pytest.raises(SourceError, match="unknown kind"):

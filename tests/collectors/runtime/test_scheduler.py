@@ -111,15 +111,16 @@ async def test_while_an_incident_is_open_a_slow_source_is_asked_at_its_interval(
 
 
 async def test_a_collector_is_told_the_pace_in_force():
+    paces: list[float] = []
+
     class Meter(Scripted):
         def set_pace(self, pace_s):
-            self.paces.append(pace_s)
+            paces.append(pace_s)
 
     clock = VirtualClock(START)
     one = Meter(clock, "one", 2.0, took=0.1)
-    one.paces = []
     await play(clock, [one], 25.0)
-    assert one.paces == [10.0, 10.0, 10.0]
+    assert paces == [10.0, 10.0, 10.0]
 
 
 async def test_a_clock_that_was_set_is_said_once_and_tears_no_axis():

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -45,7 +46,7 @@ async def played(series: Path, seconds: float, step: float = 2.0) -> list[Batch]
 class Scripted:
     """A server: what its paths answer now. A path that is not there is 404, an exception is raised."""
 
-    def __init__(self, **paths: object) -> None:
+    def __init__(self, **paths: Any) -> None:
         self.paths = {f"/{name}": answer for name, answer in paths.items()}
 
     def __call__(self, request: httpx.Request) -> httpx.Response:

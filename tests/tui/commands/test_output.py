@@ -3,6 +3,7 @@ import io
 import json
 import sys
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -74,7 +75,7 @@ def test_a_closed_stdout_is_one_sentence_and_a_reader_that_left_is_none(monkeypa
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_output_that_a_library_writes_is_watched_as_well(monkeypatch, capsys, code):
-    monkeypatch.setattr(cli.click.Group, "main", lambda *_, **__: raised(OSError(code, "no room")))
+    monkeypatch.setattr(click.Group, "main", lambda *_, **__: raised(OSError(code, "no room")))
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
     assert caught.value.code == 2
@@ -82,7 +83,7 @@ def test_output_that_a_library_writes_is_watched_as_well(monkeypatch, capsys, co
 
 
 def test_an_error_of_a_file_is_none_of_the_output(monkeypatch):
-    monkeypatch.setattr(cli.click.Group, "main", lambda *_, **__: raised(OSError(errno.EIO, "bad", "/a/file")))
+    monkeypatch.setattr(click.Group, "main", lambda *_, **__: raised(OSError(errno.EIO, "bad", "/a/file")))
     with pytest.raises(OSError, match="/a/file"):
         cli.main(["--help"])
 
@@ -94,7 +95,12 @@ def raised(error):
 @pytest.mark.parametrize("name", ["snapshot", "record", "doctor"])
 def test_servers_are_named_before_a_command_or_behind_it(monkeypatch, name):
     told = []
-    monkeypatch.setattr(f"tui.commands.{name}.run", lambda options, *_: told.append(options) or 0)
+
+    def run(options, *_):
+        told.append(options)
+        return 0
+
+    monkeypatch.setattr(f"tui.commands.{name}.run", run)
     for words in (["--endpoint", "http://a:1", "--prometheus", "http://p:9", name], [name]):
         more = (
             ["--endpoint", "http://b:1"] if len(words) > 1 else ["--endpoint", "http://a:1", "--endpoint", "http://b:1"]

@@ -31,7 +31,7 @@ def test_a_layout_with_a_mistake_is_told_and_the_overview_shown(tmp_path, monkey
     (tmp_path / "layouts").mkdir()
     file = tmp_path / "layouts" / "mine.toml"
     file.write_text('title = "mine"\nbase = "overview"\npannel = []\n', encoding="utf-8")
-    notes = []
+    notes: list[str] = []
     assert layout_of(Options(), Config(console=ConsoleSettings(layout="mine")), notes) == load("overview")
     assert notes == [f"{file}:3: unknown key 'pannel'; did you mean 'panel'?; the overview is shown instead"]
     file.write_text('title = "mine"\nbase = "wall"\n', encoding="utf-8")

@@ -7,6 +7,7 @@ import pytest
 
 from aistack_top.feeds.recording import RecordingFeed
 from aistack_top.measure.clock import VirtualClock
+from aistack_top.model.tick import Tick
 from aistack_top.session.recorder import Recorder
 from tests.fakes.feed import START, FakeFeed, World, seconds
 from tests.fakes.incident import incident, troubled
@@ -20,7 +21,7 @@ def recorder(tmp_path) -> Recorder:
     return Recorder(tmp_path / "ring.aistack", node="node-1", clock=VirtualClock(START), every_s=5.0, block_s=60.0)
 
 
-def ticks() -> list:
+def ticks() -> list[Tick]:
     first, *more = seconds(20, WORLD)
     return [replace(first, incidents=(incident(START - 30),)), *more]
 

@@ -4,7 +4,7 @@ import pytest
 
 from tui.model.filtering import EVERYTHING, FilterError, field_name, read
 
-ROW = {
+ROW: dict[str, str | float | None] = {
     "name": "vllm-0",
     "model": "Llama-3.1-70B",
     "ttft": 2.5,
