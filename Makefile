@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := aistack_top collectors layouts tui
 SOURCES := $(PACKAGES) tests bench scripts
 
-.PHONY: help demo test check format lint types imports schemas pictures bench clean
+.PHONY: help demo test coverage check format lint types imports schemas pictures bench clean
 
 help: ## show what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ demo: $(VENV)/.installed ## run the console on the embedded example; without a t
 
 test: $(VENV)/.developed ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+coverage: $(VENV)/.developed ## run the tests with branch coverage, that of started programs too; takes several times as long
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term
 
 check: $(VENV)/.developed format lint types imports ## format, lint, strict types, import contracts
 
@@ -41,7 +44,7 @@ pictures: $(VENV)/.developed ## draw the pictures of the documentation anew
 	$(BIN)/python scripts/pictures.py
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "aistack-top needs Python 3.11 or newer; set PYTHON=")'
