@@ -21,6 +21,7 @@ from collectors.langfuse.settings import Bucket, Limit
 from collectors.runtime.base import SourceError
 from collectors.runtime.clock_offset import ClockOffset as ClockOffset
 from collectors.runtime.clock_offset import http_date as http_date
+from collectors.runtime.http import retry_after_s
 
 FIELDS = "core,basic,time,model,usage,prompt,metrics,trace_context"
 """The field groups that are asked for: never ``io``."""
@@ -190,12 +191,9 @@ class RateLimiter:
 
 def retry_after(header: str | None, body: bytes, now: float) -> float:
     """Return how many seconds a 429 asks us to wait: by its header, its body, else `USUAL_PAUSE_S`."""
-    if header:
-        if header.strip().isdecimal():
-            return float(header)
-        moment = http_date(header)
-        if moment is not None:
-            return max(moment - now, 0.0)
+    wait_s = retry_after_s(header, now)
+    if wait_s is not None:
+        return wait_s
     try:
         told = json.loads(body)["details"]["retryAfterSeconds"]
     except (ValueError, KeyError, TypeError, RecursionError):

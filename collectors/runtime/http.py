@@ -1,4 +1,4 @@
-"""One bounded GET, a search that only reads, or a session's token: what every HTTP source shares.
+"""One bounded GET, a search that only reads, a log-in or a session's token: what every HTTP source shares.
 
 Answers are read up to a limit and a deadline, so that a server that sends 100 MB, or one byte a minute, costs us
 neither memory nor time. They are unpacked in small steps between which the loop is free: 64 kB of the network may hold
@@ -11,12 +11,14 @@ import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
 
 from aistack_top.text.sanitize import sanitize
 from collectors.runtime.base import SourceError
+from collectors.runtime.clock_offset import http_date
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of one answer, after decompression. The largest honest one known is a LiteLLM page with many keys."""
@@ -28,14 +30,23 @@ ENCODINGS = "gzip, deflate"
 STEP = 256 * 1024
 """Bytes unpacked in one step of the loop, about a millisecond."""
 
+MAX_RETRY_AFTER_S = 86_400.0
+"""The longest pause that a server can ask for."""
+
 REFUSED = "connection refused: nothing listens there"
 """The reason of a `SourceError` where the machine is there and no process has the port open."""
+
+UNSENDABLE = "the request cannot be sent: its token or key has a line break or another character no header can hold"
+"""The reason where a header is not valid HTTP; a secret read from a variable may end with a line break."""
 
 TOOK_S = "took_s"
 """Where a transport without a network says how long an answer took, by the time that its servers live in."""
 
 SEARCHES = ("/mlflow/experiments/search", "/mlflow/runs/search")
 """Ends of the only addresses that are ever asked by POST: they read and change nothing."""
+
+LOGINS = ("/login", "/login/")
+"""Ends of the only addresses that a log-in form is ever sent to, by POST: what it changes is a session of ours."""
 
 TOKENS = ("/latest/api/token",)
 """Ends of the only addresses that are ever asked by PUT, without a body: AWS's instance metadata gives the token that
@@ -95,7 +106,7 @@ async def search(
     deadline_s: float = 5.0,
     largest: int = MAX_BYTES,
 ) -> Answer:
-    """POST a JSON query that only reads; see `get`.
+    """POST a JSON query that only reads; see `get`. A redirect is not followed: it may turn it into a GET.
 
     Raises:
         SourceError: as `get`.
@@ -105,7 +116,27 @@ async def search(
     if not urlsplit(url).path.endswith(SEARCHES):
         raise ValueError(f"not a search that only reads: {url}")
     told = {"content-type": "application/json", "accept-encoding": ENCODINGS, **(headers or {})}
-    return await _whole(client.stream("POST", url, content=query, headers=told), deadline_s, largest)
+    request = client.stream("POST", url, content=query, headers=told, follow_redirects=False)
+    return await _whole(request, deadline_s, largest)
+
+
+async def log_in(
+    client: httpx.AsyncClient, url: str, form: Mapping[str, str], *, deadline_s: float = 5.0, largest: int = MAX_BYTES
+) -> Answer:
+    """POST a log-in form; see `get`. A redirect is not followed, and the client keeps no cookie of it.
+
+    Raises:
+        SourceError: as `get`.
+        ValueError: the address is none of `LOGINS`: this program never writes.
+
+    """
+    if not urlsplit(url).path.endswith(LOGINS):
+        raise ValueError(f"not the address of a log-in form: {urlsplit(url).path}")
+    # all sources share a client, whose cookies would go to every server of the same host
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    told = {"accept-encoding": ENCODINGS}
+    request = client.stream("POST", url, data=dict(form), headers=told, follow_redirects=False)
+    return await _whole(request, deadline_s, largest)
 
 
 async def token(
@@ -124,6 +155,20 @@ async def token(
     return await _whole(client.stream("PUT", url, headers=told, follow_redirects=False), deadline_s, largest)
 
 
+def retry_after_s(header: str | None, now: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks to wait, a day at most; None where it says nothing usable.
+
+    It is a number of seconds or an HTTP date (RFC 9110, 10.2.3).
+    """
+    if not header:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdecimal():
+        return min(float(text[:9]), MAX_RETRY_AFTER_S)
+    moment = http_date(text)
+    return None if moment is None else min(max(moment - now, 0.0), MAX_RETRY_AFTER_S)
+
+
 async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadline_s: float, largest: int) -> Answer:
     began = time.perf_counter()
     body = bytearray()
@@ -137,8 +182,13 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
             return Answer(response.status_code, response.headers, bytes(body), took_s)
     except (TimeoutError, httpx.TimeoutException):
         raise SourceError("slow", f"no complete answer within {deadline_s:g} s") from None
+    except httpx.LocalProtocolError:
+        # its text quotes the header, and so the secret
+        raise SourceError("misconfigured", UNSENDABLE) from None
     except httpx.HTTPError as error:
         raise SourceError("down", _in_words(error)) from None
+    except UnicodeEncodeError:
+        raise SourceError("misconfigured", UNSENDABLE) from None
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SourceError("misconfigured", f"not an address that can be asked: {error}") from None
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from collectors.runtime.base import SourceError
-from collectors.runtime.http import STEP, get, token
+from collectors.runtime.http import STEP, get, log_in, retry_after_s, token
 
 
 async def ask(handler, **more):
@@ -182,3 +182,47 @@ async def test_only_what_can_be_unpacked_in_steps_is_asked_for():
     await ask(handler)
     await ask(handler, headers={"accept": "text/plain"})
     assert asked == ["gzip, deflate"] * 2
+
+
+@pytest.mark.parametrize("value", ["Bearer tok-4711\n", "Bearer tök-4711"])
+async def test_a_token_that_no_header_can_hold_is_not_quoted(value):
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, httpx.AsyncClient() as client:
+        with pytest.raises(SourceError, match="cannot be sent: its token or key has a line break") as caught:
+            await get(client, f"http://127.0.0.1:{port}/", headers={"authorization": value})
+    assert "4711" not in caught.value.reason
+    assert caught.value.status == "misconfigured"
+
+
+async def test_a_log_in_form_is_sent_to_nothing_else_and_leaves_no_cookie_in_a_shared_client():
+    def handle(request):
+        return httpx.Response(302, headers={"set-cookie": "session=1; Path=/", "location": "/"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle), follow_redirects=True) as client:
+        answer = await log_in(client, "http://server/login", {"user": "u"})
+        with pytest.raises(ValueError, match="not the address of a log-in form: /api/users"):
+            await log_in(client, "http://u:p@server/api/users", {"user": "u"})
+        assert not client.cookies
+    assert (answer.status, answer.headers["set-cookie"]) == (302, "session=1; Path=/")
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("120", 120.0),
+        (" 7 ", 7.0),
+        ("Tue, 01 Dec 2026 00:01:40 GMT", 100.0),
+        ("Tue, 01 Dec 2020 00:00:00 GMT", 0.0),
+        ("9" * 400, 86_400.0),
+        ("Tue, 01 Dec 2099 00:00:00 GMT", 86_400.0),
+        ("-1", None),
+        ("1.5", None),
+        ("\u0663", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(header, wait_s):
+    midnight = 1_796_083_200.0
+    assert retry_after_s(header, midnight) == wait_s
