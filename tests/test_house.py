@@ -1,6 +1,7 @@
 """The house stays a house: imports run down, nothing heavy comes first, the wheel holds its data."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -132,3 +133,26 @@ def test_only_the_transport_bar_and_the_command_line_know_what_a_replay_is():
         file.relative_to(ROOT / "tui") for file in sorted((ROOT / "tui").rglob("*.py")) if "replay" in file.read_text()
     ]
     assert [str(file) for file in told if file.parts[0] not in ("cli.py", "commands")] in ([], ["widgets/transport.py"])
+
+
+WRITING = re.compile(r"""\.(?:post|put|patch|delete)\(\s*(?:f?["']|\w*url)|["'](?:PUT|PATCH|DELETE)["']""")
+
+
+def test_only_one_module_sends_anything_but_get():
+    """A POST is built in `collectors.runtime.http` alone, whose lists say what may be sent; tables only name it."""
+    senders, posts = set(), set()
+    for package in ("collectors", "tui", "layouts"):
+        for file in (ROOT / package).rglob("*.py"):
+            text, name = file.read_text(encoding="utf-8"), str(file.relative_to(ROOT))
+            if WRITING.search(text) or re.search(r"""stream\(\s*["']P|(?:request|stream)\(\s*method""", text):
+                senders.add(name)
+            if re.search(r"""["']POST["']""", text):
+                posts.add(name)
+    assert senders == {"collectors/runtime/http.py"}
+    tables = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "collectors").rglob("*.py")
+        if "RestRequest(" in file.read_text(encoding="utf-8")
+    }
+    rest = {"collectors/rest/requests.py", "collectors/rest/client.py"}
+    assert posts <= {"collectors/runtime/http.py", *rest, *tables}, "a POST that is in no table of requests"

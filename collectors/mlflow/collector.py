@@ -11,21 +11,21 @@
 The two searches are POST requests that only read; `collectors.runtime.http.search` lets nothing else through.
 """
 
-from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx
-import msgspec
 
 from aistack_top.measure.clock import Clock
-from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder
 from collectors.mlflow import parser as api
 from collectors.mlflow.registry import Registry
 from collectors.mlflow.runs import RunTracker
-from collectors.openmetrics.collector import reason
-from collectors.runtime.auth import headers
-from collectors.runtime.base import HealthTracker, Source, SourceError
-from collectors.runtime.http import Answer, get, search
+from collectors.rest.client import RestClient
+from collectors.rest.collector import Findings, RestCollector
+from collectors.rest.login import Login, bearer_or_basic
+from collectors.rest.paging import Paged, TokenPaging
+from collectors.rest.requests import RestRequest
+from collectors.runtime.base import Source, SourceError
 
 if TYPE_CHECKING:
     from collectors.config import MlflowSource
@@ -43,7 +43,14 @@ MAX_EXPERIMENTS = 200
 MAX_RUNNING = 100
 MAX_ENDED = 100
 MAX_MODELS = 200
-MAX_BYTES = 4 * 1024 * 1024
+
+_API = "/api/2.0/mlflow"
+EXPERIMENTS = RestRequest("experiments", f"{_API}/experiments/search", RARE_S, "POST")
+RUNNING = RestRequest("running", f"{_API}/runs/search", 0.0, "POST")
+ENDED = RestRequest("ended", f"{_API}/runs/search", SLOW_S, "POST")
+HISTORY = RestRequest("history", f"{_API}/metrics/get-history")
+MODELS = RestRequest("models", f"{_API}/registered-models/search", RARE_S)
+REQUESTS = (EXPERIMENTS, RUNNING, ENDED, HISTORY, MODELS)
 
 
 def build(config: "MlflowSource", tools: "CollectorContext") -> "MlflowCollector":
@@ -56,156 +63,81 @@ def build(config: "MlflowSource", tools: "CollectorContext") -> "MlflowCollector
     from collectors.registry import source_of
 
     source = source_of(config, deadline_s=DEADLINE_S, most_busy=MAX_BUSY)
-    keys = headers(source.name, config.token, config.username, config.password)
-    return MlflowCollector(source, tools.client, tools.clock, url=config.url, headers=keys)
+    login = bearer_or_basic(source.name, config.token, config.username, config.password)
+    return MlflowCollector(source, tools.client, tools.clock, url=config.url, login=login)
 
 
-class MlflowCollector:
+class MlflowCollector(RestCollector):
     """Reads one MLflow tracking server; ``url`` is its base address, where it is not ``source.address``."""
 
     def __init__(
-        self,
-        source: Source,
-        client: httpx.AsyncClient,
-        clock: Clock,
-        *,
-        url: str = "",
-        headers: Mapping[str, str] | None = None,
+        self, source: Source, client: httpx.AsyncClient, clock: Clock, *, url: str = "", login: Login | None = None
     ) -> None:
-        self._source = source
-        self._client = client
-        self._clock = clock
-        self._base = (url or source.address).rstrip("/") + "/api/2.0/mlflow"
-        self._headers = headers
-        self._keeper = HealthTracker(source)
+        rest = RestClient(source, client, clock, REQUESTS, api.REFUSALS, login=login, url=url, deadline_s=DEADLINE_S)
+        super().__init__(source, rest, clock)
         self._names: dict[str, str] = {}
         self._runs = RunTracker(source)
         self._registry = Registry(source)
-        self._notes: dict[str, str] = {}
-        self._due: dict[str, float] = {}
 
-    @property
-    def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
-        return self._source
-
-    async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
-        began = self._clock.monotonic()
-        try:
-            await self._experiments()
-            running = await self._search("attributes.status = 'RUNNING'", MAX_RUNNING)
-            if self._runs.lost(running[0]):
-                self._due.pop("runs", None)
-            ended = await self._search("", MAX_ENDED) if self._is_due("runs", SLOW_S) else None
-            await self._histories(running[0])
-        except SourceError as error:
-            now = self._clock.now()
-            self._due.clear()
-            return Batch(now, now, self._keeper.failure(now, error))
-        now = self._clock.now()
-        readings, events = ReadingsBuilder(), list(self._runs.observe(running[0], ended and ended[0], now))
-        self._runs.read(readings, now)
+    async def read(self) -> Findings:
+        """See `collectors.rest.collector.RestCollector.read`."""
+        await self._read_experiments()
+        running = (await self._search(RUNNING, "attributes.status = 'RUNNING'", MAX_RUNNING)).rows
+        if self._runs.lost(running):
+            self.rest.due.reset(ENDED.name)
+        ended = await self._search(ENDED, "", MAX_ENDED) if self.rest.is_due(ENDED) else None
+        await self._read_histories(running)
+        found, now = Findings(), self.clock.now()
+        found.events += self._runs.observe(running, None if ended is None else ended.rows, now)
+        self._runs.read(found.readings, now)
         if ended is not None:
-            self._note("runs", not ended[1], f"of the newest {MAX_ENDED} runs only")
-        found, facts = await self._models(now)
-        events += found
-        self._registry.read(readings, now)
-        took = self._clock.monotonic() - began
-        health = self._keeper.success(now, took, reason=reason(list(self._notes.values())))
-        return Batch(now, now, health, readings.build(), tuple(events), facts=tuple(facts))
+            self.notes.set("runs", "" if ended.is_whole else f"of the newest {MAX_ENDED} runs only")
+        await self._read_models(found, now)
+        self._registry.read(found.readings, now)
+        return found
 
-    async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`; the client belongs to whoever made it."""
-
-    async def _experiments(self) -> None:
-        if not self._is_due("experiments", RARE_S):
+    async def _read_experiments(self) -> None:
+        if not self.rest.is_due(EXPERIMENTS):
             return
-        answer = await self._search_for("experiments", {"max_results": MAX_EXPERIMENTS})
-        self._names, whole = api.experiments(answer.body)
-        self._note("experiments", not whole, f"the first {MAX_EXPERIMENTS} experiments only")
+        query = {"max_results": MAX_EXPERIMENTS}
+        found = await self.rest.pages(EXPERIMENTS, api.experiments, _FIRST, max_pages=1, query=query)
+        self._names = dict(found.rows)
+        self.notes.set("experiments", "" if found.is_whole else f"the first {MAX_EXPERIMENTS} experiments only")
 
-    async def _search(self, condition: str, most: int) -> tuple[list[api.RunRow], bool]:
+    async def _search(self, request: RestRequest, condition: str, most: int) -> Paged[api.RunRow]:
         if not self._names:
-            return [], True
-        wanted: dict[str, object] = {
+            return Paged(is_whole=True)
+        query: dict[str, object] = {
             "experiment_ids": list(self._names),
             "max_results": most,
             "order_by": ["attributes.start_time DESC"],
         }
         if condition:
-            wanted["filter"] = condition
-        return api.runs((await self._search_for("runs", wanted)).body, self._names)
+            query["filter"] = condition
+        return await self.rest.pages(request, partial(api.runs, names=self._names), _FIRST, max_pages=1, query=query)
 
-    async def _histories(self, running: list[api.RunRow]) -> None:
+    async def _read_histories(self, running: list[api.RunRow]) -> None:
         """Ask where the runs are whose step stands still; one whose history cannot be had costs only itself."""
         failed = ""
-        for run, key in self._runs.standing(running, self._clock.now()):
+        for run, key in self._runs.standing(running, self.clock.now()):
             told = None
             try:
-                params = {"run_id": run.id, "metric_key": key}
-                url = f"{self._base}/metrics/get-history"
-                answer = await get(
-                    self._client, url, params=params, headers=self._headers, deadline_s=DEADLINE_S, largest=MAX_BYTES
-                )
-                told = api.newest(_checked(answer).body)
+                told = api.newest((await self.rest.ask(HISTORY, params={"run_id": run.id, "metric_key": key})).body)
             except SourceError as error:
                 failed = f"whether {run.name} has resumed at a lower step is unknown: {error.reason}"
-            self._runs.learn(run, told, self._clock.now())
-        self._note("history", bool(failed), failed)
+            self._runs.learn(run, told, self.clock.now())
+        self.notes.set("history", failed)
 
-    async def _models(self, now: float) -> tuple[list[Event], list[Fact]]:
-        """Return what changed in the registry; a registry that does not answer costs only itself."""
-        if not self._is_due("models", RARE_S):
-            return [], []
-        url = f"{self._base}/registered-models/search?max_results={MAX_MODELS}"
-        try:
-            answer = await get(self._client, url, headers=self._headers, deadline_s=DEADLINE_S, largest=MAX_BYTES)
-            models, whole = api.models(_checked(answer).body)
-        except SourceError as error:
-            self._notes["models"] = f"the model registry could not be read: {error.reason}"
-            return [], []
-        self._note("models", not whole, f"the first {MAX_MODELS} registered models only")
-        return self._registry.observe(models, now)
-
-    async def _search_for(self, what: str, wanted: dict[str, object]) -> Answer:
-        body, sent = msgspec.json.encode(wanted), self._clock.now()
-        answer = await search(
-            self._client,
-            f"{self._base}/{what}/search",
-            body,
-            headers=self._headers,
-            deadline_s=DEADLINE_S,
-            largest=MAX_BYTES,
-        )
-        self._keeper.heard(sent, self._clock.now(), answer.date)
-        return _checked(answer)
-
-    def _is_due(self, what: str, every_s: float) -> bool:
-        now = self._clock.now()
-        if now < self._due.get(what, 0.0):
-            return False
-        self._due[what] = now + every_s
-        return True
-
-    def _note(self, what: str, holds: bool, text: str) -> None:
-        if holds:
-            self._notes[what] = text
-        else:
-            self._notes.pop(what, None)
+    async def _read_models(self, found: Findings, now: float) -> None:
+        """Add what changed in the registry; a registry that does not answer costs only itself."""
+        if not self.rest.is_due(MODELS):
+            return
+        with self.notes.optional("models", "the model registry could not be read"):
+            paged = await self.rest.pages(MODELS, api.models, _FIRST, max_pages=1, query={"max_results": MAX_MODELS})
+            self.notes.set("models", "" if paged.is_whole else f"the first {MAX_MODELS} registered models only")
+            events, facts = self._registry.observe(paged.rows, now)
+            found.events += events
+            found.facts += facts
 
 
-def _checked(answer: Answer) -> Answer:
-    """Return an answer that is one.
-
-    Raises:
-        SourceError: a refusal, or something that is no MLflow.
-
-    """
-    if answer.status in (401, 403):
-        raise SourceError("unauthorized", f"answers {answer.status}: set token, or username and password")
-    if answer.status >= 500:
-        raise SourceError("down", f"answers {answer.status}")
-    if answer.status != 200:
-        raise SourceError("misconfigured", f"answers {answer.status}: is this the MLflow server's address?")
-    return answer
+_FIRST = TokenPaging("page_token")

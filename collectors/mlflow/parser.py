@@ -5,15 +5,15 @@ Of a run's parameters and tags nothing is kept; of its metrics the newest values
 
 from collections.abc import Mapping
 from math import isnan, nan
-from typing import TypeVar
 
 import msgspec
 
 from aistack_top.model.finite import usable
 from aistack_top.text.sanitize import sanitize
-from collectors.runtime.base import SourceError
+from collectors.rest.paging import Page
+from collectors.rest.refusals import Refusals
 
-T = TypeVar("T")
+REFUSALS = Refusals("MLflow", keys="token, or username and password")
 
 NAME_LIMIT = 60
 """Characters kept of the name of an experiment, a run or a model."""
@@ -146,28 +146,28 @@ class ModelRow(msgspec.Struct, frozen=True):
     aliases: tuple[tuple[str, str], ...]
 
 
-def experiments(body: bytes) -> tuple[dict[str, str], bool]:
-    """Return the names of the experiments by their ids, and whether that is all of them."""
-    found = _decode(body, _Experiments)
+def experiments(body: bytes) -> Page[tuple[str, str]]:
+    """Return the ids and names of the experiments of an answer."""
+    found = REFUSALS.decode(body, _Experiments)
     rows = [row for row in found.experiments if row.lifecycle_stage == "active"]
-    return {row.experiment_id: sanitize(row.name, NAME_LIMIT) for row in rows}, not found.next_page_token
+    return Page([(row.experiment_id, sanitize(row.name, NAME_LIMIT)) for row in rows], found.next_page_token)
 
 
-def runs(body: bytes, names: Mapping[str, str]) -> tuple[list[RunRow], bool]:
-    """Return the runs of an answer, and whether there are no more; ``names`` are those of the experiments."""
-    found = _decode(body, _Runs)
-    return [_run(row, names) for row in found.runs], not found.next_page_token
+def runs(body: bytes, names: Mapping[str, str]) -> Page[RunRow]:
+    """Return the runs of an answer; ``names`` are those of the experiments."""
+    found = REFUSALS.decode(body, _Runs)
+    return Page([_run(row, names) for row in found.runs], found.next_page_token)
 
 
 def newest(body: bytes) -> MetricPoint | None:
     """Return the value of a metric's history that was reported last, whatever its step; None of nothing."""
-    return max(_decode(body, _History).metrics, key=lambda told: told.timestamp, default=None)
+    return max(REFUSALS.decode(body, _History).metrics, key=lambda told: told.timestamp, default=None)
 
 
-def models(body: bytes) -> tuple[list[ModelRow], bool]:
-    """Return the registered models of an answer, and whether there are no more."""
-    found = _decode(body, _Models)
-    return [_model(row) for row in found.registered_models], not found.next_page_token
+def models(body: bytes) -> Page[ModelRow]:
+    """Return the registered models of an answer."""
+    found = REFUSALS.decode(body, _Models)
+    return Page([_model(row) for row in found.registered_models], found.next_page_token)
 
 
 def _run(row: _Run, names: Mapping[str, str]) -> RunRow:
@@ -192,22 +192,3 @@ def _model(row: _Model) -> ModelRow:
     aliases = [(sanitize(one.alias, 40), sanitize(one.version, 20)) for one in row.aliases]
     newest = max(versions, key=lambda version: version.at, default=None)
     return ModelRow(sanitize(row.name, NAME_LIMIT), newest, tuple(sorted(aliases)))
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    """Return an answer as what it should be.
-
-    Raises:
-        SourceError: it is something else.
-
-    """
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        if body[:64].lstrip().startswith(b"<"):
-            raise SourceError(
-                "misconfigured", "answers with a web page: is this the MLflow server's address?"
-            ) from None
-        raise SourceError(
-            "misconfigured", f"an answer that MLflow does not give: {sanitize(str(error), 120)}"
-        ) from None
