@@ -19,12 +19,12 @@ import httpx
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Severity
-from aistack_top.text.sanitize import sanitize
 from aistack_top.text.timestamps import rfc3339
 from collectors.cloud.notices import Notice
 from collectors.cloud.providers import ADDRESS, CLOUDS, Cloud, Instance, MetadataService, found
 from collectors.host.collector import FactReporter
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 
 if TYPE_CHECKING:
     from collectors.config import CloudSource
@@ -69,7 +69,7 @@ class CloudCollector:
             return Batch(now, now, self._keeper.failure(now, error, self._clock.monotonic() - began))
         now = self._clock.now()
         events = tuple(event for what, notices in told.items() for event in self._news(what, notices, now))
-        health = self._keeper.success(now, self._clock.monotonic() - began, reason=sanitize("; ".join(notes), 400))
+        health = self._keeper.success(now, self._clock.monotonic() - began, reason=reason(notes))
         facts = self._book.news(now, self._facts(self._cloud, self._instance))
         return Batch(now, now, health, events=events, facts=facts)
 

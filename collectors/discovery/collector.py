@@ -21,6 +21,7 @@ from collectors.discovery.recognition import is_alive
 from collectors.procfs.processes import MAX_COMMAND, redacted
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.http import get
+from collectors.runtime.notes import reason
 from collectors.runtime.threads import DaemonCaller
 
 EVERY_S = 15.0
@@ -231,7 +232,7 @@ class DiscoveryCollector:
 
     def _reason(self) -> str:
         shut = [f"{one.kind} (process {one.pid}): {one.why}" for one in self.sight.unreached]
-        return sanitize("; ".join(shut), 400)
+        return reason(shut)
 
 
 def place_of(urls: Iterable[str]) -> frozenset[tuple[str, int]]:

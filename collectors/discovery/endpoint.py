@@ -12,6 +12,7 @@ from collectors.discovery.recognition import LITELLM, gateway_error, is_alive, p
 from collectors.runtime.addresses import without_login
 from collectors.runtime.base import Collector, HealthTracker, Paced, Source, SourceError
 from collectors.runtime.http import Answer, get
+from collectors.runtime.notes import reason
 
 Recognise = Callable[[bytes], bool]
 Make = Callable[[], Collector]
@@ -85,7 +86,7 @@ class EndpointCollector:
         assert self._found is not None  # noqa: S101 - `_look` found it or said why not
         batch = await self._found.collect()
         if self._note:
-            health = replace(batch.health, reason="; ".join(filter(None, (batch.health.reason, self._note))))
+            health = replace(batch.health, reason=reason((batch.health.reason, self._note)))
             return replace(batch, health=health)
         return batch
 

@@ -21,6 +21,7 @@ from aistack_top.text.sanitize import sanitize
 from collectors.gpu_owners.proof import EngineAddress, LinkFinder, OwnershipResult, Proof, Resolve, same_gpu
 from collectors.procfs.processes import MAX_COMMAND, Process, option, redacted
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 from collectors.runtime.threads import DaemonCaller
 
 SAY_AGAIN_S = 60.0
@@ -84,9 +85,7 @@ class GpuLinkCollector:
         proofs, notes = self._with_configured(found, gpus, engines)
         links = [*self._ended(proofs, found, gpus), *(proof.link for proof in proofs)]
         spans = _spans(found.servers, self._standing.values())
-        health = self._keeper.success(
-            now, self._clock.monotonic() - began, reason=sanitize("; ".join([*notes, *spans]), 400)
-        )
+        health = self._keeper.success(now, self._clock.monotonic() - began, reason=reason([*notes, *spans]))
         facts = [fact for engine, server in found.servers.items() for fact in _facts(engine, server)]
         told = self._news([*links, *facts], now)
         return Batch(

@@ -46,6 +46,7 @@ from collectors.procfs.files import (
 )
 from collectors.procfs.owners import owners
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 
 if TYPE_CHECKING:
     from collectors.config import HostSource
@@ -388,7 +389,7 @@ class HostCollector:
         notes += [self._usage.problem(at, "disk usage"), self._owners.problem(at, "GPU process owners")]
         if self._owned[1]:
             notes.append("owners of some GPU processes are not visible: another namespace, or hidden processes")
-        return self._keeper.success(at, took, reason="; ".join(note for note in notes if note))
+        return self._keeper.success(at, took, reason=reason(notes))
 
 
 def build(config: "HostSource", tools: "CollectorContext") -> HostCollector:

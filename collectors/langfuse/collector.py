@@ -27,6 +27,7 @@ from collectors.langfuse.reader import JITTER, FetchResult, LangfuseReader, Mode
 from collectors.langfuse.settings import LangfuseSettings, bare_address, key_name
 from collectors.langfuse.versions import VersionWatch
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 
 if TYPE_CHECKING:
     import httpx
@@ -228,8 +229,7 @@ class LangfuseCollector:
         else:
             late = news.error or "the newest calls" in news.sampled
             status: Status = "slow" if late else "partial" if news.mostly_bad else "ok"
-            reason = self._reason(news, notes, seen)
-            health = self._keeper.success(seen, self._api.busy_s, status, reason)
+            health = self._keeper.success(seen, self._api.busy_s, status, self._reason(news, notes, seen))
         offset = self._api.offset
         return replace(health, clock_offset_s=offset.value, clock_uncertainty_s=offset.uncertainty)
 
@@ -245,7 +245,7 @@ class LangfuseCollector:
         paused = self._api.budgets.paused(seen)
         if paused and not any("rate limited" in part for part in said):
             said.append(paused)
-        return "; ".join(part for part in said if part)
+        return reason(said)
 
 
 def build(config: "LangfuseSource", tools: "CollectorContext") -> LangfuseCollector:

@@ -17,8 +17,8 @@ from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, ReadingsBuilder
 from aistack_top.text.sanitize import sanitize
 from collectors.nemo.tail import FileTail
-from collectors.openmetrics.collector import reason
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 from collectors.runtime.threads import DaemonCaller
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from collectors.host.collector import BackgroundQuestion, FactReporter, start_th
 from collectors.nvml.node import NodeSample, NvmlNode
 from collectors.procfs.owners import owners
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 from collectors.runtime.threads import DaemonCaller, StillHangsError
 
 if TYPE_CHECKING:
@@ -127,11 +128,11 @@ class NvmlCollector:
         if pids:
             self._owners.ask(now, lambda: owners(pids, proc_root))
         facts = self._book.news(now, [*sample.facts, *self._owned[0]])
-        reason = "; ".join(sample.notes)
+        said = reason(sample.notes)
         if sample.there == 0:
-            health = self._keeper.failure(now, SourceError("down", reason), took_s)
+            health = self._keeper.failure(now, SourceError("down", said), took_s)
         else:
-            health = self._keeper.success(now, took_s, reason=reason)
+            health = self._keeper.success(now, took_s, reason=said)
         return Batch(sample.at, now, health, sample.readings, self._events(), facts=facts)
 
     def _events(self) -> tuple[Event, ...]:

@@ -19,14 +19,13 @@ from collectors.openmetrics.parser import LineMemo, MetricsPage, parse_aside
 from collectors.openmetrics.table import Metric, Table, naming
 from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.http import Answer, get
+from collectors.runtime.notes import reason
 
 OLD_S = 60.0
 """A sample whose own time is further back is not shown as now; for a source asked seldom, three of its intervals."""
 
 FACTS_S = 60.0
 """How often facts are said again; in between they are taken to hold."""
-
-REASON_LIMIT = 300
 
 MANY = 1_000
 """Series from which a page is placed and joined on a thread: the first sight of 5,000 takes 80 ms."""
@@ -244,11 +243,6 @@ def check(answer: Answer, table: Table) -> None:
     if not identified(answer.body, table):
         told = f"the page holds no metrics of {table.title}"
         raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
-
-
-def reason(notes: Sequence[str]) -> str:
-    """Return the notes of a run as one sentence for the health record; empty ones are left out."""
-    return sanitize("; ".join(note for note in notes if note), REASON_LIMIT)
 
 
 def server_time(answer: Answer) -> float | None:

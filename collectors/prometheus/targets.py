@@ -18,7 +18,6 @@ from aistack_top.model.tick import Batch, Event, Fact, History, Status
 from aistack_top.text.sanitize import sanitize
 from collectors.config import ConfigError
 from collectors.discovery.collector import place
-from collectors.openmetrics.collector import reason
 from collectors.prometheus import client
 from collectors.prometheus.client import Access, Prometheus
 from collectors.prometheus.pages import by_target
@@ -30,6 +29,7 @@ from collectors.runtime.addresses import without_login
 from collectors.runtime.auth import headers, login_headers, more_headers
 from collectors.runtime.base import Collector, HealthTracker, Source, SourceError
 from collectors.runtime.engine_names import EngineNames
+from collectors.runtime.notes import reason
 
 if TYPE_CHECKING:
     from collectors.config import PrometheusSource

@@ -16,7 +16,6 @@ from aistack_top.model.feed import Bounds
 from aistack_top.model.tick import Batch, Status, Tick
 from aistack_top.session.threads import on_thread
 from aistack_top.text.sanitize import sanitize
-from collectors.openmetrics.collector import reason
 from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
 from collectors.prometheus.pages import by_target
@@ -33,6 +32,7 @@ from collectors.prometheus.reading import (
 from collectors.prometheus.scraped import REPLICA_LABELS, scraped
 from collectors.prometheus.targets import LOOK_S, MAX_TARGETS
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 
 CHUNK_S = 600.0
 """Of one query: eight engines scraped every 5 s are 120 pages each, some 20 MB of answer."""

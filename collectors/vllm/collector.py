@@ -21,13 +21,14 @@ import httpx
 from aistack_top.measure.clock import Clock
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, ReadingsBuilder, Severity
-from collectors.openmetrics.collector import FACTS_S, Scrape, Scraper, reason
+from collectors.openmetrics.collector import FACTS_S, Scrape, Scraper
 from collectors.openmetrics.engine import Assembled, Exposition
 from collectors.openmetrics.identity import recognised
 from collectors.openmetrics.parser import MetricsPage
 from collectors.openmetrics.table import Table, load
 from collectors.runtime.base import HealthTracker, Source, SourceError
 from collectors.runtime.http import REFUSED
+from collectors.runtime.notes import reason
 from collectors.vllm.arrivals import Arrivals
 from collectors.vllm.extras import Extras, Told
 from collectors.vllm.frozen import FrozenEngines
