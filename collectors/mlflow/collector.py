@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from aistack_top.measure.clock import Clock
+from aistack_top.model.tick import Status
 from collectors.mlflow import parser as api
 from collectors.mlflow.registry import Registry
 from collectors.mlflow.runs import RunTracker
@@ -76,6 +77,7 @@ class MlflowCollector(RestCollector):
         rest = RestClient(source, client, clock, REQUESTS, api.REFUSALS, login=login, url=url, deadline_s=DEADLINE_S)
         super().__init__(source, rest, clock)
         self._names: dict[str, str] = {}
+        self._status: Status = "ok"
         self._runs = RunTracker(source)
         self._registry = Registry(source)
 
@@ -87,7 +89,7 @@ class MlflowCollector(RestCollector):
             self.rest.due.reset(ENDED.name)
         ended = await self._search(ENDED, "", MAX_ENDED) if self.rest.is_due(ENDED) else None
         await self._read_histories(running)
-        found, now = Findings(), self.clock.now()
+        found, now = Findings(status=self._status), self.clock.now()
         found.events += self._runs.observe(running, None if ended is None else ended.rows, now)
         self._runs.read(found.readings, now)
         if ended is not None:
@@ -101,7 +103,7 @@ class MlflowCollector(RestCollector):
             return
         query = {"max_results": MAX_EXPERIMENTS}
         found = await self.rest.pages(EXPERIMENTS, api.experiments, _FIRST, max_pages=1, query=query)
-        self._names = dict(found.rows)
+        self._names, self._status = dict(found.rows), found.status
         self.notes.set("experiments", "" if found.is_whole else f"the first {MAX_EXPERIMENTS} experiments only")
 
     async def _search(self, request: RestRequest, condition: str, most: int) -> Paged[api.RunRow]:

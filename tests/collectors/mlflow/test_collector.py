@@ -233,6 +233,15 @@ async def test_only_searches_that_read_are_ever_posted(monkeypatch):
             await search(client, "http://m/api/2.0/mlflow/runs/delete", b"{}")
 
 
+async def test_more_experiments_than_are_read_make_the_source_partial():
+    server = Server("mlflow-3.17.2", "after")
+    body = json.dumps({"experiments": [{"experiment_id": "1", "name": "a"}], "next_page_token": "more"}).encode()
+    server.refused["experiments_search"] = httpx.Response(200, content=body)
+    batches = await polled(server, VirtualClock(LAB), (LAB, "after"), (LAB + 10, "after"))
+    for batch in batches:
+        assert (batch.health.status, batch.health.reason) == ("partial", "the first 200 experiments only")
+
+
 async def test_the_slow_questions_are_asked_rarely():
     server = Server("mlflow-3.17.2", "after")
     moments = [(LAB + 10 * number, "after") for number in range(7)]
