@@ -169,10 +169,10 @@ async def test_a_session_and_a_login_in_the_address_are_in_no_sentence():
 
     async with shop(server, login=shop_form(), url="http://ops:hunter2@shop:8080/base") as (rest, _):
         await rest.ask(LIST)
-        server.refusal, server.left = httpx.ConnectError("hunter2 and abc%2F= and s3cret-4711"), 0
+        server.left = 0
 
         def broken(request):
-            raise server.refusal
+            raise httpx.ConnectError("hunter2 and abc%2F= and s3cret-4711")
 
         rest._client._transport = httpx.MockTransport(broken)
         with pytest.raises(SourceError) as caught:

@@ -1,6 +1,7 @@
 """Pages by token, offset and Link header: every row once, or it is said that there are more."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +24,8 @@ class Rows:
         asked = dict(request.url.params) if request.method == "GET" else json.loads(request.content)
         start = int(asked.get("page") or asked.get("offset") or 0)
         end = start + min(self.size, int(asked.get("limit", self.size)))
-        body, headers = {"rows": list(range(start, min(end, self.count)))}, {}
+        body: dict[str, Any] = {"rows": list(range(start, min(end, self.count)))}
+        headers = {}
         if self.has_total:
             body["total"] = self.count
         if "offset" not in asked and end < self.count:

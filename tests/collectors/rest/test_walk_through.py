@@ -47,7 +47,7 @@ def parse_names(body):
 async def test_the_source_of_the_page_reads_what_it_says(monkeypatch):
     monkeypatch.setenv("QDRANT_KEY", "s3cret")
     section = DOC.read_text(encoding="utf-8").partition("## A source with a REST API")[2]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     names = {
         "Entity": Entity,
         "CollectorContext": CollectorContext,

@@ -1,5 +1,7 @@
 """Notes that become the reason of a health record."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from collectors.runtime.base import SourceError
@@ -24,8 +26,9 @@ def test_a_note_holds_until_it_is_replaced():
 
 def test_what_is_optional_costs_only_itself_and_mistakes_of_ours_do_not_hide_there():
     notes = Notes()
+    failing = Mock(side_effect=[SourceError("down", "answers 500"), ZeroDivisionError])
     with notes.optional("state", "the state is unknown"):
-        raise SourceError("down", "answers 500")
+        failing()
     assert notes.reason() == "the state is unknown: answers 500"
     with pytest.raises(ZeroDivisionError), notes.optional("state", "the state is unknown"):
-        raise ZeroDivisionError
+        failing()
