@@ -64,12 +64,17 @@ class Signal:
     signed: bool = False
     per: str = ""
 
+    @property
+    def up_to_one(self) -> bool:
+        """Whether no value is above 1: of a share, and of what is either on or off."""
+        return self.form == "ratio" or self.unit == "{flag}" or (self.kind == "flag" and self.unit == "1")
+
     def possible(self, value: float) -> float | None:
         """Return a value within the signal's bounds, what rounding did undone; None for one that cannot be.
 
-        A count, a size or a rate is not below 0 unless ``signed``; a ratio is not above 1.
+        A count, a size or a rate is not below 0 unless ``signed``; neither a ratio nor a flag is above 1.
         """
-        if self.signed or (value >= 0.0 and (self.form != "ratio" or value <= 1.0)):
+        if self.signed or (value >= 0.0 and (value <= 1.0 or not self.up_to_one)):
             return value
         slack = ROUNDING if self.form == "ratio" else 1e-9
         if value < 0.0:

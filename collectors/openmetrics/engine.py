@@ -413,4 +413,4 @@ def _notes(page: MetricsPage, taking: _PageRead) -> Iterator[str]:
         yield f"{taking.uneven} histograms have series with different buckets and were not read"
     if taking.impossible:
         titles = ", ".join(signal(name).title for name in taking.impossible)
-        yield f"values that cannot be are not shown (below 0, or a share above 1): {titles}"
+        yield f"values that cannot be are not shown (below 0, or a share or flag above 1): {titles}"

@@ -20,6 +20,9 @@ from tui.widgets.spark import bars
 SIGNED = frozenset({"Cel", "USD", "USD/h"})
 """Units of which a value may be below zero. Nothing else can: counts, sizes, times, shares and rates are not."""
 
+UP_TO_ONE = frozenset({"1", "{flag}"})
+"""Units of shares and of what is on or off."""
+
 TIME_OF_TIME = frozenset({"training.report.blocked"})
 """Seconds counted a second: no valid counter rises faster than time, but these pages' counters do."""
 
@@ -31,7 +34,7 @@ SHOWN_EVERY = 10
 def play(seed: int, pages: int = 20) -> tuple[list[str], Counter[str]]:
     """Play a server's pages; return what is wrong, and what is out of its bounds, by signal, and how often.
 
-    The bounds are the tables' business: a row without ``least`` and ``most`` believes what the page says.
+    The bounds hold whatever a page says: what its signal rules out is left out.
     """
     random = Random(seed)
     kind = random.choice(tuple(TABLES))
@@ -51,17 +54,26 @@ def play(seed: int, pages: int = 20) -> tuple[list[str], Counter[str]]:
         health = Health(source.name, kind, "serving", "ok")
         state.apply(Tick(at, at, (Batch(at, at, health, found.readings, found.events),)))
         if number % SHOWN_EVERY == SHOWN_EVERY - 1:
-            _show(state)
+            outside.update(_show(state))
     return wrong, outside
 
 
-def _show(state: State) -> None:
-    """Make of a state what a person or a program sees; raises where that is not possible."""
+def _show(state: State) -> list[str]:
+    """Make of a state what a person or a program sees; return what is out of its bounds there.
+
+    Raises where that is not possible.
+    """
     frame = state.frame()
-    json.dumps(document(frame, "node"), allow_nan=False)
+    json.dumps(made := document(frame, "node"), allow_nan=False)
     text(frame, "node")
     for name, entity, stat in frame.timeline:
         bars(frame.columns(name, entity, stat, 20, 5.0), signals()[name].unit, Glyphs())
+    return [
+        f"the snapshot: {found}"
+        for row in made["readings"]
+        if isinstance(row["value"], float | int)
+        for found in _outside(signals()[row["signal"]], row["value"])
+    ]
 
 
 def _parts(value: Value) -> list[float]:
@@ -73,6 +85,6 @@ def _parts(value: Value) -> list[float]:
 
 def _outside(signal: Signal, value: Value) -> list[str]:
     found = [f"{signal.name} below 0" for part in _parts(value) if part < 0 and signal.unit not in SIGNED]
-    if signal.unit == "1" and signal.name not in TIME_OF_TIME:
+    if signal.unit in UP_TO_ONE and signal.name not in TIME_OF_TIME:
         found += [f"{signal.name} above 1" for part in _parts(value) if part > 1 and not isinstance(value, Quantiles)]
     return found

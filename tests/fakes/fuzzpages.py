@@ -4,8 +4,7 @@ A sequence holds what a real server holds: counters that rise or begin anew, cum
 is larger than the whole. Gauges are any double that the format can write.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from collectors.openmetrics.build import table
@@ -72,7 +71,8 @@ class Server:
                     rest = {key: text for key, text in labels if key not in row.where}
                     whole = row.over[min(row.names.index(name), len(row.over) - 1)]
                     over = (whole, tuple(sorted({**rest, **self._chosen(row.over_where)}.items())))
-                made = _Series(row, name, labels, over)
+                edges = EDGES if self._random.random() < 0.8 else sorted(self._random.sample(EDGES, 4), key=float)
+                made = _Series(row, name, labels, over, edges)
                 if known.isdisjoint(made.keys):
                     known |= made.keys
                     self._series.append(made)
@@ -99,16 +99,19 @@ class Server:
 class _Series:
     """A gauge, a counter with or without the whole it is a part of, or a histogram."""
 
-    def __init__(self, row: Metric, name: str, labels: Labels, over: tuple[str, Labels] | tuple[()]) -> None:
+    def __init__(
+        self, row: Metric, name: str, labels: Labels, over: tuple[str, Labels] | tuple[()], edges: Sequence[str]
+    ) -> None:
         self.name, self.labels, self._over = name, labels, over
         self._row = row
+        self._edges = edges
         self.keys = {(name, labels)} | ({over} if over else set())
         self.reset()
 
     def reset(self) -> None:
         """Begin anew."""
         self._value = self._whole = self._sum = 0.0
-        self._counts = [0.0] * (len(EDGES) + 1)
+        self._counts = [0.0] * (len(self._edges) + 1)
 
     def lines(self, random: Random, scale: float) -> Iterator[str]:
         """Give its lines of the next page."""
@@ -127,10 +130,10 @@ class _Series:
     def _histogram(self, random: Random) -> Iterator[str]:
         for _ in range(random.randint(0, 40)):
             place = random.randrange(len(self._counts))
-            self._sum += float(EDGES[place]) if place < len(EDGES) else 1e6
+            self._sum += float(self._edges[place]) if place < len(self._edges) else 1e6
             for above in range(place, len(self._counts)):
                 self._counts[above] += 1.0
-        for edge, count in zip((*EDGES, "+Inf"), self._counts, strict=True):
+        for edge, count in zip((*self._edges, "+Inf"), self._counts, strict=True):
             yield self._line(f"{self.name}_bucket", (*self.labels, ("le", edge)), count)
         yield self._line(f"{self.name}_count", self.labels, self._counts[-1])
         yield self._line(f"{self.name}_sum", self.labels, self._sum)

@@ -18,6 +18,9 @@ from aistack_top.model.signals import signal, signals
         ("gpu.temperature.margin", -7.0, -7.0),
         ("training.loss", -0.3, -0.3),
         ("gpu.memory.used", float("nan"), None),
+        ("data.quota.exhausted", 1.7, None),
+        ("data.quota.exhausted", 1.0, 1.0),
+        ("serving.engine.asleep", 2.0, None),
     ],
 )
 def test_what_cannot_be_is_none_and_what_rounding_did_is_undone(name, value, wanted):

@@ -314,7 +314,7 @@ def test_what_cannot_be_is_left_out_of_the_combined_value_and_said_once(text, sh
     found = Reader(PARTS).read(text, 0.0)
     assert got(found) == shown
     assert [note for note in found.notes if "cannot be" in note] == (
-        [f"values that cannot be are not shown (below 0, or a share above 1): {noted}"] if noted else []
+        [f"values that cannot be are not shown (below 0, or a share or flag above 1): {noted}"] if noted else []
     )
 
 
