@@ -2,6 +2,16 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
+
+LAST_BITS: Final = 1e-12
+"""By how small a part of itself a counter may fall and still stand where it stood: fractions that several processes
+have counted are added up in any order, which moves the last bits."""
+
+
+def fell(before: float, now: float) -> bool:
+    """Whether a counter went backwards, by more than its last bits."""
+    return now < before * (1.0 - LAST_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +50,11 @@ class RateMeter:
         samples = self._samples
         if samples:
             last_at, last_value = samples[-1]
-            if value < last_value:
+            if fell(last_value, value):
                 samples.clear()
                 samples.append((at, value))
                 return Step(None, None, restarted=True)
+            value = max(value, last_value)
             if at <= last_at or at - last_at > max(self._gap_s, gap_s):
                 samples.clear()
         if not samples:

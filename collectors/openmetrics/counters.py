@@ -7,6 +7,7 @@
 | a counter appears while another of its row vanishes | nothing: it may be the old one under other labels |
 | a counter that repeats others goes on under other labels | the difference between the values |
 | a counter comes back that was away | nothing |
+| a counter falls by its last bits | nothing: several processes' fractions are added up in another order |
 | a counter falls | nothing; `collectors.openmetrics.restarts` says why it fell |
 | a line could not be read | nothing; the next page makes up for it |
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from itertools import chain
 
+from aistack_top.measure.counters import fell
 from collectors.openmetrics.matching import Key, SeriesTarget
 from collectors.openmetrics.parser import MAX_SERIES, PageSeries
 from collectors.openmetrics.table import Combine, Metric
@@ -104,14 +106,15 @@ class CounterHistory:
         births = self._was_whole
         new = {series for series in now if series not in before}
         gone = {series for series in before if series not in now} if len(before) + len(new) > len(now) else frozenset()
-        fell = {series for series, value in before.items() if now.get(series, value) < value}
+        down = {series for series, value in before.items() if now.get(series, value) < value}
+        fallen = {series for series in down if fell(before[series], now[series])}
         born = {series for series in new if series not in ever} if births else frozenset()
         if len(ever) > 4 * MAX_SERIES:
             ever.clear()
             ever.update(before)
         ever |= new
         self._now, self._was_whole = now, whole
-        return Step(now, before, born, gone, fell, bool(new or gone))
+        return Step(now, before, born, gone, fallen, bool(new or gone))
 
     def begin_again(self) -> None:
         """Forget which counters were there before the last page: of a new process each is born anew."""

@@ -137,7 +137,8 @@ class Exposition:
             self._forget()
         placed = self._places.match(values)
         step = self._history.step(values, self._places.cumulative, page.clean)
-        began = next((value for series, value in values.items() if series.name in self.table.start_time), None)
+        starts = (series for series in values if series.name in self.table.start_time)
+        began = {series: values[series] for series in starts if self._places.is_read(series)}
         cause = self._restarts.look(began, step)
         events = tuple(self._events(cause, step, at, seen))
         self._begin_again(cause, step)
@@ -152,7 +153,12 @@ class Exposition:
         self._add_zeros(taking)
         self._read_at = at
         self._whole_since = None if not page.clean else at if self._whole_since is None else self._whole_since
-        notes = [*_notes(page, taking), *self._places.left_out(values), *([SEVERAL] if cause.several else [])]
+        notes = [
+            *_notes(page, taking),
+            *self._places.left_out(values),
+            *self._places.merged(),
+            *([SEVERAL] if cause.several else []),
+        ]
         restarted = cause.restarted and not self.table.device
         return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
 
@@ -356,20 +362,23 @@ class _PageRead:
         return possible
 
     def outputs(self, table: Table) -> Iterator[tuple[Metric, Key]]:
-        """Yield the outputs that have series: of each row the first of its names, of each entity the first row."""
+        """Yield the outputs that have series: of each entity the first row, and of that the first of its names.
+
+        Servers of several versions on one page, and GPUs of several kinds in one node, differ in their names.
+        """
         found: dict[int, dict[int, dict[Key, None]]] = {}
         layout = self.layout
         for key in (*self.gauged, *layout.counters, *layout.overs, *layout.buckets):
             found.setdefault(key[0], {}).setdefault(key[1], {})[key] = None
         apart = {row.unless_parts for row in table.metric if row.unless_parts}
         wholes = {(name, key[2].without(name)) for name in apart for key in self.gauged if key[2].get(name)}
-        done: dict[SignalOf, int] = {}
+        done: dict[SignalOf, Key] = {}
         for index in sorted(found):
             row = table.metric[index]
-            for key in found[index][min(found[index])]:
+            for key in (key for alias in sorted(found[index]) for key in found[index][alias]):
                 if row.unless_parts and (row.unless_parts, key[2]) in wholes:
                     continue
-                if done.setdefault((row.signal, key[2]), index) == index:
+                if done.setdefault((row.signal, key[2]), key) == key:
                     yield row, key
 
 

@@ -17,6 +17,15 @@ from collectors.openmetrics.table import FactRow, Metric, Names, Table, naming
 ENTITY_LIMIT = 120
 """Characters kept of a label that names something."""
 
+MAX_INSTANCES = 3
+"""Servers named in a sentence about a page that holds several."""
+
+INSTANCE = "instance"
+"""The label by which a federated or pushed page tells its servers apart."""
+
+NO_VALUE = frozenset({"", "None"})
+"""What stands in a label that has no value; ``None`` is how servers in Python write it."""
+
 MAX_TITLES = 3
 """Signals named in a sentence about series that lack a label."""
 
@@ -73,6 +82,7 @@ class SeriesMatcher:
         self._facts_of = {name: row for row in table.fact for name in row.names}
         self._ranks: set[str] = set()
         self._names_ranks = False
+        self._instances: set[str] = set()
         self._known: dict[PageSeries, bool] = {}
         self._lacking: dict[PageSeries, set[_Lack]] = {}
         self.gauges: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
@@ -87,8 +97,12 @@ class SeriesMatcher:
             self.forget()
             new = list(values)
         ranks = {rank for series in new if (rank := _first(series, self._rank_labels))}
-        if ranks - self._ranks:
+        instances = {
+            one for series in new if series.name in self._uses and (one := series.labels.get(INSTANCE, ""))
+        } - self._instances
+        if ranks - self._ranks or instances:
             self._ranks |= ranks
+            self._instances |= instances
             self._names_ranks = bool(self._ranks - {"0"})
             new = [*self._known, *new]
         for series in new:
@@ -108,6 +122,20 @@ class SeriesMatcher:
         """Forget all series."""
         for known in (self._known, self.gauges, self.cumulative, self._lacking):
             known.clear()
+
+    def is_read(self, series: PageSeries) -> bool:
+        """Whether a series is of a server that is read here: a federated page may hold those of any others."""
+        instance = series.labels.get(INSTANCE, "")
+        return not instance or not self._instances or instance in self._instances
+
+    def merged(self) -> Iterator[str]:
+        """Yield a sentence about a page that holds several servers which the table cannot tell apart."""
+        if len(self._instances) < 2 or not any(naming(given).own for given in self.table.entity.values()):
+            return
+        names = [sanitize(one, 60) for one in sorted(self._instances)]
+        more = f" and {len(names) - MAX_INSTANCES} more" if len(names) > MAX_INSTANCES else ""
+        told = ", ".join(names[:MAX_INSTANCES]) + more
+        yield f"several servers on this page ({told}) are told as one: name the address of each"
 
     def left_out(self, values: Container[PageSeries]) -> Iterator[str]:
         """Yield a sentence for each label that series of a page lack, so that they are not shown or not told apart."""
@@ -180,7 +208,9 @@ class SeriesMatcher:
             way = naming(given)
             value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
             if way.rank:
-                value = f"{self._source}/{value}" if value and self._names_ranks else self._source
+                instance = series.labels.get(INSTANCE, "") if len(self._instances) > 1 else ""
+                rank = value if self._names_ranks else ""
+                value = "/".join(part for part in (self._source, instance, rank) if part)
             value = sanitize(value, ENTITY_LIMIT)
             if value:
                 keys[key] = value
@@ -215,7 +245,7 @@ def _filter(where: Mapping[str, str]) -> _Filter:
 
 
 def _first(series: PageSeries, labels: Iterable[str]) -> str:
-    return next((series.labels[label] for label in labels if series.labels.get(label)), "")
+    return next((text for label in labels if (text := series.labels.get(label, "")) not in NO_VALUE), "")
 
 
 def _edge(text: str) -> float | None:
@@ -233,7 +263,7 @@ def _stands(row: Metric, name: str) -> str:
 def _facts(row: FactRow, entity: Entity, series: PageSeries, value: float) -> Iterable[Fact]:
     for key, label in row.labels.items():
         text = sanitize(series.labels.get(label, ""), ENTITY_LIMIT)
-        if text and text != "None":
+        if text not in NO_VALUE:
             yield Fact(entity, key, text, row.watched)
     if row.time:
         try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from threading import Lock
 
+from aistack_top.measure.counters import fell
 from aistack_top.model.finite import PLAIN_LIMIT, usable
 
 MAX_SERIES = 5_000
@@ -133,7 +134,7 @@ class LineMemo:
         A series that is no longer on the page keeps its last value, as every counter does, until one of them falls:
         then the source began anew.
         """
-        if any(value < self._added.get(prefix, value) for prefix, value in found.items()):
+        if any(fell(self._added.get(prefix, value), value) for prefix, value in found.items()):
             self._added.clear()
         self._added.update(found)
         sums: dict[PageSeries, float] = {}
@@ -317,12 +318,22 @@ class _Reading:
 
     def _comment(self, line: bytes, known: bytes) -> None:
         if line.startswith(_TYPE):
-            name = line[len(_TYPE) :].partition(b" ")[0]
-            if not self._wanted.isdisjoint((name, name + b"_total", name + b"_bucket")):
+            name, _, kind = line[len(_TYPE) :].partition(b" ")
+            if self._declares_wanted(name, kind.strip()):
                 self._page.declared.add(name)
                 return
         if known.lstrip()[:1] == b"#":
             self._memo.pass_over(known)
+
+    def _declares_wanted(self, name: bytes, kind: bytes) -> bool:
+        """Whether a TYPE line is of a wanted name. In OpenMetrics it has no ``_total``, in the text format it does.
+
+        Quantiles that a source took itself, as a summary, are none of a histogram's buckets.
+        """
+        wanted = self._wanted
+        if name in wanted or (name + b"_bucket" in wanted and kind != b"summary"):
+            return True
+        return self._openmetrics and name + b"_total" in wanted
 
 
 def _end_of_series(line: bytes) -> int:

@@ -45,24 +45,26 @@ class Restarts:
         self._whose = whose
         self._devices = devices
         self._page = 0
-        self._began: float | None = None
-        self._earlier: deque[float] = deque(maxlen=SCRAPES)
+        self._began: Mapping[PageSeries, float] = {}
+        self._earlier: deque[tuple[PageSeries, float]] = deque(maxlen=SCRAPES)
         self._restarts: deque[int] = deque(maxlen=MAX_RESTARTS)
         self._marks: dict[PageSeries, float] = {}
         self._marked = -SCRAPES
         self._proven = -2 * SCRAPES
 
-    def look(self, began: float | None, step: Step) -> Cause:
-        """Return what a page says; ``began`` is the start time of its process, where it tells one."""
+    def look(self, began: Mapping[PageSeries, float], step: Step) -> Cause:
+        """Return what a page says; ``began`` are the start times of the processes on it, where it tells them."""
         self._page += 1
-        moved = began is not None and self._began is not None and abs(began - self._began) > SAME_START_S
-        kept = began is not None and self._began is not None and not moved
-        if moved and any(abs(began - earlier) <= SAME_START_S for earlier in self._earlier if began is not None):
+        both = {series: (self._began[series], now) for series, now in began.items() if series in self._began}
+        moves = {series: now for series, (before, now) in both.items() if not _same(before, now)}
+        moved, kept = bool(moves), bool(both) and not moves
+        if any(
+            series == one and _same(now, earlier) for series, now in moves.items() for one, earlier in self._earlier
+        ):
             self._proven = self._page
-        if moved and self._began is not None:
-            self._earlier.append(self._began)
-        self._began = self._began if began is None else began
-        if began is None and self._came_back(step):
+        self._earlier.extend((series, self._began[series]) for series in moves)
+        self._began = began or self._began
+        if not began and self._came_back(step):
             self._proven = self._page
         reset = self._reset(step, kept)
         restarted = moved or (bool(step.fell) and not reset)
@@ -70,7 +72,7 @@ class Restarts:
             self._restarts.append(self._page)
             if len(self._restarts) == MAX_RESTARTS and self._page - self._restarts[0] < SCRAPES:
                 self._proven = self._page
-        if step.fell and began is None and not self._devices:
+        if step.fell and not began and not self._devices:
             self._mark(step)
         several = self._page - self._proven < SCRAPES
         return Cause(restarted, moved, kept, frozenset() if moved and not self._devices else reset, several)
@@ -100,3 +102,7 @@ class Restarts:
             return False
         marks: Mapping[PageSeries, float] = {one: mark for one, mark in self._marks.items() if one in step.now}
         return bool(marks) and all(step.now[one] >= mark > step.before.get(one, mark) for one, mark in marks.items())
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME_START_S

@@ -4,6 +4,7 @@ A sequence holds what a real server holds: counters that rise or begin anew, cum
 is larger than the whole. Gauges are any double that the format can write.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 

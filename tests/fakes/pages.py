@@ -21,14 +21,19 @@ def page(name: str) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
-async def collected(kind: str, pages: list[bytes], step: float = 5.0, **config: object) -> list[Batch]:
+TEXT = "text/plain; version=0.0.4"
+
+
+async def collected(
+    kind: str, pages: list[bytes], step: float = 5.0, content_type: str = TEXT, **config: object
+) -> list[Batch]:
     """Return what the collector of a kind makes of pages that are ``step`` seconds apart."""
     left = list(pages)
 
     def handle(request: httpx.Request) -> httpx.Response:
         if not request.url.path.endswith("/metrics"):
             return httpx.Response(404)
-        return httpx.Response(200, headers={"content-type": "text/plain; version=0.0.4"}, content=left.pop(0))
+        return httpx.Response(200, headers={"content-type": content_type}, content=left.pop(0))
 
     clock, batches = VirtualClock(START), []
     async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:

@@ -87,5 +87,6 @@ milvus_querynode_consume_tt_lag_ms{node_id="3"} -250
     assert of(batch, "data.segments") == 3
     assert of(batch, "data.segments.growing") is None
     assert (
-        "are not shown (below 0, or a share above 1): segments without index, vectors, read lag" in batch.health.reason
+        "are not shown (below 0, or a share or flag above 1): segments without index, vectors, read lag"
+        in batch.health.reason
     )
