@@ -15,6 +15,7 @@ from aistack_top.text import numbers
 from aistack_top.text.sanitize import sanitize
 from collectors.openmetrics.engine import Assembled, Exposition
 from collectors.openmetrics.identity import identified, without_prefix
+from collectors.openmetrics.matching import INSTANCE
 from collectors.openmetrics.parser import LineMemo, MetricsPage, parse_aside
 from collectors.openmetrics.table import Metric, Table, naming
 from collectors.runtime.base import HealthTracker, Source, SourceError
@@ -280,4 +281,5 @@ def _sums(row: Metric) -> bool:
 
 def _labels(table: Table, row: Metric) -> set[str]:
     ways = [naming(given) for given in {**table.entity, **row.entity}.values()]
-    return {*row.where, *row.over_where, *(label for way in ways for label in (*way.labels, *way.rank))}
+    apart = [INSTANCE] if any(way.rank for way in ways) else []
+    return {*apart, *row.where, *row.over_where, *(label for way in ways for label in (*way.labels, *way.rank))}

@@ -337,6 +337,7 @@ class _PageRead:
     totals: dict[SignalOf, float] = field(default_factory=dict)
     rated: list[SignalOf] = field(default_factory=list)
     impossible: dict[str, None] = field(default_factory=dict)
+    void: set[SignalOf] = field(default_factory=set)
     uneven: int = 0
     withheld: dict[str, None] = field(default_factory=dict)
 
@@ -393,7 +394,10 @@ def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
             return
         value = COMBINE[row.combine](parts)
         if (row.least is not None and value < row.least) or (row.most is not None and value > row.most):
+            taking.void.add((row.signal, entity))
             return
+    if (row.part_of, entity) in taking.void:
+        return
     possible = taking.add(row, entity, value * row.factor)
     if possible is not None:
         taking.gauges[row.signal, entity] = possible

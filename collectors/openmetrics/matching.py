@@ -82,7 +82,9 @@ class SeriesMatcher:
         self._facts_of = {name: row for row in table.fact for name in row.names}
         self._ranks: set[str] = set()
         self._names_ranks = False
-        self._instances: set[str] = set()
+        self._instance_of: dict[PageSeries, str] = {}
+        self._instances: frozenset[str] = frozenset()
+        self._apart = False
         self._known: dict[PageSeries, bool] = {}
         self._lacking: dict[PageSeries, set[_Lack]] = {}
         self.gauges: dict[PageSeries, tuple[SeriesTarget, ...]] = {}
@@ -91,18 +93,18 @@ class SeriesMatcher:
     def match(self, values: Iterable[PageSeries]) -> bool:
         """Place the series that are new; return whether there were any, so that what was built of them is old."""
         new = [series for series in values if series not in self._known]
-        if not new:
+        for series in new:
+            if series.name in self._uses and (instance := series.labels.get(INSTANCE, "")):
+                self._instance_of[series] = instance
+        came_apart = self._look_for_instances(values) if self._instance_of else False
+        if not new and not came_apart:
             return False
         if len(self._known) > 2 * MAX_SERIES:
             self.forget()
             new = list(values)
         ranks = {rank for series in new if (rank := _first(series, self._rank_labels))}
-        instances = {
-            one for series in new if series.name in self._uses and (one := series.labels.get(INSTANCE, ""))
-        } - self._instances
-        if ranks - self._ranks or instances:
+        if ranks - self._ranks or came_apart:
             self._ranks |= ranks
-            self._instances |= instances
             self._names_ranks = bool(self._ranks - {"0"})
             new = [*self._known, *new]
         for series in new:
@@ -114,13 +116,24 @@ class SeriesMatcher:
                 self.cumulative[series] = tuple(place for place in places if place.part != "gauge")
         return True
 
+    def _look_for_instances(self, values: Iterable[PageSeries]) -> bool:
+        """Look which servers a page holds; return whether it is the first that holds several at once.
+
+        From then on they are told apart, so that none is renamed when another leaves. One that has taken the place of
+        another is the same under another address.
+        """
+        self._instances = frozenset(one for series in values if (one := self._instance_of.get(series)))
+        came_apart = len(self._instances) > 1 and not self._apart
+        self._apart = self._apart or came_apart
+        return came_apart
+
     def keys_of(self, unread: Iterable[PageSeries]) -> set[Key]:
         """Return the output series that some series are a part of."""
         return {place.key for series in unread for place in self._places(series)}
 
     def forget(self) -> None:
         """Forget all series."""
-        for known in (self._known, self.gauges, self.cumulative, self._lacking):
+        for known in (self._known, self.gauges, self.cumulative, self._lacking, self._instance_of):
             known.clear()
 
     def is_read(self, series: PageSeries) -> bool:
@@ -208,7 +221,7 @@ class SeriesMatcher:
             way = naming(given)
             value = way.constant or (self._source if way.own else _first(series, way.labels or way.rank))
             if way.rank:
-                instance = series.labels.get(INSTANCE, "") if len(self._instances) > 1 else ""
+                instance = series.labels.get(INSTANCE, "") if self._apart else ""
                 rank = value if self._names_ranks else ""
                 value = "/".join(part for part in (self._source, instance, rank) if part)
             value = sanitize(value, ENTITY_LIMIT)

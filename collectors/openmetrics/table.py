@@ -79,6 +79,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - ``ratio``: increase of ``names`` (with ``where``) over that of ``over`` (with ``over_where``).
     - ``names``: number of comma-separated names in ``label`` of the series with the highest value.
     - ``join``: the names are parts and not aliases: within one set of labels, what ``any`` or ``all`` say is added up.
+    - ``part_of``: left out where the signal of that name, in a row above, is told to be no value.
     - ``unless_parts``: left out of an entity of which the page tells parts by this key.
 
     A value below ``least`` or above ``most`` is how the source says "no value"; it is compared once the series are
@@ -99,6 +100,7 @@ class Metric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     over_where: dict[str, str] = {}
     label: str = ""
     adds_over: tuple[str, ...] = ()
+    part_of: str = ""
     unless_parts: str = ""
     join: Join = ""
     factor: float = 1.0
@@ -236,6 +238,8 @@ def _contradictions(row: Metric) -> tuple[tuple[bool, str], ...]:
         ((row.type == "names") != newest, "type 'names' needs combine = 'newest', and nothing else may have it"),
         (histogram and row.combine != "sum", "a histogram needs combine = 'sum': its buckets are counters"),
         (bool(row.adds_over) and (row.combine != "sum" or histogram), "'adds_over' needs combine = 'sum'"),
+        (bool(row.part_of) and row.part_of not in signals(), f"part_of: no such signal: {row.part_of}"),
+        (bool(row.part_of) and row.type != "gauge", "only a gauge can be a part of another"),
         (bool(row.unless_parts) and row.unless_parts not in KEYS, f"no such entity key: {row.unless_parts}"),
     )
 

@@ -4,6 +4,22 @@ from tests.fakes.variants import START, Variant, gpu
 
 DCGM = (
     Variant(
+        "a GPU that shares the machine's memory: none of its own, which is no size of 0",
+        "dcgm",
+        [
+            f"DCGM_FI_DEV_GPU_TEMP{{{gpu(0)}}} 45\n"
+            f"DCGM_FI_DEV_FB_USED{{{gpu(0)}}} 0\nDCGM_FI_DEV_FB_FREE{{{gpu(0)}}} 0\n"
+            f"DCGM_FI_DEV_FB_USED{{{gpu(1)}}} 0\nDCGM_FI_DEV_FB_FREE{{{gpu(1)}}} 81000\n"
+        ],
+        {
+            ("gpu.temperature", "gpu=GPU-n1-0"): 45,
+            ("gpu.memory.total", "gpu=GPU-n1-0"): None,
+            ("gpu.memory.used", "gpu=GPU-n1-0"): None,
+            ("gpu.memory.used", "gpu=GPU-n1-1"): 0,
+            ("gpu.memory.total", "gpu=GPU-n1-1"): 81000 * 2**20,
+        },
+    ),
+    Variant(
         "no Hostname, pod labels, values with exponents",
         "dcgm",
         [
@@ -159,6 +175,13 @@ GOVERNANCE = (
 )
 
 DATA = (
+    Variant(
+        "a Milvus pod is replaced behind a federated page: one server, nothing said of several",
+        "milvus",
+        [f'milvus_querynode_entity_num{{instance="10.0.0.{n}:9091",node_id="{n}"}} {10 * n}\n' for n in (1, 2)],
+        {("data.vectors", ""): 20},
+        silent=("several servers",),
+    ),
     Variant(
         "a Milvus cluster: nodes and collections are parts, replicas of labels add",
         "milvus",

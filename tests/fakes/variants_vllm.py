@@ -288,6 +288,25 @@ PAGES = (
 
 FURTHER = (
     Variant(
+        "the one server behind a federated page gets another address: still one engine, and no rate across it",
+        "vllm",
+        [
+            f'{RUN}{{{M},instance="10.0.0.{host}:8000"}} {run}\n'
+            f'{TOKENS}{{{M},instance="10.0.0.{host}:8000"}} {tokens}\n'
+            for host, run, tokens in ((1, 3, 9000), (1, 3, 9100), (2, 1, 50), (2, 1, 150))
+        ],
+        {(RUNNING, ""): 1, (RUNNING, "engine=s/10.0.0.2:8000"): None, (GENERATED, ""): 10},
+    ),
+    Variant(
+        "one of two servers leaves a federated page: the other keeps its name",
+        "vllm",
+        [
+            f'{RUN}{{{M},instance="a:1"}} 3\n{RUN}{{{M},instance="b:1"}} 4\n',
+            f'{RUN}{{{M},instance="a:1"}} 5\n',
+        ],
+        {(RUNNING, "engine=s/a:1"): 5, (RUNNING, ""): None, (RUNNING, "engine=s/b:1"): None},
+    ),
+    Variant(
         "a worker of Dynamo: vLLM's names with its own labels, beside those of Dynamo",
         "vllm",
         [
