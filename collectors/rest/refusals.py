@@ -1,5 +1,6 @@
 """What a REST server answers that is no answer, as one sentence with its fix."""
 
+import json
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from collectors.runtime.base import SourceError
 from collectors.runtime.http import Answer, retry_after_s
 
 T = TypeVar("T")
+
+BARE_WORDS = (b"NaN", b"Infinity")
+"""Numbers that are no JSON without quotes, and that Python's encoder writes all the same."""
 
 USUAL_PAUSE_S = 60.0
 """How long a server that answers 429 without saying for how long is left alone."""
@@ -52,19 +56,32 @@ class Refusals:
     def decode(self, body: bytes, kind: type[T]) -> T:
         """Return a JSON answer as what it should be.
 
+        ``NaN`` and ``Infinity`` without quotes are no JSON, and still what Python's own encoder writes by default.
+
         Raises:
             SourceError: it is something else.
 
         """
         try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return _decoded(body, kind)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             said = f"an answer that {self.title} does not give: {sanitize(str(error), 120)}"
             raise SourceError("misconfigured", said) from None
 
     @property
     def _is_this_it(self) -> str:
         return f"is this the {self.title} server's address?"
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if not any(word in body for word in BARE_WORDS):
+            raise
+    return msgspec.convert(json.loads(body), type=kind)
 
 
 def is_web_page(answer: Answer) -> bool:

@@ -110,7 +110,7 @@ PAGES = (
             f'process_start_time_seconds{{instance="{two}:1"}} {starts[two]}\n'
             f'{TOKENS}{{{M},instance="a:1"}} {100 + 50 * at}\n{TOKENS}{{{M},instance="b:1"}} {500 + 50 * at}\n'
             for starts in ({"a": 900_000.0, "b": 950_000.0},)
-            for at, (one, two) in enumerate(("ab", "ba", "ab", "ba"))
+            for at, (one, two) in enumerate((("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")))
         ],
         {(GENERATED, "engine=s/a:1"): 10, (GENERATED, "engine=s/b:1"): 10},
         no_event=("restart",),

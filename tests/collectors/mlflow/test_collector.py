@@ -160,14 +160,15 @@ async def test_a_registry_that_does_not_answer_costs_only_itself():
     assert of(batch, "pipelines.models") is None
 
 
-async def test_a_loss_that_is_no_number_is_said_once():
+@pytest.mark.parametrize("written", ["NaN", float("nan")], ids=["quoted, as MLflow writes it", "bare, as a proxy may"])
+async def test_a_loss_that_is_no_number_is_said_once(written):
     server = Server("mlflow-3.17.2-registry", "before")
 
     def diverge(rows):
         for row in rows:
             for metric in row["data"]["metrics"]:
                 if metric["key"] == "train_loss":
-                    metric["value"] = "NaN"
+                    metric["value"] = written
         return rows
 
     server.edit = diverge
