@@ -268,4 +268,7 @@ def _in_words(error: httpx.HTTPError) -> str:
         return "the host name cannot be resolved"
     if isinstance(error, httpx.RemoteProtocolError):
         return f"broken HTTP: {text}"
+    if isinstance(error, (httpx.ReadError, httpx.WriteError)) and not text:
+        # what a server that expects TLS does with a plain request
+        return "the connection was closed without an answer: is it https?"
     return text or type(error).__name__

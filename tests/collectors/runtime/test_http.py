@@ -51,6 +51,7 @@ async def test_an_answer_that_drips_ends_at_the_deadline():
         (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), "down", "TLS: "),
         (httpx.ReadTimeout("read"), "slow", "no complete answer"),
         (httpx.RemoteProtocolError("peer closed connection"), "down", "broken HTTP"),
+        (httpx.ReadError(""), "down", "closed without an answer: is it https"),
         (httpx.TooManyRedirects("loop"), "down", "loop"),
     ],
 )
