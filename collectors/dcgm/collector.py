@@ -4,7 +4,7 @@
 
 | on the page | becomes |
 |---|---|
-| the last XID, which stands there until the driver is loaded anew | a fact, and an event when it changes |
+| the last XID, which stands there until the driver is reloaded | a fact, and an event when it changes |
 | bits and nanoseconds of what holds the clocks down | ``gpu.throttle`` by reason, as a share of the time |
 | ``pod``, ``namespace``, ``container``, ``modelName``, ``gpu`` | facts; a GPU that is given back has pod ``none`` |
 | used and free memory | ``gpu.memory.usage``, where the page has no share of its own |

@@ -117,7 +117,7 @@ class CounterHistory:
         return Step(now, before, born, gone, fallen, bool(new or gone))
 
     def begin_again(self) -> None:
-        """Forget which counters were there before the last page: of a new process each is born anew."""
+        """Forget which counters were there before the last page: in a new process each one is new."""
         self._ever = set(self._now)
 
     def forget(self) -> None:

@@ -59,7 +59,7 @@ class Assembled:
 
 @dataclass(slots=True)
 class _Layout:
-    """Which counted series make up which output series; worked out anew only when a series comes or goes."""
+    """Which counted series make up which output series; worked out again only when a series comes or goes."""
 
     counters: dict[Key, dict[Hashable, Group]] = field(default_factory=dict)
     overs: dict[Key, dict[Hashable, Group]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class _Layout:
     sums: dict[Key, list[PageSeries]] = field(default_factory=dict)
 
 
-def _lay_out(step: Step, places: SeriesMatcher) -> _Layout:
+def _layout_of(step: Step, places: SeriesMatcher) -> _Layout:
     """Return the layout of the counters that are there, the edges of histograms in order."""
     layout = _Layout()
     single: dict[str, dict[Key, list[PageSeries]]] = {
@@ -127,6 +127,9 @@ class Exposition:
 
     def read(self, page: MetricsPage, at: float, seen: float) -> Assembled:
         """Return what a page says at a time in seconds; the first one gives no rates and no quantiles."""
+        # The order matters. A new memo (its series are other objects) forgets every place first; series are placed
+        # before counters are compared, since a restart is judged by entity; and what was reset is forgotten before
+        # rows are read, so that no rate spans the reset.
         values: Mapping[PageSeries, float] = page.values
         if self.table.blanks:
             values = {series: value for series, value in values.items() if not self.table.is_blank(value)}
@@ -139,28 +142,28 @@ class Exposition:
         step = self._history.step(values, self._places.cumulative, page.clean)
         starts = (series for series in values if series.name in self.table.start_time)
         began = {series: values[series] for series in starts if self._places.is_read(series)}
-        cause = self._restarts.look(began, step)
+        cause = self._restarts.judge(began, step)
         events = tuple(self._events(cause, step, at, seen))
-        self._begin_again(cause, step)
+        self._forget_reset(cause, step)
         if placed or step.others or self._layout is None:
-            self._layout = _lay_out(step, self._places)
+            self._layout = _layout_of(step, self._places)
             # what comes back after it left the page is another process: nothing of its past counts
             self._shapes = {key: shape for key, shape in self._shapes.items() if key in self._layout.buckets}
-        taking = self._taking(at, values, step, cause.several)
-        taking.hidden, taking.hidden_names = self._places.keys_of(page.unread), page.unread_names
-        for row, key in taking.outputs(self.table):
-            self._take(taking, row, key)
-        self._add_zeros(taking)
+        made = self._begin_read(at, values, step, cause.several)
+        made.hidden, made.hidden_names = self._places.keys_of(page.unread), page.unread_names
+        for row, key in made.outputs(self.table):
+            self._read_row(made, row, key)
+        self._add_zeros(made)
         self._read_at = at
         self._whole_since = None if not page.clean else at if self._whole_since is None else self._whole_since
         notes = [
-            *_notes(page, taking),
+            *_notes(page, made),
             *self._places.left_out(values),
             *self._places.merged(),
             *([SEVERAL] if cause.several else []),
         ]
         restarted = cause.restarted and not self.table.device
-        return Assembled(taking.out.build(), taking.gauges, taking.totals, events, tuple(notes), restarted)
+        return Assembled(made.out.build(), made.gauges, made.totals, events, tuple(notes), restarted)
 
     def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""
@@ -175,41 +178,41 @@ class Exposition:
         for place in self._places.cumulative.get(series, ()):
             yield Entity.from_mapping({key: value for key, value in place.key[2].pairs if key in keys})
 
-    def _taking(self, at: float, values: Mapping[PageSeries, float], step: Step, several: bool) -> "_PageRead":
+    def _begin_read(self, at: float, values: Mapping[PageSeries, float], step: Step, several: bool) -> "_PageRead":
         layout = _Layout() if several or self._layout is None else self._layout
         suspect = frozenset(rows_of(step.gone, self._places.cumulative))
-        taking = _PageRead(at, values, step, layout, suspect)
+        made = _PageRead(at, values, step, layout, suspect)
         for series in values:
             for place in self._places.gauges.get(series, ()):
-                taking.gauged.setdefault(place.key, []).append(series)
-        return taking
+                made.gauged.setdefault(place.key, []).append(series)
+        return made
 
-    def _add_zeros(self, taking: "_PageRead") -> None:
+    def _add_zeros(self, made: "_PageRead") -> None:
         """Add what is none so far, because its counter is not yet born."""
         for row in self._zeros:
-            has = [entity for name, entity in taking.totals if name == row.signal]
-            for name, entity in taking.rated:
+            has = [entity for name, entity in made.totals if name == row.signal]
+            for name, entity in made.rated:
                 if name == row.zero_with and not any(entity.covers(one) for one in has):
-                    taking.out.add(row.signal, entity, 0.0)
+                    made.out.add(row.signal, entity, 0.0)
 
     def _events(self, cause: Cause, step: Step, at: float, seen: float) -> Iterator[Event]:
-        """Yield one event for a restart, and one for each entity that began anew alone."""
+        """Yield one event for a restart, and one for each entity whose counters alone were reset."""
         title, layer, name = self.table.title, self._source.layer, self._source.name
         if cause.restarted and not cause.several:
-            proof = "its process is another" if cause.by_start else "its counters went backwards"
-            said = "began to count anew in the same process" if cause.kept else f"restarted: {proof}"
+            proof = "new process" if cause.by_start else "its counters went backwards"
+            said = "reset its counters in the same process" if cause.kept else f"restarted ({proof})"
             yield Event(at, seen, layer, "restart", "warning", self.about, f"{title} {name} {said}", name)
         for entity in sorted(cause.reset, key=str) if not cause.several else ():
-            text = f"{title} {name}: the counters of {entity} began anew, the others go on"
+            text = f"{title} {name}: the counters of {entity} were reset, the others go on"
             if self.table.device:
                 fallen = (series for series in step.fell if entity in self._whose(series))
                 number = next((series.labels.get(self.table.device, "") for series in fallen), "")
                 who = f"{self.table.device} {sanitize(number, 20)}" if number else str(entity)
-                text = f"{who}: its counters began anew: was it reset, or its driver loaded anew?"
+                text = f"{who}: its counters were reset: GPU reset, or driver reloaded?"
             yield Event(at, seen, layer, "reset", "warning", entity, text, name)
 
-    def _begin_again(self, cause: Cause, step: Step) -> None:
-        """Forget the rates of what began anew."""
+    def _forget_reset(self, cause: Cause, step: Step) -> None:
+        """Forget the rates and quantiles of what was reset; the rest goes on."""
         if cause.several or (cause.restarted and not self.table.device):
             self._history.begin_again()
             self._forget()
@@ -227,62 +230,64 @@ class Exposition:
         self._layout = None
         self._whole_since = None
 
-    def _take(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        if taking.is_hidden(row, key):
-            taking.withheld[signal(row.signal).title] = None
+    def _read_row(self, made: "_PageRead", row: Metric, key: Key) -> None:
+        if made.is_hidden(row, key):
+            made.withheld[signal(row.signal).title] = None
             if key not in self._shapes and not any(one[0] == key for one in self._meters):
                 return
-            # what is not told is counted all the same: the next whole page goes on from here
-            taking = replace(taking, out=ReadingsBuilder(), gauges={}, totals={}, rated=[], impossible={})
+            # what is not shown is counted all the same: the next whole page goes on from here
+            made = replace(made, out=ReadingsBuilder(), gauges={}, totals={}, rated=[], impossible={})
         if row.type == "histogram":
-            self._histogram(taking, row, key)
+            self._histogram(made, row, key)
         elif row.type == "counter":
-            self._counter(taking, row, key)
+            self._counter(made, row, key)
         elif row.type == "ratio":
-            self._ratio(taking, row, key)
+            self._ratio(made, row, key)
         else:
-            _gauge(taking, row, key)
+            _gauge(made, row, key)
 
-    def _counter(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        found, entity = taking.layout.counters[key], key[2]
+    def _counter(self, made: "_PageRead", row: Metric, key: Key) -> None:
+        found, entity = made.layout.counters[key], key[2]
         if signal(row.signal).form == "count":
-            value = COMBINE[row.combine]([value_of(lines, taking.step.now) for lines in found.values()])
-            taking.totals[row.signal, entity] = value * row.factor
-            taking.add(row, entity, value * row.factor)
+            value = COMBINE[row.combine]([value_of(lines, made.step.now) for lines in found.values()])
+            made.totals[row.signal, entity] = value * row.factor
+            made.add(row, entity, value * row.factor)
             return
-        rate, total = self._rate(taking, key, "counter", row, found)
-        taking.totals[row.signal, entity] = total * row.factor
+        rate, total = self._rate(made, key, "counter", row, found)
+        made.totals[row.signal, entity] = total * row.factor
         if rate is not None:
-            taking.rated.append((row.signal, entity))
-            taking.add(row, entity, rate * row.factor)
+            made.rated.append((row.signal, entity))
+            made.add(row, entity, rate * row.factor)
 
-    def _ratio(self, taking: "_PageRead", row: Metric, key: Key) -> None:
+    def _ratio(self, made: "_PageRead", row: Metric, key: Key) -> None:
         """Add the share of one increase in another; nothing where the other did not increase."""
-        members, whole = taking.layout.counters.get(key, {}), taking.layout.overs.get(key)
+        members, whole = made.layout.counters.get(key, {}), made.layout.overs.get(key)
         if whole is None or (not members and row.names != row.over):
             return
-        share, _ = self._rate(taking, key, "share", row, members)
-        rate, _ = self._rate(taking, key, "whole", row, whole)
+        share, _ = self._rate(made, key, "share", row, members)
+        rate, _ = self._rate(made, key, "whole", row, whole)
         if share is not None and rate:
-            taking.add(row, key[2], share / rate * row.factor)
+            made.add(row, key[2], share / rate * row.factor)
 
     def _rate(
-        self, taking: "_PageRead", key: Key, what: str, row: Metric, found: Mapping[Hashable, Group]
+        self, made: "_PageRead", key: Key, what: str, row: Metric, found: Mapping[Hashable, Group]
     ) -> tuple[float | None, float]:
         """Return the rate of an output and its total.
 
         One that is born stood at nothing as long as the pages were whole: its first event is one of all that time.
         """
-        births = taking.births(key)
+        births = made.births(key)
+        # A total is the sum of rises since first sight, not of values: lines that come, go or move to other labels then
+        # change it by what was counted and never by what they happened to stand at.
         is_new = not self._growth.knows(key, what)
-        total = self._growth.add(key, what, row, found, taking.step, births)
+        total = self._growth.add(key, what, row, found, made.step, births)
         meter = self._meters.get((key, what))
         if meter is None:
             meter = self._meters[key, what] = RateMeter(row.window_s, GAP * self._source.interval_s)
-        if is_new and births and found and taking.all_born(found):
-            for moment in self._known_zero(taking.at, row.window_s):
+        if is_new and births and found and made.all_born(found):
+            for moment in self._known_zero(made.at, row.window_s):
                 meter.observe(moment, 0.0)
-        return meter.observe(taking.at, total, GAP * self.pace_s).rate, total
+        return meter.observe(made.at, total, GAP * self.pace_s).rate, total
 
     def _known_zero(self, at: float, window_s: float) -> Sequence[float]:
         """Return the moments at which a counter that was not there is known to have stood at nothing."""
@@ -290,21 +295,24 @@ class Exposition:
             return ()
         return sorted({max(self._whole_since, min(at - window_s, self._read_at)), self._read_at})
 
-    def _histogram(self, taking: "_PageRead", row: Metric, key: Key) -> None:
-        step, buckets, sums = taking.step, taking.layout.buckets[key], taking.layout.sums.get(key, ())
+    def _histogram(self, made: "_PageRead", row: Metric, key: Key) -> None:
+        # Buckets are summed edge by edge over the lines of an entity. That is right only where every edge has a line of
+        # each: with uneven edges a cumulative count would fall from one edge to the next.
+        step, buckets, sums = made.step, made.layout.buckets[key], made.layout.sums.get(key, ())
         several = len(next(iter(buckets.values())))
         if inf not in buckets or any(len(members) != several for members in buckets.values()):
-            taking.uneven += 1
+            made.uneven += 1
             return
         whole_sum = sum([step.now[series] for series in sums])
         # only a sum that is itself a whole number can be one of observations that were cut off to whole numbers
         cut = row.whole and len(sums) == several and whole_sum == int(whole_sum)
-        births, edges = taking.births(key), tuple([edge * row.factor for edge in (_uncut(buckets) if cut else buckets)])
+        births, edges = made.births(key), tuple([edge * row.factor for edge in (_uncut(buckets) if cut else buckets)])
         shape = self._shapes.get(key)
         if shape is None or shape.edges != edges:
+            # first sight, or other edges after an upgrade: the window begins here, at zero only if all lines are new
             born = births and all(series in step.born for members in buckets.values() for series in members)
             shape = self._shapes[key] = _Shape(edges, [0.0] * len(edges), 0.0)
-            for moment in self._known_zero(taking.at, WINDOW_S) if born else ():
+            for moment in self._known_zero(made.at, WINDOW_S) if born else ():
                 shape.window.observe(moment, Buckets(edges, tuple(shape.counts), 0.0))
             shape.counts = [sum([step.now[series] for series in members]) for members in buckets.values()]
             shape.total = sum([step.now[series] for series in sums]) * row.factor
@@ -315,9 +323,9 @@ class Exposition:
         total = shape.total if len(sums) == several else None
         if cut and total is not None:
             total += LOST_BY_CUTTING * row.factor * shape.counts[-1]
-        shape.window.observe(taking.at, Buckets(edges, tuple(shape.counts), total))
-        taking.totals[row.signal, key[2]] = shape.counts[-1]
-        taking.out.add(row.signal, key[2], shape.window.quantiles())
+        shape.window.observe(made.at, Buckets(edges, tuple(shape.counts), total))
+        made.totals[row.signal, key[2]] = shape.counts[-1]
+        made.out.add(row.signal, key[2], shape.window.quantiles())
 
 
 @dataclass(slots=True)
@@ -371,6 +379,7 @@ class _PageRead:
         layout = self.layout
         for key in (*self.gauged, *layout.counters, *layout.overs, *layout.buckets):
             found.setdefault(key[0], {}).setdefault(key[1], {})[key] = None
+        # where an entity's parts are on the page (MIG instances of a GPU), the value of the whole is theirs to give
         apart = {row.unless_parts for row in table.metric if row.unless_parts}
         wholes = {(name, key[2].without(name)) for name in apart for key in self.gauged if key[2].get(name)}
         done: dict[SignalOf, Key] = {}
@@ -383,8 +392,8 @@ class _PageRead:
                     yield row, key
 
 
-def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
-    members, entity, values = taking.gauged[key], key[2], taking.values
+def _gauge(made: _PageRead, row: Metric, key: Key) -> None:
+    members, entity, values = made.gauged[key], key[2], made.values
     if row.type == "names":
         newest = max(members, key=values.__getitem__)
         value = float(len([name for name in newest.labels.get(row.label, "").split(",") if name.strip()]))
@@ -394,13 +403,13 @@ def _gauge(taking: _PageRead, row: Metric, key: Key) -> None:
             return
         value = COMBINE[row.combine](parts)
         if (row.least is not None and value < row.least) or (row.most is not None and value > row.most):
-            taking.void.add((row.signal, entity))
+            made.void.add((row.signal, entity))
             return
-    if (row.part_of, entity) in taking.void:
+    if (row.part_of, entity) in made.void:
         return
-    possible = taking.add(row, entity, value * row.factor)
+    possible = made.add(row, entity, value * row.factor)
     if possible is not None:
-        taking.gauges[row.signal, entity] = possible
+        made.gauges[row.signal, entity] = possible
 
 
 def _uncut(edges: Iterable[float]) -> tuple[float, ...]:
@@ -411,7 +420,7 @@ def _uncut(edges: Iterable[float]) -> tuple[float, ...]:
     return tuple([floor(edge) + 1.0 if isfinite(edge) else edge for edge in edges])
 
 
-def _notes(page: MetricsPage, taking: _PageRead) -> Iterator[str]:
+def _notes(page: MetricsPage, made: _PageRead) -> Iterator[str]:
     if page.cut:
         yield "the page ends in mid-line"
     if page.bad:
@@ -420,10 +429,10 @@ def _notes(page: MetricsPage, taking: _PageRead) -> Iterator[str]:
         yield f"{page.twice} series stood there twice; the last was taken"
     if page.left_off:
         yield f"{page.left_off} series beyond the first {MAX_SERIES} were not read"
-    if taking.withheld:
-        yield f"not shown, as some of their lines were not read: {', '.join(taking.withheld)}"
-    if taking.uneven:
-        yield f"{taking.uneven} histograms have series with different buckets and were not read"
-    if taking.impossible:
-        titles = ", ".join(signal(name).title for name in taking.impossible)
+    if made.withheld:
+        yield f"not shown, as some of their lines were not read: {', '.join(made.withheld)}"
+    if made.uneven:
+        yield f"{made.uneven} histograms have series with different buckets and were not read"
+    if made.impossible:
+        titles = ", ".join(signal(name).title for name in made.impossible)
         yield f"values that cannot be are not shown (below 0, or a share or flag above 1): {titles}"

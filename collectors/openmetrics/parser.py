@@ -25,7 +25,7 @@ MAX_SERIES = 5_000
 """Wanted series read of one page, each by itself. LiteLLM's pages grow with every key and user."""
 
 MAX_PREFIXES = 30_000
-"""Entries of a memo, about 10 MB; a source whose labels churn past it is learned anew."""
+"""Entries of a memo, about 10 MB; a source whose labels churn past it is read again from the start."""
 
 MAX_UNWANTED = 7_500
 """Entries for lines nobody wants: they must never cost the others their place."""
@@ -132,7 +132,7 @@ class LineMemo:
         """Return the sums of the series beyond `MAX_SERIES`, of which a page brought these values by their prefixes.
 
         A series that is no longer on the page keeps its last value, as every counter does, until one of them falls:
-        then the source began anew.
+        then the source was restarted.
         """
         if any(fell(self._added.get(prefix, value), value) for prefix, value in found.items()):
             self._added.clear()

@@ -1,4 +1,4 @@
-"""Why counters fell: the source began anew, one of its devices did, or several servers answer behind one address."""
+"""Why counters fell: a restart of the source, a reset of one device, or several servers behind one address."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ class Cause:
 
     ``restarted``: by another start time, or by counters that fell; ``by_start`` tells which, and ``kept`` that the
     start time is still the same.
-    ``reset`` are the entities that began anew alone. ``several``: pages come from more than one process.
+    ``reset`` are the entities whose counters alone were reset. ``several``: pages come from more than one process.
     """
 
     restarted: bool = False
@@ -52,7 +52,7 @@ class Restarts:
         self._marked = -SCRAPES
         self._proven = -2 * SCRAPES
 
-    def look(self, began: Mapping[PageSeries, float], step: Step) -> Cause:
+    def judge(self, began: Mapping[PageSeries, float], step: Step) -> Cause:
         """Return what a page says; ``began`` are the start times of the processes on it, where it tells them."""
         self._page += 1
         both = {series: (self._began[series], now) for series, now in began.items() if series in self._began}
@@ -78,9 +78,9 @@ class Restarts:
         return Cause(restarted, moved, kept, frozenset() if moved and not self._devices else reset, several)
 
     def _reset(self, step: Step, kept: bool) -> frozenset[Entity]:
-        """Return the entities whose counters fell, where it was not the whole source that began anew.
+        """Return the entities whose counters fell, where it was not the whole source that restarted.
 
-        A process that is ``kept`` did not: unless most of its counters fell, those that did began anew by themselves.
+        A process that is ``kept`` did not: unless most of its counters fell, those that did were reset by themselves.
         """
         if not step.fell:
             return frozenset()
