@@ -21,7 +21,7 @@ SIGNALS = {
     "xid": "gpu.recovery_action",
     "frozen": "serving.engine.frozen",
     "gone": SOURCE_UP,
-    "dead": SOURCE_UP,
+    "dead": "serving.engine.dead",
     "crash_loop": RESTARTS,
     "notice": NOTICE,
 }

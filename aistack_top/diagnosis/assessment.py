@@ -128,7 +128,7 @@ def assess(
     fitting = {reading.rule.slug for reading in readings if reading.established}
     excluded = frozenset({reading.rule.slug for reading in readings if reading.excluded} - fitting)
     if best is None:
-        verdict = words.unknown(scene, moved, ruled_out, blind, calls)
+        verdict = words.unknown(scene, moved, ruled_out, blind, calls, symptom.signal)
         return Assessment("unknown", 0.0, "", Cause.UNKNOWN, moved, ruled_out, blind, verdict, excluded=excluded)
     rule = best.reading.rule
     confidence, because = _confidence(best, ranked, scene, baseline_s)

@@ -49,8 +49,11 @@ GREW_AFTER_S = 45.0
 _PREFERRED = (
     "serving.ttft",
     "serving.itl",
+    "serving.http.server_errors",
+    "serving.http.failed",
     "serving.http.errors",
     "serving.requests.rejected",
+    "serving.requests.hung_up",
     "calls.request.ttft",
     "calls.request.latency",
     "calls.ttft",
@@ -216,9 +219,10 @@ class OpenIncident:
             signal, entity, stat = main.key
             now = main.now if main.end is None and self.end is None else None
             return Symptom(signal, entity, main.usual, max(main.worst, main.peak), main.ratio, stat, now)
-        if self.gone:
-            return Symptom(SOURCE_UP, Entity.of(source=self.gone[-1]), 1.0, 0.0, None)
         event = self.event
+        is_dead = event is not None and event.kind == "dead" and _is_flagged(state, event, state.now)
+        if self.gone and not is_dead:
+            return Symptom(SOURCE_UP, Entity.of(source=self.gone[-1]), 1.0, 0.0, None)
         signal = SIGNALS.get(event.kind if event else "", "serving.engine.frozen")
         about = event.entity if event else self.first_place
         sample = state.timeline.sample((signal, about, "value"), state.now, 60.0)
@@ -243,10 +247,8 @@ class OpenIncident:
             return over
         if at - event.at < SETTLED_S:
             return None
-        if event.kind == "frozen":
-            name = event.entity.get("engine") or ""
-            sample = state.timeline.sample(("serving.engine.frozen", Entity.of(engine=name), "value"), at, 30.0)
-            return None if sample is not None and sample.number > 0 else over
+        if event.kind in ("frozen", "dead"):
+            return None if _is_flagged(state, event, at) else over
         if event.kind == "notice":
             return over if self._is_past(event, state, at) else None
         if self.excursions:
@@ -349,3 +351,10 @@ class OpenIncident:
             cause_gone=gone,
         )
         return replace(found, verdict=replace(opinion.verdict, what=sentence(found, seen, state.facts)))
+
+
+def _is_flagged(state: State, event: Event, at: float) -> bool:
+    """Whether the flag that an event of an engine stands for is still set."""
+    engine = Entity.of(engine=event.entity.get("engine") or "")
+    sample = state.timeline.sample((SIGNALS[event.kind], engine, "value"), at, 30.0)
+    return sample is not None and sample.number > 0

@@ -124,6 +124,9 @@ class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_rate: float = 0.0
     """A share of fewer events a second than ``min_rate`` of the signal ``enough`` says nothing."""
 
+    next_step: str = ""
+    """What to look at first where no cause is seen; filled in as `Rule.known_step`."""
+
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cause: tuple[Rule, ...]

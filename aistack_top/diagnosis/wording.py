@@ -3,7 +3,7 @@
 from aistack_top.derive.incident_figures import clock
 from aistack_top.diagnosis.context import IncidentContext
 from aistack_top.diagnosis.lost_sources import LOST
-from aistack_top.diagnosis.rules import RuleMatch
+from aistack_top.diagnosis.rules import RuleMatch, symptoms
 from aistack_top.diagnosis.steps import Known, filled
 from aistack_top.model.incident import (
     WORDS,
@@ -19,6 +19,9 @@ from aistack_top.store.labels import label
 from aistack_top.text.sanitize import sanitize
 
 MAX_LINES = 8
+
+UNKNOWN_STEP = "read the log of {place} from {since} on, and compare the affected calls with those before (T)"
+"""Where no cause is seen and the symptom has no step of its own."""
 
 
 def verdict(
@@ -53,8 +56,12 @@ def unknown(
     ruled_out: tuple[RuledOut, ...],
     blind: tuple[str, ...],
     calls: CallsEvidence | None,
+    signal: str = "",
 ) -> Verdict:
-    """Return the lines of a verdict without a cause: what moved with it, and what could not be seen."""
+    """Return the lines of a verdict without a cause: what moved with it, and what could not be seen.
+
+    ``signal`` is that of the symptom: its row says what to look at first.
+    """
     lost = [words for _, words in _failing(scene)]
     why = WORDS["unknown"] + (f"; {lost[0]}, so what it reads is not observed" if lost else "")
     if calls is not None and calls.findings and calls.findings[0].startswith("only "):
@@ -64,14 +71,15 @@ def unknown(
     elif not lost:
         why += ": no recorded signal explains this"
     against = [*_unchanged(scene), *(f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out)]
-    step = _unknown_step(scene)
+    step = _unknown_step(scene, signal)
     return Verdict("", why, _few([one.evidence for one in moved[:4]]), _few(against), blind, step)
 
 
-def _unknown_step(scene: IncidentContext) -> str:
+def _unknown_step(scene: IncidentContext, signal: str) -> str:
     """Return what to look at where no cause is seen: what failed to be read first, then the log of the place."""
     place = label(scene.place, scene.state.facts) if scene.place.pairs else "the engines"
-    log = f"read the log of {place} from {clock(scene.onset)} on, and compare the affected calls with those before (T)"
+    step = next((row.next_step for row in symptoms().get(signal, ()) if row.next_step), UNKNOWN_STEP)
+    log = step.format(place=place, since=clock(scene.onset))
     failing = [health.source for health, _ in _failing(scene)]
     if not failing:
         return log

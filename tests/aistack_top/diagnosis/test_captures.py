@@ -71,6 +71,16 @@ async def test_a_real_engine_that_stops_goes_on_and_then_dies_has_two_incidents(
     assert 30.0 <= last.onset - START <= 34.0
 
 
+async def test_a_real_server_whose_engine_is_dead_is_told_so_at_once():
+    (versions,) = (await vllm("engine-dead", 40)).values()
+    first, last = versions[0], versions[-1]
+    assert (first.cause, first.confidence) == (Cause.ENGINE_DOWN, "confirmed")
+    assert first.symptom.signal == last.symptom.signal == "serving.engine.dead"
+    assert last.verdict.what.startswith("the engine of chat is dead, since ")
+    assert first.detected - first.onset <= 5
+    assert last.open
+
+
 async def test_of_four_real_models_only_the_slow_one_is_named():
     play = playback("v4", "2026-11-23T15:58:00Z")
     start = play.clock.now()
