@@ -109,7 +109,8 @@ def new_versions(known: BeforeAfter, onset: float) -> list[Event]:
             first = min(call.start for call in (*before, *during) if getattr(call, trait) == value)
             was = max(old, key=lambda name: old[name])
             text = f"{_WORDS[trait]} {sanitize(was, 40)} -> {sanitize(value, 40)} in {share:.0%} of the calls"
-            found.append(Event(first, first, "pipelines", f"calls.{trait}", "info", Entity.of(), text))
+            detail = (("before", sanitize(was, 60)), ("after", sanitize(value, 60)))
+            found.append(Event(first, first, "pipelines", f"calls.{trait}", "info", Entity.of(), text, "", detail))
     return found
 
 

@@ -79,8 +79,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     words: str
     next_step: str
     required: tuple[Condition, ...]
-    known_step: str = ""
-    """The step where its details are known; `aistack_top.diagnosis.steps` names them."""
+    known_steps: tuple[str, ...] = ()
+    """Steps with details, best first: the first of which all are known stands. `aistack_top.diagnosis.steps` fills."""
 
     supports: tuple[Condition, ...] = ()
     against: tuple[Condition, ...] = ()
@@ -125,7 +125,7 @@ class SymptomRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A share of fewer events a second than ``min_rate`` of the signal ``enough`` says nothing."""
 
     next_step: str = ""
-    """What to look at first where no cause is seen; filled in as `Rule.known_step`."""
+    """What to look at first where no cause is seen; filled in with its place and time."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -45,8 +45,9 @@ def verdict(
     against = [f"against: {f.text}" for f in reading.against if f.holds and f.text]
     against += _unchanged(scene)
     against += [f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out]
-    known = Known(scene, reading.subject, event, calls)
-    step = (filled(rule.known_step, known) if rule.known_step else None) or rule.next_step.replace("{who}", who)
+    known = Known(scene, reading.subject, event, calls, tuple(f.key for f in reading.required if f.key is not None))
+    told = next((step for template in rule.known_steps if (step := filled(template, known))), None)
+    step = told or rule.next_step.replace("{who}", who)
     return Verdict("", why, _few(support), _few(against), blind, step)
 
 

@@ -384,7 +384,7 @@ def test_an_engine_that_answers_nothing_any_more_is_trouble_unless_a_replica_ser
     assert (found.symptom.signal, found.symptom.entity) == ("source.up", Entity.of(source="chat-0"))
     assert found.verdict.what.startswith("chat-0 did not answer")
     assert (found.cause, found.confidence) == (Cause.ENGINE_DOWN, "confirmed")
-    assert found.verdict.next_step.startswith("refused: look at the log of chat-0")
+    assert found.verdict.next_step.startswith("refused: read the end of the log of chat-0")
     assert abs(found.onset - START - 1000) <= 5
     assert abs(found.end - START - 1200) <= 10
     assert watch(Plant(down={"chat-0": (1000, 1200)}, engines=2)) == {}
