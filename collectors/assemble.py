@@ -21,6 +21,7 @@ from collectors.config import (
     Config,
     ConfigError,
     HostSource,
+    KernelLogSource,
     LangfuseSource,
     MlflowSource,
     NvmlSource,
@@ -43,12 +44,19 @@ CONNECTIONS_S = 30.0
 
 
 def sources(
-    config: Config, endpoints: Sequence[str], environ: Mapping[str, str], prometheus: str = "", cloud: str = ""
+    config: Config,
+    endpoints: Sequence[str],
+    environ: Mapping[str, str],
+    prometheus: str = "",
+    cloud: str = "",
+    *,
+    kernel_log: bool = False,
 ) -> list[AnySource]:
     """Return what is to be read: the addresses given, or this node and its environment, and what is configured.
 
     Addresses of servers on the command line switch everything off that was not asked for by name; a Prometheus server
-    comes on top, and takes the place of that of the environment. ``cloud`` is the one that this machine says it is in.
+    comes on top, and takes the place of that of the environment. ``cloud`` is the one that this machine says it is in;
+    ``kernel_log``: a log of the kernel can be read here.
 
     Raises:
         ConfigError: an address is none.
@@ -70,6 +78,8 @@ def sources(
         found.insert(0, NvmlSource())
     if CloudSource not in kinds and cloud and config.console.discovery:
         found.append(CloudSource())
+    if KernelLogSource not in kinds and kernel_log and config.console.discovery:
+        found.append(KernelLogSource())
     if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
         url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
         found.append(LangfuseSource(url=url))
@@ -107,13 +117,15 @@ def feed(
         ConfigError: a secret is missing, or an address is none.
     """
     from collectors.cloud import providers as cloud_clouds
+    from collectors.kernel_log.reading import readable_logs
     from collectors.prices.collector import PriceCollector
     from collectors.runtime.client import client, routed
     from collectors.runtime.engine_names import EngineNames
     from collectors.runtime.proxies import Proxies
 
     config = addressed(config)
-    wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found())
+    kernel_log = bool(readable_logs())
+    wanted = sources(config, endpoints, os.environ, prometheus, cloud_clouds.found(), kernel_log=kernel_log)
     # the environment's proxy must not answer in the place of this machine's own cloud
     transport = routed(Proxies(direct=clouds(wanted, cloud_clouds.ADDRESS)), keepalive_s=CONNECTIONS_S)
     tools = CollectorContext(clock, client(transport), salt(state), node, config.console.pseudonyms)

@@ -81,6 +81,18 @@ class HostSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     interval: Positive = 2.0
 
 
+class KernelLogSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="kernel-log"):
+    """The kernel's log, and log files that ``files`` names (an engine's, NCCL's): lines counted by pattern.
+
+    Texts are not kept; with ``texts`` the events of a line carry it, and recordings too.
+    """
+
+    files: tuple[str, ...] = ()
+    texts: bool = False
+    name: str = "kernel-log"
+    interval: Positive = 5.0
+
+
 class CloudSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="cloud"):
     """The cloud that this node is rented from, by its metadata service: notices that the machine is taken back.
 
@@ -188,6 +200,7 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 AnySource = (
     NvmlSource
     | HostSource
+    | KernelLogSource
     | CloudSource
     | VllmSource
     | PageSource

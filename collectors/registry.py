@@ -68,6 +68,21 @@ CODED: tuple[Kind, ...] = (
     ),
     Kind(
         "compute",
+        config.KernelLogSource,
+        "collectors.kernel_log.collector:build",
+        "lines of the kernel's log, and of log files, by pattern: XID, out of memory, NCCL, Fabric Manager",
+        title="kernel log",
+        needs="one of: /dev/kmsg (with kernel.dmesg_restrict = 0), a readable /var/log/kern.log, syslog or messages, "
+        "the journal (group systemd-journal or adm)",
+        sends="nothing; a line's text is recorded only with texts = true",
+        fills={},
+        fixes={
+            "unauthorized": "join the group adm or systemd-journal, or set kernel.dmesg_restrict = 0",
+            "slow": "see that the file system of the named files answers",
+        },
+    ),
+    Kind(
+        "compute",
         config.CloudSource,
         "collectors.cloud.collector:build",
         "AWS, GCP, Azure: notices that this machine is taken back or worked on",

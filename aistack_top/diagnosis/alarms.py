@@ -24,12 +24,14 @@ SIGNALS = {
     "dead": "serving.engine.dead",
     "crash_loop": RESTARTS,
     "notice": NOTICE,
+    "log": "host.log.lines",
 }
 """Kinds of events that open an incident, and the symptom that stands for each."""
 
 STORIES = frozenset(
     {("xid", "gone"), ("xid", "frozen"), ("xid", "ecc"), ("ecc", "xid"), ("ecc", "gone"), ("notice", "gone"),
-     ("gone", "notice"), ("crash_loop", "gone"), ("gone", "crash_loop"), ("dead", "gone"), ("xid", "dead")}
+     ("gone", "notice"), ("crash_loop", "gone"), ("gone", "crash_loop"), ("dead", "gone"), ("xid", "dead"),
+     ("xid", "log"), ("log", "xid"), ("log", "gone"), ("log", "dead"), ("log", "frozen"), ("log", "ecc")}
 )  # fmt: skip
 """Kinds of which the second is what the first leads to: one incident. A freeze and a kill are two."""
 
@@ -98,7 +100,7 @@ def is_alarm(event: Event) -> bool:
         return taken and event.severity != "info" and detail.get("state", "") != "gone"
     if event.severity != "critical":
         return False
-    if event.kind == "xid":
+    if event.kind in ("xid", "log"):
         return detail.get("group", "") != "application"
     return event.kind in ("frozen", "dead")
 

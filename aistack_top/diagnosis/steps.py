@@ -27,6 +27,9 @@ MIN_TENANT_RISE = 0.1
 NEW_WITHIN_S, STEPS_LATE = 1800.0, 6
 """A process is new that was first seen in the half hour before, some steps after its GPU was."""
 
+MIN_LINK_ERRORS = 1.0
+"""Errors a second more than before: a link with fewer is not the other end of what is broken."""
+
 KILLED_WITHIN_S = 120.0
 """What was killed for lack of memory so long before or after the onset may be why an engine is gone."""
 
@@ -72,6 +75,9 @@ def _who(known: Known) -> str:
 
 def _action(known: Known) -> str:
     """Return the documented action of an XID event, which stands behind what happened."""
+    told = dict(known.event.detail).get("action", "") if known.event is not None else ""
+    if told:
+        return sanitize(told, 120)
     return known.event.text.rpartition("; ")[2] if known.event is not None and "; " in known.event.text else ""
 
 
@@ -176,14 +182,39 @@ def _host(known: Known) -> str:
 
 
 def _other_gpus(known: Known) -> str:
-    """Return the other GPUs that lost links at the same time: the other ends of what is broken."""
+    """Return the other GPUs whose links were lost or had errors at the same time: the other ends of what is broken."""
     scene = known.scene
-    found = []
-    for entity in scene.state.timeline.entities("gpu.nvlink.active"):
-        shift = scene.shift(("gpu.nvlink.active", entity, "value"))
-        if entity != known.subject and shift is not None and shift.usual and shift.bottom < shift.usual:
-            found.append(label(entity, scene.state.facts))
+    found: dict[str, None] = {}
+    for signal in ("gpu.nvlink.active", "gpu.nvlink.errors"):
+        for entity in scene.state.timeline.entities(signal):
+            shift = scene.shift((signal, entity, "value"))
+            if entity == known.subject or shift is None or shift.usual is None:
+                continue
+            is_lost = signal == "gpu.nvlink.active" and shift.bottom < shift.usual
+            if is_lost or (signal == "gpu.nvlink.errors" and shift.top - shift.usual >= MIN_LINK_ERRORS):
+                found[label(entity, scene.state.facts)] = None
     return ", ".join(found)
+
+
+def _faulty_gpu(known: Known) -> str:
+    """Return the GPU at the PCI address that a log names."""
+    facts = known.scene.state.facts
+    address = _pci(_detail("pci")(known))
+    rows = facts.rows() if address is not None else ()
+    found = (
+        entity for entity, key, value in rows if key == "pci_bus_id" and entity.get("gpu") and _pci(value) == address
+    )
+    gpu = next(found, None)
+    return "" if gpu is None else label(gpu, facts)
+
+
+def _pci(text: str) -> tuple[int, ...] | None:
+    """Return domain, bus and device of a PCI address: logs write ``0000:3b:00``, NVML ``00000000:3B:00.0``."""
+    try:
+        domain, bus, device = (int(part.partition(".")[0], 16) for part in text.split(":"))
+    except ValueError:
+        return None
+    return domain, bus, device
 
 
 def _source_reason(known: Known) -> str:
@@ -242,8 +273,8 @@ def _job(known: Known) -> str:
 
 def _killed(known: Known) -> str:
     """Return what the kernel killed for lack of memory around the onset."""
-    near = (e for e in known.scene.events if e.kind == "oom" and abs(e.at - known.scene.onset) <= KILLED_WITHIN_S)
-    event = next(near, None)
+    near = [e for e in known.scene.events if e.kind == "oom" and abs(e.at - known.scene.onset) <= KILLED_WITHIN_S]
+    event = next((e for e in near if dict(e.detail).get("pid")), near[0] if near else None)
     return "" if event is None else sanitize(event.text, 120)
 
 
@@ -270,6 +301,8 @@ _DETAILS: Mapping[str, Callable[[Known], str]] = {
     "job": _job,
     "killed": _killed,
     "key": _detail("key"),
+    "faulty": _faulty_gpu,
+    "pci": _detail("pci"),
     "before": _detail("before"),
     "after": _detail("after"),
 }

@@ -35,5 +35,6 @@ class Cause(StrEnum):
     CAPACITY_CHANGED = "capacity_changed"
     ENGINE_DOWN = "engine_down"
     OVERLOAD = "overload"
+    NETWORK_DELAY = "network_delay"
     NONE = "none"
     UNKNOWN = "unknown"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collectors.cloud.providers import found
+from collectors.kernel_log.reading import logs
 from collectors.plugins import loaded
 from collectors.procfs.cgroup import in_host_pid_namespace, read_file
 from collectors.registry import kinds
@@ -20,6 +21,7 @@ class ProbeRoots:
     dev: Path = Path("/dev")
     state: Path | None = None
     sys: Path = Path("/sys")
+    log: Path = Path("/var/log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ def _cloud(place: ProbeRoots) -> str:
     return "" if found(place.sys) else "this machine's firmware names no cloud; only one that is named is asked"
 
 
+def _kernel_log(place: ProbeRoots) -> str:
+    found, lacks = logs((), place.dev, place.log)
+    return lacks if not found or lacks else ""
+
+
 def _nothing(place: ProbeRoots) -> str:
     return ""
 
@@ -78,6 +85,7 @@ USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all;
 
 _TRIED: dict[str, tuple[Callable[[ProbeRoots], str], str]] = {
     "nvml": (_gpu, USE_GPUS),
+    "kernel-log": (_kernel_log, "join the group adm or systemd-journal; or set kernel.dmesg_restrict = 0"),
     "cloud": (_cloud, 'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"'),
 }
 """Kinds of source for which it can be told beforehand whether they will work here, and what to do if not."""

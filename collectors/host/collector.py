@@ -41,6 +41,7 @@ from collectors.procfs.files import (
     parse_disks,
     parse_load,
     parse_network,
+    parse_schedstat,
     parse_stat,
     parse_table,
 )
@@ -131,6 +132,7 @@ class CpuPart:
     def __init__(self, window_s: float) -> None:
         self._longest_s = max(3 * window_s, MAX_GAP_S)
         self._last: tuple[float, CpuTimes, int] | None = None
+        self._own: tuple[int, int] | None = None
         self._used = RateMeter(window_s)
         self._periods = RateMeter(window_s)
         self._held_back = RateMeter(window_s)
@@ -154,6 +156,7 @@ class CpuPart:
             out.add("host.cpu.run_queue", node, running)
             out.add("host.cpu.load", node, parse_load(read_file(proc_root / "loadavg") or b""))
         out.add("host.cpu.utilization", node, busy)
+        out.add("host.cpu.console_delay", node, self._own_delay(proc_root))
         out.add("host.cpu.cores", node, self.cpus)
         return "" if stat.times is not None else "CPU (stat)"
 
@@ -169,6 +172,15 @@ class CpuPart:
         out.add("host.cpu.steal", node, shares.steal)
         out.add("host.cpu.iowait", node, shares.iowait)
         return shares.busy
+
+    def _own_delay(self, proc_root: Path) -> float | None:
+        """Return the share of the time since the last run that this process waited for a CPU, of all it could run."""
+        told = parse_schedstat(read_file(proc_root / "self/schedstat") or b"")
+        last, self._own = self._own, told
+        if told is None or last is None:
+            return None
+        ran, waited = told[0] - last[0], told[1] - last[1]
+        return waited / (ran + waited) if ran >= 0 and waited >= 0 and ran + waited > 0 else None
 
     def _container_time(self, at: float, limit: CpuLimit, node: Entity, out: ReadingsBuilder) -> float | None:
         if limit.periods is not None and limit.held_back is not None:

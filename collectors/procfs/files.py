@@ -137,6 +137,14 @@ def parse_load(body: bytes) -> float | None:
     return _decimal(body.split(None, 1)[0]) if body.strip() else None
 
 
+def parse_schedstat(body: bytes) -> tuple[int, int] | None:
+    """Return the nanoseconds that a task ran, and that it could run and waited for a CPU (``/proc/PID/schedstat``)."""
+    words = body.split()
+    if len(words) < 2 or not (words[0].isdigit() and words[1].isdigit()):
+        return None
+    return int(words[0]), int(words[1])
+
+
 def parse_pressure(body: bytes) -> float | None:
     """Return the share of the last 10 s in which at least one task waited for the resource (``some avg10``)."""
     for line in body.split(b"\n"):

@@ -84,6 +84,7 @@ def machine(root: Path) -> Tree:
     tree = Tree(root, HandClock())
     tree.show("t0")
     tree.write("proc/sys/kernel/osrelease", "6.1.0-18-amd64\n")
+    tree.write("proc/self/schedstat", "2000000 500000 8\n")
     tree.write("proc/self/cgroup", "0::/user.slice/user-1000.slice/session-3.scope\n")
     tree.link("proc/self/ns/pid", HOST_NAMESPACE)
     (tree.sys / "block/vda").mkdir(parents=True)
