@@ -28,7 +28,7 @@ PLAIN_WORDS: dict[str, tuple[str, str]] = {
     "gpu.recovery_action": ("XID error on {who}", "XID error"),
     "gpu.ecc.uncorrected": ("uncorrected memory errors on {who}", "uncorrected memory errors"),
     "serving.engine.frozen": ("{who} is frozen", "frozen engine"),
-    "serving.engine.dead": ("the engine of {who} is dead", "engine dead"),
+    "serving.engine.dead": ("{who}: engine dead", "engine dead"),
     "host.log.lines": ("the kernel of {who} reports a GPU error", "GPU error in the kernel's log"),
     "serving.engine.restarts": ("{who} keeps restarting", "restarts"),
     "cloud.notice": ("the provider takes {who} back", "reclaim notice"),

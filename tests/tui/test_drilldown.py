@@ -49,6 +49,8 @@ def normal() -> FakeFeed:
         ("gpu.recovery_action", "XID error on gpu 1, since 15:59:00"),
         ("gpu.ecc.uncorrected", "uncorrected memory errors on gpu 1, since 15:59:00"),
         ("serving.engine.frozen", "gpu 1 is frozen, since 15:59:00"),
+        ("serving.engine.dead", "gpu 1: engine dead, since 15:59:00"),
+        ("host.log.lines", "the kernel of gpu 1 reports a GPU error, since 15:59:00"),
     ],
 )
 async def test_a_symptom_that_is_there_or_not_is_told_without_a_number(signal, said):

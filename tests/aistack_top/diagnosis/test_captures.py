@@ -76,8 +76,10 @@ async def test_a_real_server_whose_engine_is_dead_is_told_so_at_once():
     first, last = versions[0], versions[-1]
     assert (first.cause, first.confidence) == (Cause.ENGINE_DOWN, "confirmed")
     assert first.symptom.signal == last.symptom.signal == "serving.engine.dead"
-    assert last.verdict.what.startswith("the engine of chat is dead, since ")
+    assert last.verdict.what.startswith("chat: engine dead, since ")
     assert first.detected - first.onset <= 5
+    assert last.verdict.why.startswith("confirmed by: the engine of chat is dead: /health answers 503")
+    assert last.verdict.next_step.startswith("restart chat: ")
     assert last.open
 
 

@@ -77,7 +77,7 @@ def test_a_dead_engine_is_told_at_once_in_its_own_words():
     first, last = versions[0], versions[-1]
     assert (first.cause, first.confidence, first.layer) == (Cause.ENGINE_DOWN, "confirmed", "serving")
     assert first.detected - START <= 1005
-    assert first.verdict.what.startswith("the engine of chat-0 is dead, since ")
+    assert first.verdict.what.startswith("chat-0: engine dead, since ")
     assert first.verdict.next_step.startswith("restart chat-0")
     assert abs(last.end - START - 1300) <= 30
 
