@@ -31,7 +31,7 @@ _KERNEL = re.compile(
 )
 _ANY = re.compile(
     rb"(?P<nccl>\bNCCL WARN\b)"
-    rb"|(?P<fabric_manager>\[(?:ERROR|FATAL|CRITICAL)\] \[tid \d+\]"
+    rb"|(?P<fabric_manager>^\[\w{3} \d\d \d{4} [\d:]{8}\] \[(?:ERROR|FATAL|CRITICAL)\] \[tid \d+\]"
     rb"|nv-fabricmanager(?:\[\d+\])?: .{0,200}?\b(?:error|fatal)\b)",
     re.IGNORECASE,
 )

@@ -210,6 +210,5 @@ def _out(process: "subprocess.Popen[bytes]") -> IO[bytes]:
 
 
 def _follow() -> "subprocess.Popen[bytes]":
-    # it ends by itself when nobody reads its output any more
     quiet = subprocess.DEVNULL
     return subprocess.Popen(JOURNAL, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet)  # noqa: S603  # fixed words

@@ -1,4 +1,4 @@
-"""Lines of the kernel's log and other logs: what a real kernel wrote, what is documented, and hostile files."""
+"""Lines of the kernel's log and other logs: a real kernel's, some of the documented formats, and hostile files."""
 
 import os
 import subprocess
@@ -89,8 +89,12 @@ def test_what_a_program_wrote_into_the_ring_is_not_the_kernels():
         ("xid.log", False, []),
     ],
 )
-def test_documented_lines_are_told_apart(name, kernel, patterns):
+def test_lines_of_each_format_are_told_apart(name, kernel, patterns):
     assert [hit.pattern for line in lines(name) if (hit := match(line, kernel=kernel))] == patterns
+
+
+def test_another_programs_error_is_not_fabric_managers():
+    assert match(b"[2026-08-05 22:30:00.123] [ERROR] [tid 12345] Stack trace:", kernel=True) is None
 
 
 async def test_an_xid_is_told_with_its_code_its_place_and_the_documented_action_and_not_with_its_text():
