@@ -16,8 +16,8 @@ from aistack_top.text.sanitize import sanitize
 from collectors.kernel_log.patterns import TITLES, LogHit, match
 from collectors.kernel_log.reading import Lines, logs
 from collectors.nvml.xid import UNKNOWN, xids
-from collectors.openmetrics.collector import reason
 from collectors.runtime.base import HealthTracker, Source, SourceError
+from collectors.runtime.notes import reason
 from collectors.runtime.threads import DaemonCaller
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -207,7 +208,7 @@ def test_the_journal_is_followed_and_its_end_is_a_refusal():
         return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     journal = Journal(start)
-    found = []
+    found: list[Any] = []
     while not found:
         found += journal.read()[0]
     assert match(found[0], kernel=journal.is_kernel(found[0])).code == 79
