@@ -49,7 +49,8 @@ class Trial:
 
     def world(self) -> World:
         """Return the world in which it will happen."""
-        world = World(self.seed, self.process, LOADS[self.process], self.fleet)
+        chance = random.Random(self.id).randrange(1 << 16)  # no two runs have the same arrivals before their faults
+        world = World(chance, self.process, LOADS[self.process], self.fleet)
         for number, fault in enumerate(self.faults):
             world.at(ONSET_S + SECOND_S * number, fault.begin, world, self.severity)
         return world

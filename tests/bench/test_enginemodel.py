@@ -203,6 +203,13 @@ def test_the_same_seed_plays_the_same_run():
     assert stamp(11) != stamp(12)
 
 
+def test_runs_of_one_seed_do_not_share_their_arrivals():
+    worlds = [Trial("fault", name, "poisson", 11).world() for name in ("guardrail", "retrieval")]
+    for world in worlds:
+        world.run(30.0)
+    assert worlds[0].arrived_at != worlds[1].arrived_at
+
+
 def test_ticks_go_forward_and_calls_come_late():
     world = World(5, "code", 0.2)
     ticks = list(Readings(world).ticks(120.0))
