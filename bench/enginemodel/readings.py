@@ -91,7 +91,7 @@ class Readings:
             yield self.store.read(at, self.world.now)
             yield self._calls(at)
             yield self._cloud(at)
-        if second % 15 == 0 and self.world.training is not None:
+        if second % 15 == 0:
             yield self._training(at)
 
     def _rate(self, who: str, what: str, at: float, value: float) -> float | None:

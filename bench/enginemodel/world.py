@@ -13,6 +13,9 @@ from bench.enginemodel.physics import A100, H100, LARGE, MEDIUM, Machine, Work, 
 from bench.enginemodel.request import Request
 from bench.enginemodel.service import Host, Router, Station, TrainingJob
 
+RACK_S = 0.0004
+"""From the gateway to the vector store beside it; the network that a fault slows is that to people and to engines."""
+
 NOTICED_S = 4.0
 """How long a router takes to notice that an engine is gone, or back."""
 
@@ -158,7 +161,7 @@ class World:
         if blocked:
             self._close(request, "blocked", self.now)
         elif request.looks_up:
-            self.at(self.store.serve(self.now + self._hop()), self._looked_up, request, self.now)
+            self.at(self.store.serve(self.now + RACK_S), self._looked_up, request, self.now)
         else:
             self._send(request)
 
@@ -304,8 +307,7 @@ class World:
                 engine.counters.http["5xx"] += 1
             request.tries = max(request.tries, 1 if request.first_token is not None else request.tries)
             self._failed(request)
-        if not api_lives:
-            self.at(self.now + NOTICED_S, self._list, place, False)
+        self.at(self.now + NOTICED_S, self._list, place, False)
 
     def restart(self, place: int, max_sequences: int = 0) -> None:
         """Start an engine anew, with a cold cache."""
@@ -331,7 +333,7 @@ class World:
 
     def _list(self, place: int, up: bool) -> None:
         engine = self.engines[place]
-        if engine.up == up:
+        if (engine.up and engine.alive) == up:
             self.router.lists[place] = up
 
     def drain(self, place: int) -> None:
