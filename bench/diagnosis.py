@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from diagcases import BANDS, TUNING_SEEDS, Case, cases, clean
 from diagrun import play
 from diagscore import report
-
-from bench.enginemodel import play as second
-from bench.enginemodel import tables
-from bench.enginemodel.arrivals import PROCESSES
-from bench.enginemodel.trials import Trial, quiet, trials
+from enginemodel import play as second
+from enginemodel import tables
+from enginemodel.arrivals import PROCESSES
+from enginemodel.trials import Trial, quiet, trials
 
 ROOT = Path(__file__).parent.parent
 JUDGED = {

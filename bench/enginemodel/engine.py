@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.enginemodel.blocks import BLOCK, Pool
-from bench.enginemodel.counting import EngineCounters
-from bench.enginemodel.physics import Machine, StepTime, Work, kv_tokens, step_time
-from bench.enginemodel.request import Request, blocks_for
+from enginemodel.blocks import BLOCK, Pool
+from enginemodel.counting import EngineCounters
+from enginemodel.physics import Machine, StepTime, Work, kv_tokens, step_time
+from enginemodel.request import Request, blocks_for
 
 MAX_RUN = 64
 WATERMARK = 0.01

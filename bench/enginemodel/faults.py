@@ -9,8 +9,8 @@ error of the application, a drag inside all engines.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.enginemodel.service import TrainingJob
-from bench.enginemodel.world import World
+from enginemodel.service import TrainingJob
+from enginemodel.world import World
 
 Act = Callable[[World, float], None]
 """Begins a fault in a world now, at a severity of 0.85 to 1.2."""

@@ -8,7 +8,7 @@ limit picks the highest clock whose power fits.
 import random
 from dataclasses import dataclass, field
 
-from bench.enginemodel.physics import GpuKind
+from enginemodel.physics import GpuKind
 
 AMBIENT = 29.0
 HEAT_S = 40.0

@@ -10,16 +10,16 @@ from importlib.resources import files
 
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Event, Fact, Health, Link, ReadingsBuilder
-from bench.enginemodel.counting import Histogram
-from bench.enginemodel.engine import Engine
-from bench.enginemodel.gpu import Gpu
-from bench.enginemodel.service import Station
 from collectors.openmetrics.engine import Exposition
 from collectors.openmetrics.parser import MetricsPage, PageSeries
 from collectors.openmetrics.table import Table, load
 from collectors.runtime.base import Source
 from collectors.vllm.arrivals import Arrivals
 from collectors.vllm.frozen import FrozenEngines
+from enginemodel.counting import Histogram
+from enginemodel.engine import Engine
+from enginemodel.gpu import Gpu
+from enginemodel.service import Station
 
 FACTS_S = 60.0
 

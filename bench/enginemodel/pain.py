@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.enginemodel.world import Felt
+from enginemodel.world import Felt
 
 WINDOW_S, STEP_S = 30.0, 10.0
 TWICE, HALF_MORE = 2.0, 1.5

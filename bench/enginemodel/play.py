@@ -5,10 +5,10 @@ from typing import Any
 
 from aistack_top.diagnosis.detector import IncidentDetector
 from aistack_top.model.incident import Incident
-from bench.enginemodel.arrivals import autocorrelation, counts, fano
-from bench.enginemodel.pain import Pain, unprovoked, worst
-from bench.enginemodel.readings import EPOCH, Readings
-from bench.enginemodel.trials import ONSET_S, SECOND_S, Trial
+from enginemodel.arrivals import autocorrelation, counts, fano
+from enginemodel.pain import Pain, unprovoked, worst
+from enginemodel.readings import EPOCH, Readings
+from enginemodel.trials import ONSET_S, SECOND_S, Trial
 
 COUNTED_S = 10.0
 

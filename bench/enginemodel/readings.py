@@ -17,12 +17,12 @@ from typing import Any
 from aistack_top.measure.counters import RateMeter
 from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Batch, Call, Event, Fact, Health, ReadingsBuilder, Tick
-from bench.enginemodel.counting import EngineCounters
-from bench.enginemodel.gpu import Gpu
-from bench.enginemodel.pages import EnginePages, StationPages
-from bench.enginemodel.request import Request
-from bench.enginemodel.world import World
 from collectors.nvml.throttle import ThrottleWatch
+from enginemodel.counting import EngineCounters
+from enginemodel.gpu import Gpu
+from enginemodel.pages import EnginePages, StationPages
+from enginemodel.request import Request
+from enginemodel.world import World
 
 EPOCH = 1_790_000_000.0
 LOST = 0.02
@@ -98,7 +98,8 @@ class Readings:
         return self.meters.setdefault((who, what), RateMeter()).observe(at, value).rate
 
     def _gpus(self, at: float) -> Batch:
-        builder, events, lost = ReadingsBuilder(), [], []
+        builder, lost = ReadingsBuilder(), []
+        events: list[Event] = []
         for gpus in self.world.gpus:
             for gpu in gpus:
                 events += self._xids(gpu, at)

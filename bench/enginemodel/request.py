@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bench.enginemodel.blocks import BLOCK
+from enginemodel.blocks import BLOCK
 
 
 @dataclass(slots=True)

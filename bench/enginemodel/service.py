@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.enginemodel.counting import TTFT_EDGES, Histogram
-from bench.enginemodel.engine import Engine
+from enginemodel.counting import TTFT_EDGES, Histogram
+from enginemodel.engine import Engine
 
 STORE_EDGES_MS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from bench.diagscore import felt, first_cause, main_incident, quantile
+from diagscore import felt, first_cause, main_incident, quantile
 
 Record = dict[str, Any]
 DAY_S = 86400.0

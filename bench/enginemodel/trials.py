@@ -4,9 +4,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.enginemodel.arrivals import PROCESSES
-from bench.enginemodel.faults import BY_NAME, FAULTS, PAIRS, WITHHELD, Fault
-from bench.enginemodel.world import World
+from enginemodel.arrivals import PROCESSES
+from enginemodel.faults import BY_NAME, FAULTS, PAIRS, WITHHELD, Fault
+from enginemodel.world import World
 
 ONSET_S = 900.0
 SECOND_S = 300.0

@@ -6,12 +6,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.enginemodel.arrivals import SLOT_S, Arrival, Arrivals, Demand, sizes_of
-from bench.enginemodel.engine import Engine, EngineSettings
-from bench.enginemodel.gpu import Gpu
-from bench.enginemodel.physics import A100, H100, LARGE, MEDIUM, Machine, Work, kv_tokens, step_time
-from bench.enginemodel.request import Request
-from bench.enginemodel.service import Host, Router, Station, TrainingJob
+from enginemodel.arrivals import SLOT_S, Arrival, Arrivals, Demand, sizes_of
+from enginemodel.engine import Engine, EngineSettings
+from enginemodel.gpu import Gpu
+from enginemodel.physics import A100, H100, LARGE, MEDIUM, Machine, Work, kv_tokens, step_time
+from enginemodel.request import Request
+from enginemodel.service import Host, Router, Station, TrainingJob
 
 RACK_S = 0.0004
 """From the gateway to the vector store beside it; the network that a fault slows is that to people and to engines."""
@@ -96,11 +96,12 @@ class World:
         self.at(1.0, self._second)
 
     def _build(self, machine: Machine, count: int, places: int) -> tuple[list[Engine], list[list[Gpu]]]:
-        engines, gpus = [], []
+        engines: list[Engine] = []
+        gpus: list[list[Gpu]] = []
         for number in range(count):
             settings = EngineSettings(f"vllm-{chr(97 + number)}", replace(machine), places)
             engines.append(Engine(settings, self._first_token, self._last_token))
-            own = []
+            own: list[Gpu] = []
             for _ in range(machine.parallel):
                 index = sum(len(some) for some in gpus) + len(own)
                 uuid = f"GPU-{self.seed:04x}{index:04x}-7e5d-4c1b-9a60-3f2b8e{index:06x}"

@@ -4,18 +4,17 @@ import random
 from dataclasses import replace
 
 import pytest
-
-from bench.enginemodel.arrivals import PROCESSES, Arrivals, Demand, autocorrelation, counts, fano
-from bench.enginemodel.blocks import Pool
-from bench.enginemodel.engine import Engine, EngineSettings
-from bench.enginemodel.gpu import SLOW_UNTIL, Gpu
-from bench.enginemodel.pain import worst
-from bench.enginemodel.physics import A100, H100, LARGE, MEDIUM, Machine, Work, step_time
-from bench.enginemodel.readings import EPOCH, Readings
-from bench.enginemodel.request import Request
-from bench.enginemodel.tables import by_model, false_alarms, wrong_confirmed
-from bench.enginemodel.trials import ONSET_S, Trial
-from bench.enginemodel.world import Felt, World
+from enginemodel.arrivals import PROCESSES, Arrivals, Demand, autocorrelation, counts, fano
+from enginemodel.blocks import Pool
+from enginemodel.engine import Engine, EngineSettings
+from enginemodel.gpu import SLOW_UNTIL, Gpu
+from enginemodel.pain import worst
+from enginemodel.physics import A100, H100, LARGE, MEDIUM, Machine, Work, step_time
+from enginemodel.readings import EPOCH, Readings
+from enginemodel.request import Request
+from enginemodel.tables import by_model, false_alarms, wrong_confirmed
+from enginemodel.trials import ONSET_S, Trial
+from enginemodel.world import Felt, World
 
 ONE = Machine(A100, MEDIUM)
 
