@@ -94,10 +94,10 @@ class KernelLogSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
 
 
 class CloudSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="cloud"):
-    """The cloud that this node is rented from, by its metadata service: notices that the machine is taken back.
+    """The cloud of this node, by its metadata service: spot interruption and maintenance notices.
 
-    Without ``provider`` the machine's firmware says which it is. ``url`` is another address than the clouds' own, which
-    a proxy or a test may need; ``timeout`` is how long one answer may take.
+    Without ``provider`` the cloud is detected from the machine's firmware. ``url`` replaces the cloud's own address,
+    for a proxy or a test; ``timeout`` is per request.
     """
 
     provider: Literal["", "aws", "gcp", "azure"] = ""
@@ -109,7 +109,7 @@ class CloudSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     def __post_init__(self) -> None:
         """Refuse an address of nobody knows whom."""
         if self.url and not self.provider:
-            raise ValueError("url needs to know whose it is; set provider = 'aws', 'gcp' or 'azure'")
+            raise ValueError("url needs a provider; set provider = 'aws', 'gcp' or 'azure'")
 
 
 class VllmSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="vllm"):
@@ -135,7 +135,7 @@ class PageSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
 
 class NemoTraceSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="nemo-trace"):
-    """The file that NeMo Guardrails' tracing appends to: the only place that names the rail which stopped a request."""
+    """The trace file of NeMo Guardrails: the only record of which rail stopped a request."""
 
     path: str
     name: str = "nemo-trace"
@@ -154,11 +154,11 @@ class MlflowSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
 
 
 class PrometheusSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="prometheus"):
-    """A Prometheus server (or what speaks its API): every server it scrapes that this program can read.
+    """A Prometheus server (or a compatible API): every supported server it scrapes.
 
-    ``interval`` is how often it is asked for new samples, ``timeout`` how long a query may take, ``ca`` the file of an
-    own certificate authority. ``tenant`` is sent as X-Scope-OrgID, ``headers`` are sent too; a secret in them is named
-    as everywhere. ``replica_labels`` tell replicas of one scraper apart, which are read as one.
+    ``interval`` is the polling interval, ``timeout`` is per query, ``ca`` is a private certificate authority's file.
+    ``tenant`` is sent as X-Scope-OrgID, ``headers`` are sent as well; secrets in them are given as for ``token``.
+    ``replica_labels`` distinguish replicas of one scraper, which are read as one.
     """
 
     url: str
@@ -192,9 +192,9 @@ class LangfuseSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         """Refuse a tenant that is to be found nowhere."""
         if self.tenant_from != "user" and not self.tenant_key:
             example = {"metadata": "user_api_key_alias", "tag": "team:"}[self.tenant_from]
-            raise ValueError(f"tenant_from = '{self.tenant_from}' needs its key; set tenant_key = '{example}'")
+            raise ValueError(f"tenant_from = '{self.tenant_from}' needs tenant_key; set tenant_key = '{example}'")
         if self.tenant_from == "user" and self.tenant_key:
-            raise ValueError("tenant_key has no meaning alone; set tenant_from = 'metadata' or 'tag'")
+            raise ValueError("tenant_key alone has no effect; set tenant_from = 'metadata' or 'tag'")
 
 
 AnySource = (
@@ -275,10 +275,10 @@ def configured(kind: str, **keys: object) -> AnySource:
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the console looks and what it calls this node; ``runbooks`` are links of your own, by cause.
+    """Appearance of the console and the name of this node; ``runbooks`` maps causes to your runbook links.
 
-    ``evidence`` is the folder that the key ``e`` writes into: the working folder unless set. ``keys`` binds other keys
-    to actions, as ``pause = "p"``; ``docs/layouts.md`` lists their names, and those of themes.
+    ``evidence`` is the folder that the key ``e`` writes to; default: the working folder. ``keys`` rebinds actions, such
+    as ``pause = "p"``; ``docs/layouts.md`` lists the action names and the themes.
     """
 
     node: str = ""
@@ -375,7 +375,9 @@ def examine(text: str, name: str = "configuration") -> tuple[Config, list[str]]:
         else:
             problems.append(f"{name}:{line}: {said}")
     for index, first in duplicates(sources):
-        both = f"this source and that of line {lines[first]} have one address and one name, {name_of(sources[index])!r}"
+        both = (
+            f"this source and that of line {lines[first]} have the same address and name,  {name_of(sources[index])!r}"
+        )
         problems.append(f"{name}:{lines[index]}: {both}; give each a name of its own, or delete one")
     config = Config(**good, source=tuple(with_unique_names(sources)))  # type: ignore[arg-type]  # each value was converted to its type
     return config, problems
@@ -397,7 +399,7 @@ def _type_named(kind: str) -> tuple[type | None, str]:
     broken = next((said for said in own_tables()[1] if f"/{kind}.toml:" in said), "")
     near = difflib.get_close_matches(kind, names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
-    hint = f"; its table has a mistake: {broken}" if broken else hint
+    hint = f"; its table has an error: {broken}" if broken else hint
     return None, f"no such kind of source: {kind!r}{hint}"
 
 
@@ -443,7 +445,7 @@ def _convert(name: str, text: str, table: object, kind: type, line: int, problem
         except msgspec.ValidationError as error:
             said = str(error).replace("`", "'")
             if fields[key].type in (Secret, Secret | None) and isinstance(value, str):
-                said = 'a secret is not written here; use { env = "NAME" } or { file = "PATH" }'
+                said = 'do not write a secret here; use { env = "NAME" } or { file = "PATH" }'
             problems.append(f"{name}:{_key_line(text, key, line)}: {key}: {said}")
     for key, field in fields.items():
         if field.required and key not in known:

@@ -59,15 +59,15 @@ def load(kind: str, taken: Container[str] = ()) -> Kind:
     point = _points()[kind]
     whose = f"the plug-in {package(kind)} for kind {kind!r}"
     if kind in taken:
-        raise PluginError(f"{whose}: the program has this kind itself; the plug-in needs another name")
+        raise PluginError(f"{whose}: the kind is built in; rename the plug-in's kind")
     try:
         found = point.load()
     except Exception as error:
         said = sanitize(f"{type(error).__name__}: {error}", 200)
         raise PluginError(f"{whose} cannot be imported: {said}; reinstall or remove it") from None
     if not isinstance(found, Kind):
-        raise PluginError(f"{whose}: {point.value} is no collectors.registry.Kind; its author has to correct it")
+        raise PluginError(f"{whose}: {point.value} is not a collectors.registry.Kind; report this to its author")
     if found.name != kind:
-        raise PluginError(f"{whose}: its configuration has the tag {found.name!r}; its author has to correct it")
+        raise PluginError(f"{whose}: its configuration has the tag {found.name!r}; report this to its author")
     _loaded[kind] = found
     return found

@@ -66,7 +66,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return what is well formed and yet wrong, each with the key that says it."""
         found: list[Problem] = []
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.kind):
-            found.append((("source", "kind"), f"{self.kind!r} is no name of a kind: use a-z, 0-9 and '-'"))
+            found.append((("source", "kind"), f"{self.kind!r} is not a valid kind: use a-z, 0-9 and '-'"))
         found += [
             (("source", "fixes", status), f"no such status: {status!r}{nearest(status, FIX_STATUSES)}")
             for status in self.fixes

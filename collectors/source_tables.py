@@ -70,7 +70,7 @@ def of_user(taken: frozenset[str]) -> tuple[tuple[TableFile, ...], list[str]]:
         if one.kind in taken or one.kind in first:
             whose = first[one.kind].file if one.kind in first else "the program"
             line = Lines(one.text()).of(("source", "kind"))
-            said.append(f"{one.file}:{line}: {whose} has the kind {one.kind!r} already; give yours another name")
+            said.append(f"{one.file}:{line}: {whose} already has the kind {one.kind!r}; rename yours")
         else:
             first[one.kind] = one
     return tuple(first.values()), said
@@ -104,10 +104,10 @@ def checked(file: Path | Traversable | Text, *, own: bool = True) -> TableFile:
     found = problems(table)
     head = table.source
     if head is None:
-        found.append(((), "no [source]: say at least its kind, layer, what it reads, needs and sends"))
+        found.append(((), "no [source]: give at least kind, layer, reads, needs and sends"))
     elif own and (head.build or head.adder):
         key = "build" if head.build else "adder"
-        found.append((("source", key), f"{key} names code, which only a table of the program may; use a plug-in"))
+        found.append((("source", key), f"{key} refers to code, which only built-in tables may; use a plug-in"))
     if found or head is None:
         raise StrictError(located(found, text, str(file)))
     return TableFile(file, Known(table.title, head, table.hint, table.prefixes), own)

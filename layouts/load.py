@@ -282,7 +282,7 @@ def _wrong_sizes(layout: Layout, layers: list[str]) -> Iterator[Problem]:
                 if layer not in layers:
                     yield ("size", index, "grid"), f"no panel for {layer!r}{_hint(layer, layers)}"
                 if layer in seen:
-                    yield ("size", index, "grid"), f"{layer} stands here twice"
+                    yield ("size", index, "grid"), f"{layer} is listed twice"
                 seen.append(layer)
 
 
@@ -302,7 +302,7 @@ def wrong_over(row: PanelRow, path: Place) -> Iterator[Problem]:
     if signal is None:
         return
     if row.over == "worst" and signal.hurts == "both":
-        yield (*path, "over"), f"{row.signal} has no worst: it can hurt in both directions; use sum, mean or each"
+        yield (*path, "over"), f"{row.signal} has no worst: both directions can be bad; use sum, mean or each"
     if row.over in ("sum", "mean") and signal.form == "quantiles" and row.part not in ("count",):
         yield (*path, "over"), f"a {row.over} of {row.part}s means nothing; use worst or each"
     if row.over == "sum" and signal.form == "ratio":

@@ -19,13 +19,13 @@ NAMES = {"string": "text", "boolean": "true or false", "integer": "whole number"
 
 HEAD = """# Configuration
 
-`~/.config/aistack-top/config.toml`, or the file that `AISTACK_TOP_CONFIG` or `--config` names. It is TOML and strict:
-every mistake is named at once, with its line and the nearest known key. Without a file, defaults hold.
+`~/.config/aistack-top/config.toml`, or the file given by `AISTACK_TOP_CONFIG` or `--config`. It is strict TOML: all
+errors are reported at once, each with its line and the nearest known key. Without a file, defaults apply.
 
-This page is written by `scripts/configuration.py` from the structs and tables that read the file; editors complete and
-check it with [config.json](schema/config.json). Secrets are never written here: a key of the type *secret* takes
-`{ env = "NAME" }` or `{ file = "PATH" }`. Sources, signals and sections of screens of your own stand in files beside
-it: [add a source](add-a-source.md).
+This page is written by `scripts/configuration.py` from the structs and tables that read the file; editors can complete
+and check it with [config.json](schema/config.json). Secrets are never written here: a key of type *secret* takes
+`{ env = "NAME" }` or `{ file = "PATH" }`. User-defined sources, signals and screen sections go into separate files
+next to it: [add a source](add-a-source.md).
 """
 
 
@@ -36,7 +36,7 @@ def reference() -> str:
     for name in ("console", "recording", "spend"):
         kind = fields[name].type
         parts.append(f"## [{name}]\n\n{_about(kind)}\n\n{_keys(msgspec.json.schema(kind))}\n")
-    parts.append("## [[source]]\n\nOne for each system to read; `kind` decides which further keys there are.\n")
+    parts.append("## [[source]]\n\nOne per system to read; the other keys depend on `kind`.\n")
     parts += [_kind(one) for layer in LAYERS for one in bundled_kinds() if one.layer == layer]
     return "\n".join(parts)
 
@@ -63,7 +63,7 @@ def _keys(schema: dict[str, Any]) -> str:
     """Return the keys of a table, with type and what holds unless set."""
     definitions = schema["$defs"]
     table = definitions[schema["$ref"].rpartition("/")[2]]
-    rows = ["| key | type | unless set |", "|---|---|---|"]
+    rows = ["| key | type | default |", "|---|---|---|"]
     for key, value in table["properties"].items():
         if key == "kind":
             continue

@@ -79,7 +79,7 @@ class ConsoleApp(App[None]):
         self._pumping: asyncio.Task[None] | None = None
 
     def get_default_screen(self) -> Screen[None]:
-        """See `textual.app.App.get_default_screen`."""
+        """Return the screen that is shown first."""
         return OverviewScreen(self.console_model)
 
     def on_key(self, event: events.Key) -> None:

@@ -28,11 +28,13 @@ Command = TypeVar("Command", bound=Callable[..., None])
 def windowed(command: Command) -> Command:
     """Give a command the options of a window that was not recorded."""
     for option in (
-        click.option("--to", "ends", metavar="TIME", help="Where it ends; default: now."),
+        click.option("--to", "ends", metavar="TIME", help="End of the window. Default: now."),
         click.option(
-            "--from", "begins", metavar="TIME", help="Where it begins: -2h (default), 14:02, a date and time."
+            "--from", "begins", metavar="TIME", help="Start of the window: -2h (default), 14:02, or a date and time."
         ),
-        click.option("--prometheus", metavar="URL", default="", help="Instead of a SESSION: this server's past."),
+        click.option(
+            "--prometheus", metavar="URL", default="", help="Instead of a SESSION: the history of this server."
+        ),
     ):
         command = option(command)
     return command
@@ -44,7 +46,7 @@ def sourced(command: Command) -> Command:
         "--prometheus", metavar="URL", default="", help="Also read what this Prometheus server scrapes."
     )
     endpoint = click.option(
-        "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its kind is found out."
+        "--endpoint", multiple=True, metavar="URL", help="Read this server only (repeatable); its type is detected."
     )
     return endpoint(prometheus(command))
 
@@ -58,7 +60,7 @@ class CommandGroup(click.Group):
     """The commands, with output that cannot be written said in a sentence, whoever wrote it."""
 
     def main(self, *args: Any, **more: Any) -> Any:  # noqa: ANN401 - click's own signature
-        """See `click.Command.main`."""
+        """Run the command line; report errors in one sentence."""
         from tui.commands import output
 
         output.prepare()
@@ -92,9 +94,11 @@ def asked_window(session: Path | None, url: str, begins: str | None, ends: str |
     "--config", type=FILE, metavar="FILE", help="Configuration file; default: the user's configuration folder."
 )
 @click.option("--layout", metavar="NAME", help="Layout by name, or a TOML file of your own.")
-@click.option("--low-bandwidth", is_flag=True, help="For thin links: no graphs, a repaint every 12 s and at each key.")
+@click.option(
+    "--low-bandwidth", is_flag=True, help="For slow links: no graphs; redraw every 12 s and on each key press."
+)
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters only.")
-@click.option("--no-ring", is_flag=True, help="Do not keep the last hours on disk.")
+@click.option("--no-ring", is_flag=True, help="Do not record the last hours to disk.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -106,9 +110,9 @@ def main(
     ascii_only: bool,
     no_ring: bool,
 ) -> None:
-    """One terminal, seven layers, one clock: GPUs, engines, calls, guardrails and spend side by side.
+    """One terminal, seven layers and spend: GPUs, engines, calls and guardrails on one time axis.
 
-    Without a command: live on this node. It only reads.
+    Without a command: live on this node. Read-only.
     """
     from tui.commands import own_files
     from tui.commands.common import Options
@@ -123,17 +127,21 @@ def main(
 
 @main.command()
 @click.argument("scenario", required=False)
-@click.option("--list", "as_list", is_flag=True, help="Print the scenarios and leave.")
+@click.option("--list", "as_list", is_flag=True, help="List the scenarios and exit.")
 @click.option("--json", "as_json", is_flag=True, help="With --list: print aistack-top/demo-list/1 as JSON.")
-@click.option("--seed", type=int, help="Another run of chance; default: the scenario's own.")
+@click.option("--seed", type=int, help="Random seed. Default: the scenario's.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0.1, max=10), default=1.0, show_default=True, help="Times real time."
+    "--speed",
+    type=click.FloatRange(min=0.1, max=10),
+    default=1.0,
+    show_default=True,
+    help="Speed factor; 1 is real time.",
 )
 @click.option(
     "--serve",
     type=click.IntRange(0, 65535),
     metavar="PORT",
-    help="Show nothing; answer on this loopback port (0: any).",
+    help="No screen; serve on this loopback port (0: any).",
 )
 @click.pass_obj
 def demo(
@@ -164,9 +172,13 @@ def demo(
 @main.command()
 @click.argument("session", type=FOLDER, required=False)
 @windowed
-@click.option("--at", metavar="TIME", help="Begin here: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
+@click.option("--at", metavar="TIME", help="Start here: 14:02, 2026-11-23T14:02:10Z, or -3m before the end.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Times real time; 0 stands still."
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Speed factor; 1 is real time, 0 is paused.",
 )
 @click.pass_obj
 def replay(
@@ -194,7 +206,7 @@ def replay(
 @click.option("--for", "duration", metavar="TIME", help="Stop after this time: 90s, 10m, 2h.")
 @click.option("--keep", metavar="TIME", help="Keep only the last hours: 24h.")
 @sourced
-@click.option("--demo", metavar="SCENARIO", help="Record a simulated scenario, as fast as this machine can.")
+@click.option("--demo", metavar="SCENARIO", help="Record a simulated scenario, as fast as possible.")
 @click.pass_obj
 def record(
     options: "Options",
@@ -226,7 +238,7 @@ def record(
 )
 @sourced
 @click.option(
-    "--demo", metavar="SCENARIO", help="Of a simulated scenario, --settle seconds after 'demo' would open it."
+    "--demo", metavar="SCENARIO", help="From a simulated scenario, --settle seconds after 'demo' would open it."
 )
 @click.pass_obj
 def snapshot(
@@ -267,9 +279,9 @@ def diagnose(
     markdown: bool,
     html: Path | None,
 ) -> None:
-    """Tell the incidents of a recorded SESSION or of a Prometheus server's past, with the evidence for and against.
+    """List incidents in a recorded SESSION or in a Prometheus server's history, with evidence for and against.
 
-    Exits 0 when none is open at that time, 1 when one is, 2 when it cannot be told.
+    Exit code: 0 when none is open at that time, 1 when one is, 2 on error.
     """
     import tui.commands.diagnose as command
 
@@ -290,10 +302,14 @@ def diagnose(
     "--incident-time",
     required=True,
     metavar="T|none",
-    help="1700000000 (also ms, ns), 2026-11-23T14:02:10Z, -5m before the end; none finds it. May be late.",
+    help="1700000000 (also ms, ns), 2026-11-23T14:02:10Z, -5m before the end; none detects it. May be late.",
 )
-@click.option("--sli", metavar="COLUMN", help="The column that shows the trouble: it finds the time, and stands last.")
-@click.option("--graph", type=click.Path(path_type=Path), help="Who calls whom: JSON {caller: [callee]}, or CSV.")
+@click.option(
+    "--sli",
+    metavar="COLUMN",
+    help="The column that shows the problem: the time is taken from it, and it is ranked last.",
+)
+@click.option("--graph", type=click.Path(path_type=Path), help="Service graph: JSON {caller: [callee]}, or CSV.")
 def rank(data: Path, incident_time: str, sli: str | None, graph: Path | None) -> None:
     """Rank the columns of any metrics table by how well they explain an incident.
 
@@ -306,21 +322,23 @@ def rank(data: Path, incident_time: str, sli: str | None, graph: Path | None) ->
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print aistack-top/doctor/1 as JSON.")
-@click.option("--permissions", is_flag=True, help="Also print what each capability needs, and what it sends where.")
+@click.option("--permissions", is_flag=True, help="Also print what each source needs, and what it sends where.")
 @sourced
 @click.pass_obj
 def doctor(options: "Options", as_json: bool, permissions: bool, endpoint: tuple[str, ...], prometheus: str) -> None:
-    """Say what was looked for, found and missing, and the one line that mends each."""
+    """Check sources and permissions, and print a fix for each problem."""
     import tui.commands.doctor as command
 
     sys.exit(command.run(with_servers(options, endpoint, prometheus), as_json, permissions))
 
 
 @main.command()
-@click.option("--page", type=FILE, metavar="FILE", help="A saved metrics page: which kind knows it, and what it reads.")
+@click.option(
+    "--page", type=FILE, metavar="FILE", help="A saved metrics page: show which kind reads it, and what is read."
+)
 @click.option("--kind", default="", metavar="KIND", help="With --page: read it as this kind.")
 def sources(page: Path | None, kind: str) -> None:
-    """List every system it can read, by layer, with its configuration keys."""
+    """List all supported sources by layer, with their configuration keys."""
     import tui.commands.sources as command
 
     if kind and page is None:

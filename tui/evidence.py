@@ -123,14 +123,14 @@ def _kept_as(name: str, folder: Path) -> Path:
 
 def _keep_whole(recording: Path | None, held: MemoryCopy | None, target: Path, node: str) -> None:
     if target.exists():
-        raise EvidenceError(f"not kept: {target} is there already; take another name")
+        raise EvidenceError(f"not saved: {target} already exists; choose another name")
     try:
         if held is None and recording is not None:
             keep_ring(recording, target)
         elif held is not None:
             write(held, target, node)
     except (OSError, SessionError) as error:
-        raise EvidenceError(_sentence(error, target.parent).replace("no evidence in", "not kept in")) from error
+        raise EvidenceError(_sentence(error, target.parent).replace("no evidence in", "not saved to")) from error
 
 
 def window(view: View, oldest: float) -> tuple[float, float]:
@@ -205,7 +205,7 @@ def _sentence(error: OSError | SessionError, folder: Path) -> str:
     system = error if isinstance(error, OSError) else error.__cause__
     if not isinstance(system, OSError):
         return sanitize(f"no evidence in {folder}: {error}", 390)
-    hint = "start in a folder that can be written, or set evidence under [console] in the configuration"
+    hint = "start in a writable folder, or set evidence under [console] in the configuration"
     return sanitize(f"no evidence in {folder}: {os_error_text(system)}; {hint}", 390)
 
 

@@ -17,7 +17,7 @@ from tui.screens.base import ConsoleScreen
 def keep_evidence(screen: ConsoleScreen) -> None:
     """Write what is seen into a folder, while the screen goes on."""
     if screen.console.keeping:
-        screen.show_message("the evidence is being written already")
+        screen.show_message("already writing the evidence")
         return
     view = screen.console.view()
     with screen.discreet():
@@ -36,7 +36,7 @@ async def _keep(screen: ConsoleScreen, view: View, strips: Sequence[Strip], widt
         kept = await evidence.keep(
             screen.console, view, evidence.ScreenText(strips, width), screen.console.options.evidence
         )
-        said = f"kept in {kept}: the session to play again, the verdict, the screen"
+        said = f"saved to {kept}: session, verdict, screen"
     except Exception as fault:  # a mistake of ours costs the evidence, not the console, and it is said
         known = type(fault).__name__ == "EvidenceError"
         said = str(fault) if known else f"no evidence: {type(fault).__name__}: {fault}"
@@ -55,7 +55,7 @@ def keep_recording(screen: ConsoleScreen) -> None:
 
         def wanted(name: str) -> None:
             if name:
-                screen.show_message("keeping the recording")
+                screen.show_message("saving the recording")
                 screen.app.run_worker(_keep_recording(screen, name), exit_on_error=False)
 
         screen.ask("keep as", wanted, value=evidence.recording_name(screen.console))
@@ -68,7 +68,7 @@ async def _keep_recording(screen: ConsoleScreen, name: str) -> None:
 
     try:
         kept = await evidence.keep_recording(screen.console, name)
-        said = f"the whole recording is kept in {kept}"
+        said = f"whole recording saved to {kept}"
     except evidence.EvidenceError as error:
         said = str(error)
     seen = screen.app.screen
@@ -81,9 +81,9 @@ def copy_verdict(screen: ConsoleScreen) -> None:
 
     incident = screen.about_incident()
     if incident is None:
-        screen.show_message("nothing to copy: no incident is known at this moment")
+        screen.show_message("nothing to copy: no incident at this time")
         return
     text = evidence.markdown(screen.console.view(), screen.console.name, incident)
     screen.app.copy_to_clipboard(text)
     lines = text.count("\n")
-    screen.show_message(f"the verdict is copied ({lines} lines), if your terminal lets programs copy (OSC 52)")
+    screen.show_message(f"verdict copied ({lines} lines), if your terminal allows it (OSC 52)")

@@ -12,7 +12,7 @@ def empty_texts(panel: Panel) -> tuple[str, ...]:
     """
     if panel.empty is not None:
         return panel.empty
-    return _of_sources().get(panel.layer, ("no source of this layer is known",))
+    return _of_sources().get(panel.layer, ("no source for this layer",))
 
 
 @reads_user_files
@@ -31,8 +31,8 @@ def _of_sources() -> dict[str, tuple[str, ...]]:
 def _texts(ways: list[tuple[str, ...]]) -> tuple[str, ...]:
     """Return the texts for what would fill a panel, each way in its forms, the longest first."""
     short = [way[min(1, len(way) - 1)] for way in ways]
-    texts = [f"no source: {_listed([way[0] for way in ways])} would fill this"]
-    texts += [f"no source: {short[0]} would fill this"] if len(ways) == 1 else []
+    texts = [f"no source: connect {_listed([way[0] for way in ways])}"]
+    texts += [f"no source: connect {short[0]}"] if len(ways) == 1 else []
     texts += [f"no source: {', '.join(short[:count])}" for count in range(len(short), 0, -1)]
     return tuple(dict.fromkeys([*texts, f"no source: {ways[0][-1]}"]))
 

@@ -102,7 +102,7 @@ def incident(screen: ConsoleScreen, name: str) -> None:
             return
         found = incident_shown(screen.console.view())
         if found is None:
-            screen.show_message("no incident is known at this moment")
+            screen.show_message("no incident at this time")
             return
         name = found.id
     screen.app.push_screen(IncidentScreen(screen.console, name))

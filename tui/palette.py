@@ -28,14 +28,16 @@ class GoToCommands(Provider):
             return
         said = query.strip()
         if _TIME.fullmatch(said):
-            yield Hit(1.0, f"Go to {said}", partial(screen.go_to_typed, said), help="the time cursor, on all screens")
+            yield Hit(
+                1.0, f"Go to {said}", partial(screen.go_to_typed, said), help="moves the time cursor on all screens"
+            )
         matcher = self.matcher(query)
         if isinstance(screen, RowListScreen):
             for column in screen.sorts():
                 score = matcher.match(f"sort by {column}")
                 if score > 0:
                     does = partial(screen.sort_by, column)
-                    yield Hit(score, matcher.highlight(f"sort by {column}"), does, help="r turns the order round")
+                    yield Hit(score, matcher.highlight(f"sort by {column}"), does, help="r reverses the order")
         frame = screen.console.view().frame
         for entity in named_entities(frame):
             key, said_name = entity.pairs[0][0], label(entity, frame.facts)
@@ -43,7 +45,7 @@ class GoToCommands(Provider):
             score = matcher.match(name)
             if score > 0:
                 opens = partial(doors.open_target, screen, EntityTarget(entity))
-                yield Hit(score, matcher.highlight(name), opens, help="everything known of it")
+                yield Hit(score, matcher.highlight(name), opens, help="all its data")
 
 
 def named_entities(frame: Frame) -> Iterable[Entity]:

@@ -197,27 +197,27 @@ def _confidence(
     if baseline_s < SHORT_BASELINE_S and not rule.alone:
         limits.append(("possible", words.no_baseline(baseline_s)))
     if scene.until - scene.onset < SOON_S and not rule.alone:
-        limits.append(("likely", "it was in its first minute"))
+        limits.append(("likely", "assessed in its first minute"))
     if rule.about == "gpu" and not scene.linked:
-        limits.append(("possible", "which engine uses which GPU is not known"))
+        limits.append(("possible", "which engine uses which GPU is unknown"))
     if rule.local and scene.place.get("engine") is None and not scene.engines:
-        limits.append(("possible", "the calls are service-wide: no engine is known for them"))
+        limits.append(("possible", "the calls are service-wide: their engine is unknown"))
     if reading.contradicted:
         against = next(finding for finding in reading.against if finding.holds)
         limits.append(("possible", f"against it: {against.text}"))
     if rule.acts_on and not rule.alone:
         share = reading.share
         if share is None:
-            limits.append(("likely", "which part of the time grew is not known"))
+            limits.append(("likely", "which part of the latency grew is unknown"))
         elif share < MAX_SHARE:
             limits.append(
-                ("possible" if share < LEAST_SHARE else "likely", f"it explains {share:.0%} of the added time")
+                ("possible" if share < LEAST_SHARE else "likely", f"it explains {share:.0%} of the added latency")
             )
     leads = [finding.lead_s for finding in reading.required if finding.lead_s is not None]
     if not leads and not rule.alone:
-        limits.append(("likely", "the order is not known"))
+        limits.append(("likely", "the order is unknown"))
     if leads and max(leads) < 0:
-        limits.append(("likely", "it was seen only after the symptom"))
+        limits.append(("likely", "it started after the symptom"))
     rival = next((one for one in ranked if one.reading.rule.slug is not rule.slug), None)
     if rival is not None and rival.score > 0.9 * best.score and not rival.reading.contradicted:
         limits.append(("likely", f"{rival.reading.rule.slug.value.replace('_', ' ')} fits nearly as well"))

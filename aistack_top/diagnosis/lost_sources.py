@@ -59,10 +59,10 @@ def _incident(health: Health, since: float, at: float, seen: float) -> Incident:
     reason = sanitize(health.reason, 200) or health.status
     verdict = Verdict(
         f"{sanitize(health.source)} does not answer: {health.status}.",
-        f"confirmed by: {reason}",
+        f"confirmed: {reason}",
         support=(f"{sanitize(health.source)}: {reason}",),
-        blind=(f"what {sanitize(health.source)} told is unknown since then",),
-        next_step=f"aistack-top doctor says what to do about {sanitize(health.source)}",
+        blind=(f"no data from {sanitize(health.source)} since then",),
+        next_step=f"aistack-top doctor shows how to fix {sanitize(health.source)}",
     )
     return Incident(
         id=sanitize(f"i-{when:%Y%m%dT%H%M%S}-{health.source}", 80),

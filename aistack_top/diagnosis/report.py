@@ -110,9 +110,9 @@ def charts(incident: Incident, frame: Frame, since: float) -> tuple[Chart, ...]:
 def differences(live: Incident | None, anew: Incident | None) -> tuple[str, ...]:
     """Return in what a verdict computed anew is not the one recorded live; either may be missing."""
     if live is None:
-        return ("it was not seen live",)
+        return ("it was not detected live",)
     if anew is None:
-        return ("it was seen live and is not found again",)
+        return ("it was detected live and is not found now",)
     pairs = (
         ("the cause", live.cause.value, anew.cause.value),
         ("the layer", live.layer or "unknown", anew.layer or "unknown"),
@@ -136,7 +136,7 @@ def when(incident: Incident, at: float) -> str:
     lasted = numbers.age(span(incident, at).lasted_s)
     lasts = f"open for {lasted}" if incident.end is None else f"for {lasted}"
     detected = numbers.age(max(incident.detected - incident.onset, 0.0))
-    known = f"; {numbers.age(incident.baseline_s)} of baseline" if incident.baseline_s else ""
+    known = f"; baseline: {numbers.age(incident.baseline_s)}" if incident.baseline_s else ""
     dismissed = "; dismissed by a person" if incident.dismissed else ""
     return f"since {rfc3339(incident.onset)}, {lasts}, detected after {detected}{known}{dismissed}"
 
@@ -165,7 +165,7 @@ def sections(incident: Incident) -> list[tuple[str, list[str]]]:
     found = [
         *reasons(incident),
         ("Affected calls", paid),
-        ("What happened around it", happened),
+        ("Timeline", happened),
     ]
     return [(title, texts) for title, texts in found if texts]
 

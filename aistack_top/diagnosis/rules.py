@@ -236,7 +236,7 @@ def check_condition(test: Condition, subject: Entity, scene: IncidentContext) ->
         share = scene.share(test.part.split("|"))
         if share is None:
             return ConditionResult(None)
-        text = f"{share:.0%} of the added time is {test.part.replace('|', ' and ')}"
+        text = f"{share:.0%} of the added latency is {test.part.replace('|', ' and ')}"
         return ConditionResult(share >= test.share, test.says or text, score=share)
     if test.total:
         return _total(test, scene)
@@ -350,7 +350,7 @@ def _slower(share: float, engine: Entity, scene: IncidentContext) -> ConditionRe
             return ConditionResult(False)
     before, now = rate.usual / running.usual, rate.middle / running.middle
     who = label(engine, scene.state.facts)
-    text = f"tokens a second per running request [{who}] {show(before, '/s')} -> {show(now, '/s')} at level inputs"
+    text = f"tokens/s per running request [{who}] {show(before, '/s')} -> {show(now, '/s')} at level inputs"
     return ConditionResult(now <= share * before, text, None, 0.8)
 
 

@@ -56,5 +56,5 @@ def weakened(opinion: Assessment, source: str) -> Assessment:
     if opinion.confidence != "confirmed":
         return opinion
     why = opinion.verdict.why.replace(WORDS["confirmed"], WORDS["likely"], 1)
-    why += f" ({source} no longer tells: its evidence is that of before)"
+    why += f" ({source} no longer reports: its evidence is from before)"
     return replace(opinion, confidence="likely", verdict=replace(opinion.verdict, why=why))

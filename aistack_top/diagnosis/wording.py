@@ -70,7 +70,7 @@ def unknown(
     elif moved and moved[0].score >= 0.1:
         why += f"; moved with it: {moved[0].evidence}"
     elif not lost:
-        why += ": no recorded signal explains this"
+        why += ": no collected signal explains it"
     against = [*_unchanged(scene), *(f"not {out.cause.value.replace('_', ' ')}: {out.because}" for out in ruled_out)]
     step = _unknown_step(scene, signal)
     return Verdict("", why, _few([one.evidence for one in moved[:4]]), _few(against), blind, step)
@@ -85,7 +85,7 @@ def _unknown_step(scene: IncidentContext, signal: str) -> str:
     if not failing:
         return log
     return (
-        f"get {sanitize(', '.join(failing[:3]), 120)} to answer again ('aistack-top doctor' says how); meanwhile {log}"
+        f"get {sanitize(', '.join(failing[:3]), 120)} to answer again ('aistack-top doctor' shows how); meanwhile {log}"
     )
 
 
@@ -129,7 +129,7 @@ def blind_spots(scene: IncidentContext, baseline_s: float) -> tuple[str, ...]:
         found.append("the GPUs are not observed")
     found += [said for _, said in _failing(scene)]
     if scene.engines and not scene.linked:
-        found.append("which engine uses which GPU is not known: no GPU evidence says more than possible")
+        found.append("which engine uses which GPU is unknown: GPU evidence counts as possible at most")
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ class AnnouncedFeed(FeedDecorator):
         self._sentence = sentence
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
+        """Yield ticks in order of time."""
         yield Tick(0.0, 0.0, notices=(self._sentence,))
         async for tick in self._feed.ticks():
             yield tick
@@ -33,6 +33,6 @@ class NoticedFeed(FeedDecorator):
         self._sentence = sentence
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
+        """Yield ticks in order of time."""
         async for tick in self._feed.ticks():
             yield replace(tick, notices=(*tick.notices, self._sentence))

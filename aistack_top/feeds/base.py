@@ -17,37 +17,37 @@ class FeedDecorator:
         self._feed = feed
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.model.feed.Feed.bounds`."""
+        """Return what the feed covers now and what it can do."""
         return self._feed.bounds()
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
+        """Yield ticks in order of time."""
         async for tick in self._feed.ticks():
             yield tick
 
     def seek(self, at: float) -> None:
-        """See `aistack_top.model.feed.Feed.seek`."""
+        """Continue at another time."""
         self._feed.seek(at)
 
     def set_speed(self, speed: float) -> None:
-        """See `aistack_top.model.feed.Feed.set_speed`."""
+        """Set the playback speed; 1 is real time, 0 pauses."""
         self._feed.set_speed(speed)
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.KeepsMarks.keep`."""
+        """Store a mark with the recording; return False if nothing is recorded."""
         feed: object = self._feed
         return isinstance(feed, KeepsMarks) and feed.keep(mark)
 
     async def recording(self) -> Path | None:
-        """See `aistack_top.model.feed.HasRecording.recording`."""
+        """Return the session recorded so far; None if nothing is recorded."""
         feed: object = self._feed
         return await feed.recording() if isinstance(feed, HasRecording) else None
 
     async def incident_times(self) -> Sequence[float]:
-        """See `aistack_top.model.feed.KnowsIncidents.incident_times`."""
+        """Return when each incident was detected, the earliest first."""
         feed: object = self._feed
         return await feed.incident_times() if isinstance(feed, KnowsIncidents) else ()
 
     async def aclose(self) -> None:
-        """See `aistack_top.model.feed.Feed.aclose`."""
+        """Stop the feed and release what it uses."""
         await self._feed.aclose()

@@ -43,7 +43,7 @@ class DiagnosedFeed(FeedDecorator):
         return self._made
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `Feed.ticks`."""
+        """Yield ticks in order of time."""
         feed: object = self._feed
         async for tick in self._feed.ticks():
             watched = await on_thread(partial(self.watched, tick))

@@ -19,7 +19,7 @@ class LazyFeed(FeedDecorator):
         self._again = again
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
+        """Yield ticks in order of time."""
         while True:
             self._feed = await self._make()
             async for tick in self._feed.ticks():

@@ -51,6 +51,6 @@ def differences(recorded: tuple[Incident, ...], found: tuple[Incident, ...]) -> 
         if then is not None and (then.cause, then.confidence) != (incident.cause, incident.confidence):
             before = f"{then.cause.value.replace('_', ' ')} ({then.confidence})"
             now = f"{incident.cause.value.replace('_', ' ')} ({incident.confidence})"
-            said.append(f"{incident.id}: when it was recorded the verdict was {before}, computed anew it is {now}")
+            said.append(f"{incident.id}: when it was recorded the verdict was {before}; recomputed, it is {now}")
     lost = [then for then in recorded if not any(abs(one.onset - then.onset) <= SAME_S for one in found)]
-    return [*said, *(f"{then.id}: told when it was recorded, not found anew" for then in lost)]
+    return [*said, *(f"{then.id}: detected when recorded, not found when recomputed" for then in lost)]

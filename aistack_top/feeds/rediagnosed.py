@@ -41,7 +41,7 @@ class RediagnosedFeed(FeedDecorator):
         self._since = -inf
 
     async def ticks(self) -> AsyncGenerator[Tick, None]:
-        """See `Feed.ticks`."""
+        """Yield ticks in order of time."""
         finding = self._task = self._task or asyncio.create_task(self._find())
         stream = self._feed.ticks()
         coming: asyncio.Future[Tick] | None = None
@@ -72,7 +72,7 @@ class RediagnosedFeed(FeedDecorator):
         return incident_times(await asyncio.shield(self._task)) if self._task else ()
 
     async def aclose(self) -> None:
-        """See `Feed.aclose`."""
+        """Stop the feed and release what it uses."""
         if self._task is not None:
             self._task.cancel()
         await self._feed.aclose()
@@ -87,7 +87,7 @@ class RediagnosedFeed(FeedDecorator):
             return tick
         found = tuple(one for one in every if since < one.revised <= tick.seen)
         count = len({one.id for one in every})
-        said = f"no verdict was recorded: {count} computed anew from what was, }} goes to the next"
+        said = f"no verdict was recorded: {count} recomputed from the recording, }} goes to the next"
         return replace(tick, incidents=(*tick.incidents, *found), notices=(*tick.notices, said))
 
     async def _find(self) -> list[Incident]:

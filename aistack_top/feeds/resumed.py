@@ -26,7 +26,7 @@ class ResumedFeed(FeedDecorator):
         self._recorder, self._clock, self._watching = feed.recorder, clock, watching
 
     async def ticks(self) -> AsyncIterator[Tick]:
-        """See `aistack_top.model.feed.Feed.ticks`."""
+        """Yield ticks in order of time."""
         past = await self._past()
         if past is not None:
             yield self._watching.watched(past)
@@ -35,7 +35,7 @@ class ResumedFeed(FeedDecorator):
             yield replace(tick, notices=(*tick.notices, problem)) if problem is not None else tick
 
     def keep(self, mark: Mark) -> bool:
-        """See `aistack_top.model.feed.KeepsMarks.keep`."""
+        """Store a mark with the recording; return False if nothing is recorded."""
         if mark.kind == "dismissed":
             self._watching.keep(mark)
         return super().keep(mark)

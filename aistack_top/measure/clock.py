@@ -50,7 +50,7 @@ class WallClock:
         self._began, self._began_steady = time.time(), _steady()
 
     def now(self) -> float:
-        """See `Clock.now`."""
+        """Return seconds since the epoch."""
         return self._began + (_steady() - self._began_steady)
 
     def monotonic(self) -> float:
@@ -62,7 +62,7 @@ class WallClock:
         return time.time() - self.now()
 
     async def sleep_until(self, moment: float) -> None:
-        """See `Clock.sleep_until`."""
+        """Sleep until a time of this clock."""
         delay = moment - time.monotonic()
         if delay > 0:
             await asyncio.sleep(delay)
@@ -88,7 +88,7 @@ class VirtualClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
-        """See `Clock.now`."""
+        """Return seconds since the epoch."""
         return self._now
 
     def monotonic(self) -> float:
@@ -110,7 +110,7 @@ class VirtualClock:
             self._wake_next()
 
     async def sleep_until(self, moment: float) -> None:
-        """See `Clock.sleep_until`."""
+        """Sleep until a time of this clock."""
         future = asyncio.get_running_loop().create_future()
         self._order += 1
         heapq.heappush(self._sleepers, (moment, self._order, future))
@@ -144,7 +144,7 @@ class PacedClock(VirtualClock):
         self._alarm: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
-        """See `Clock.now`."""
+        """Return seconds since the epoch."""
         if self._began is None:
             return self._now
         return self._live_from + (_steady() - self._began) * self._speed
@@ -154,7 +154,7 @@ class PacedClock(VirtualClock):
         return self.now()
 
     async def sleep_until(self, moment: float) -> None:
-        """See `Clock.sleep_until`."""
+        """Sleep until a time of this clock."""
         self._loop = asyncio.get_running_loop()
         await super().sleep_until(moment)
 

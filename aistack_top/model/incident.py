@@ -17,7 +17,7 @@ first. ``likely``: all required evidence, nothing against it. ``possible``: stat
 more. ``unknown``: no recorded signal explains it."""
 
 WORDS: dict[Confidence, str] = {
-    "confirmed": "confirmed by",
+    "confirmed": "confirmed",
     "likely": "likely",
     "possible": "possible",
     "unknown": "cause unknown",

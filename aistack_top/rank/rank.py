@@ -1,6 +1,6 @@
 """Ranks the columns of any metrics table by how well they explain an incident, without knowing what they mean.
 
-What moved out of its own past most explains most: large anomalies seldom come from small ones (Orchard et al., "Root
+What moved out of its own past most explains most: large anomalies rarely come from small ones (Orchard et al., "Root
 cause analysis of outliers with missing structural knowledge", NeurIPS 2025), which is why a robust distance from the
 median beats learned graphs on public fault data (BARO, FSE 2024). To that come three corrections, each switched off
 in `bench/rank.py` to see what it is worth: the time is looked back from, so that a late one does not spoil the
@@ -24,25 +24,25 @@ MIN_BASELINE = 60
 """The baseline is the half hour before the onset, or as much more as this number of rows needs."""
 
 GUARD_S = 60.0
-"""Left out of the baseline before the onset, up to a fifth of it: what looking back did not find spoils nothing."""
+"""Left out of the baseline before the onset, up to a fifth of it: a late onset does not distort the baseline."""
 
 SHORT_PAST = 20
 """Rows under which a spread is not trusted: by chance a few values lie closer together than they do."""
 
 LAGS_S = (0.0, 5.0, 10.0, 15.0)
-"""How far ahead of the column that shows the trouble another one may move; and as much as three rows."""
+"""How far ahead of the symptom column another one may move, in seconds; or three rows, if that is more."""
 
 TOGETHER_BEFORE, TOGETHER_AFTER = 60, 300
 """Rows before the onset and from it on in which columns are seen to move together."""
 
 LEADERS, MIN_LEADERS = 8, 5
-"""Columns that moved most: where none is named that shows the trouble, their common movement stands for it."""
+"""Columns that moved most: without a named symptom column, their common movement replaces it."""
 
 LEADER_CAP = 8.0
 """Quartile distances at which a leader's movement is cut off, so that one of them is not all of it."""
 
 MIN_TOGETHER = 8
-"""Rows from which two columns can be said to move together."""
+"""Minimum number of rows for a correlation of two columns."""
 
 LEVEL_FLOOR = 0.01
 """A change of a hundredth of the level is no incident, however still the column was: memory that wobbles by pages."""
@@ -70,7 +70,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A column with its score and what it rests on.
+    """A column with its score and the parts of it.
 
     ``shift`` is the lasting distance from the baseline in scales, negative for a fall; ``novelty`` the share of the
     incident's values that the baseline never had; ``usual`` and ``during`` are medians, NaN where nothing is known.
@@ -105,7 +105,7 @@ def rank(
     weights: Weights | None = None,
     graph: Graph | None = None,
 ) -> Ranking:
-    """Rank all columns of a table. ``sli`` is the column that shows the trouble: it finds the time, and stands last.
+    """Rank all columns of a table. ``sli`` is the column that shows the trouble: it finds the time, and is ranked last.
 
     ``graph`` says who calls whom; where it is None, columns that name both ends do.
 
@@ -147,7 +147,7 @@ def _together(
     sli: str | None,
     place: int,
 ) -> list[Scored]:
-    """Return the scores with what moves as the trouble does before all else.
+    """Return the scores with columns that move with the symptom first.
 
     The named column is better evidence than the common movement of those that moved most, and weighs more.
     """
@@ -261,7 +261,7 @@ def _scale(before: list[float], window: list[float], usual: float) -> float:
 
 
 def _half_known(name: str, values: Sequence[float], place: int, before: list[float], window: list[float]) -> Scored:
-    """Score a column that appears with the incident or goes with it: a lead, but no distance can be told."""
+    """Score a column that appears with the incident or goes with it: a lead, but no distance can be computed."""
     usual = median(before) if before else math.nan
     during = median(window) if window else math.nan
     share = len(window) / max(len(values) - place, 1) if window else len(before) / max(place, 1)
@@ -272,7 +272,7 @@ def _half_known(name: str, values: Sequence[float], place: int, before: list[flo
 def _as_rate(times: Sequence[float], values: Sequence[float]) -> Sequence[float]:
     """Return a counter as its rate a second, anything else as it is.
 
-    A counter never falls but to begin anew near zero, and rises in a good part of its steps.
+    A counter never falls except to restart near zero, and rises in a good part of its steps.
     """
     steps = rises = resets = 0
     last = math.nan

@@ -1,4 +1,4 @@
-"""The format of a session on disk, version 1: names, columns and limits. ``docs/sessions.md`` tells it in words.
+"""The format of a session on disk, version 1: names, columns and limits. ``docs/sessions.md`` specifies it in words.
 
 | in the folder ``NAME.aistack`` | is |
 |---|---|
@@ -39,15 +39,15 @@ COMPACT_LOCK = "compact.lock"
 SEGMENT_MAGIC = b"AISTACK1"
 
 BLOCK_S = 300.0
-"""A block is closed after this many seconds; everything needed to begin reading with it stands in it."""
+"""A block is closed after this many seconds; it has everything needed to start reading there."""
 
 TABLES = ("readings", "series", "batches", "calls", "events", "facts", "links", "base", "marks", "incidents")
 
 MAX_FILE_BYTES = 256 * 2**20
-"""A larger file is not ours: five minutes of 10,000 series every second are 6 MB."""
+"""A larger file was not written by this program: five minutes of 10,000 series every second are 6 MB."""
 
 MAX_ROWS = 20_000_000
-"""A table that claims more rows than this is not ours either."""
+"""A table that claims more rows than this was not written by it either."""
 
 MAX_TEXT = 4_000
 """Text read from a session is cut to this length."""

@@ -1,4 +1,4 @@
-"""A session made of what is held in memory, for a feed that nothing records: a demo, or a console without a ring.
+"""A session made from memory, for a feed that is not recorded: a demo, or a console without a ring.
 
 It has what the screen shows: a number a second, in its second. Of a source's health it has the changes.
 """
@@ -45,7 +45,7 @@ AT_ONCE = 200
 """Series copied between two turns of the screen: 2 ms."""
 
 POLL_S = 5.0
-"""Between two sayings of how far the calls are known."""
+"""Interval of the records of how far the calls are complete, in seconds."""
 
 _Row = tuple[str, Entity, Value]
 _Said = TypeVar("_Said", Call, Event)
@@ -53,7 +53,7 @@ _Said = TypeVar("_Said", Call, Event)
 
 @dataclass(frozen=True, slots=True)
 class MemoryCopy:
-    """A copy of what is known of a stretch of time, for a thread to work on."""
+    """A copy of the stores for a stretch of time, for a thread to work on."""
 
     start: float
     end: float
@@ -99,12 +99,12 @@ def write(held: MemoryCopy, target: Path, node: str) -> None:
     """Write it as a session that replays.
 
     Raises:
-        SessionError: the folder cannot be written, or nothing is held of that time.
+        SessionError: the folder cannot be written, or no data in memory for that time.
 
     """
     ticks = _ticks(held)
     if not ticks:
-        raise SessionError("nothing to keep", "nothing is held of that time")
+        raise SessionError("nothing to keep", "no data in memory for that time")
     try:
         target.mkdir(parents=True)
         disk, writer, number, notes = Disk(target), BlockWriter(), 0, _notes(held, ticks[0].seen)
@@ -141,7 +141,7 @@ def _notes(held: MemoryCopy, first: float) -> list[tuple[str, float, Row]]:
 
 
 def _ticks(held: MemoryCopy) -> list[Tick]:
-    """Return what was learned, second by second; the first tick says all that held."""
+    """Return the data second by second; the first tick has the complete state at the start."""
     step = held.timeline.step_s
     low, high = held.timeline.slot(held.start), held.timeline.slot(held.end)
     rows = _rows(held, low, high)

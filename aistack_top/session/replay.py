@@ -109,7 +109,7 @@ class SessionFeed:
         return await self._read(self._past.incident_times)
 
     async def aclose(self) -> None:
-        """See `Feed.aclose`."""
+        """Stop the feed and release what it uses."""
         self._closed = True
         self._interrupt()
 

@@ -8,7 +8,7 @@ from aistack_top.model.tick import Event, Fact, Link
 
 MAX_FACTS = 20_000
 MAX_PART = 160
-"""Characters of one side of a change in a sentence; the whole of it stands in the event's detail."""
+"""Characters of one side of a change in a sentence; the event's detail has all of it."""
 
 _WRITTEN = {
     "kv": "KV",
@@ -70,7 +70,7 @@ def _cut(text: str, most: int = MAX_PART) -> str:
 
 
 class Facts:
-    """The facts and links known so far; of more than `MAX_FACTS`, those that were learned first are forgotten."""
+    """The facts and links known so far; beyond `MAX_FACTS`, the oldest are dropped."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[Entity, str], str] = {}

@@ -4,6 +4,7 @@ The same form is printed, is part of a snapshot, and lies in a session. Version 
 read too: it said ``strength`` (``shown`` for ``confirmed``) and ``usual``. What is read is taken for hostile.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, Literal
@@ -122,7 +123,7 @@ def incident_of(data: object) -> Incident:
         cause=row.cause,
         verdict=Verdict(
             _text(row.verdict.what),
-            _text(row.verdict.why).replace(_OLD_WHY, _WHY, 1),
+            _OLD_WHY.sub("confirmed", _text(row.verdict.why)),
             _texts(row.verdict.support),
             _texts(row.verdict.against),
             _texts(row.verdict.blind),
@@ -159,7 +160,8 @@ def _confidence(row: "_Incident") -> Confidence:
     return "confirmed" if row.strength == "shown" else row.strength
 
 
-_OLD_WHY, _WHY = "shown by", "confirmed by"
+_OLD_WHY = re.compile(r"^(?:shown|confirmed) by(?=: )")
+"""How sessions of earlier builds begin the reason of a confirmed cause."""
 
 
 class _Symptom(msgspec.Struct):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MAX_BUSY = 0.2
 """A metadata service does no other work: it is asked less often only where it does not answer at all."""
 
-NO_CLOUD = "this machine's firmware names no cloud; nothing is asked"
+NO_CLOUD = "no cloud detected in this machine's firmware; no metadata service is queried"
 
 
 class CloudCollector:
@@ -51,11 +51,11 @@ class CloudCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         began = self._clock.monotonic()
         if self._cloud is None:
             now = self._clock.now()

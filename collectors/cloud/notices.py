@@ -89,14 +89,14 @@ def aws_action(body: bytes) -> ParsedNotices:
     action, due = _word(told.action), moment(told.time)
     done = {"terminate": "terminated", "stop": "stopped", "hibernate": "hibernated"}.get(action, action)
     at = "" if due is None else f" at {_stamp(due)[11:]}"
-    text = f"AWS takes this spot instance back: {done}{at}"
+    text = f"AWS is reclaiming this spot instance: {done}{at}"
     return ParsedNotices((Notice("spot", action, "critical", text, "spot/instance-action", due=due),))
 
 
 def aws_rebalance(body: bytes) -> ParsedNotices:
     """Return what ``events/recommendations/rebalance`` says: it may be taken back earlier than others."""
     issued = moment(_decoded(body, _Rebalance, "events/recommendations/rebalance").noticeTime)
-    text = "AWS may soon take this spot instance back (rebalance recommendation)"
+    text = "AWS may soon reclaim this spot instance (rebalance recommendation)"
     return ParsedNotices(
         (Notice("rebalance", "rebalance", "warning", text, "events/recommendations/rebalance", issued),)
     )
@@ -123,7 +123,7 @@ def gcp_preempted(body: bytes) -> ParsedNotices:
         raise SourceError("misconfigured", f"instance/preempted says {word!r}, which is neither TRUE nor FALSE")
     if word == "FALSE":
         return ParsedNotices()
-    text = "Google takes this instance back: stopped within about 30 s"
+    text = "Google is reclaiming this instance: it stops within about 30 s"
     return ParsedNotices((Notice("preempted", "preempt", "critical", text, "instance/preempted"),))
 
 
@@ -138,7 +138,7 @@ def gcp_maintenance(body: bytes) -> ParsedNotices:
     if word == "NONE":
         return ParsedNotices()
     if word not in known:
-        raise SourceError("misconfigured", f"{by} says {word!r}, which is not known")
+        raise SourceError("misconfigured", f"{by} says {word!r}, which is unknown")
     action, severity, text = known[word]
     return ParsedNotices((Notice(word, action, severity, text, by),))
 
@@ -159,7 +159,7 @@ def azure_events(body: bytes, machine: str) -> ParsedNotices:
 
 
 AZURE: dict[str, tuple[str, Severity]] = {
-    "preempt": ("takes this spot machine back", "critical"),
+    "preempt": ("is reclaiming this spot machine", "critical"),
     "terminate": ("deletes this machine", "critical"),
     "reboot": ("restarts this machine", "warning"),
     "redeploy": ("moves this machine to another host", "warning"),
@@ -202,9 +202,9 @@ def _text(body: bytes, what: str) -> str:
     try:
         text = body.decode().strip()
     except UnicodeDecodeError:
-        raise SourceError("misconfigured", f"{what} answers bytes that are no text") from None
+        raise SourceError("misconfigured", f"{what} returned bytes that are not text") from None
     if "<" in text:
-        raise SourceError("misconfigured", f"{what} answers a web page: no cloud's metadata service does that")
+        raise SourceError("misconfigured", f"{what} returned a web page, which is not a cloud metadata service")
     return sanitize(text, MAX_WORD)
 
 
@@ -213,8 +213,8 @@ def _decoded(body: bytes, form: type[T], what: str) -> T:
         return msgspec.json.decode(body, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         page = body.lstrip()[:1] == b"<"
-        said = "a web page: no cloud's metadata service does that" if page else "something of another form"
-        raise SourceError("misconfigured", f"{what} answers {said}") from None
+        said = "a web page, which is not a cloud metadata service" if page else "an unexpected response"
+        raise SourceError("misconfigured", f"{what} returned {said}") from None
 
 
 def _rows(raw: Sequence[msgspec.Raw], form: type[T]) -> tuple[list[T], int]:

@@ -128,15 +128,15 @@ class MetadataService:
         if status == 200 or status in accepted:
             return answer
         if 300 <= status < 400:
-            said = f"answers {status}, a redirect: a proxy or a portal stands before the metadata service"
+            said = f"HTTP {status}, a redirect: a proxy or portal is in front of the metadata service"
             raise SourceError("misconfigured", said)
         if status in (401, 403):
-            raise SourceError("unauthorized", f"answers {status}: instance metadata is closed to this process")
+            raise SourceError("unauthorized", f"HTTP {status}: instance metadata is closed to this process")
         if status == 429:
-            raise SourceError("slow", "answers 429: this machine asks its metadata service too often")
+            raise SourceError("slow", "HTTP 429: too many requests to the metadata service")
         if status >= 500:
-            raise SourceError("down", f"answers {status}")
-        raise SourceError("misconfigured", f"answers {status} to {sanitize(path, 80)}: is this the right cloud?")
+            raise SourceError("down", f"HTTP {status}")
+        raise SourceError("misconfigured", f"HTTP {status} to {sanitize(path, 80)}: is this the right cloud?")
 
 
 class Aws:
@@ -150,15 +150,15 @@ class Aws:
         self._until = 0.0
 
     async def who(self) -> Instance:
-        """See `Cloud.who`."""
+        """Identify the instance, and with it the cloud."""
         kind = _line((await self._get("instance-type", ())).body)
         if not _TYPE.fullmatch(kind):
-            raise SourceError("misconfigured", "what answers is not AWS's metadata service: it names no instance type")
+            raise SourceError("misconfigured", "this is not AWS's metadata service: no instance type")
         life = _line((await self._get("instance-life-cycle")).body)
         return Instance(kind, life if _WORD.fullmatch(life) else "")
 
     def questions(self) -> Questions:
-        """See `Cloud.questions`."""
+        """Return the requests of one run."""
 
         def ask(path: str, read: Callable[[bytes], ParsedNotices]) -> Callable[[], Awaitable[ParsedNotices]]:
             async def told() -> ParsedNotices:
@@ -174,7 +174,7 @@ class Aws:
         )
 
     def close(self) -> None:
-        """See `Cloud.close`."""
+        """Cancel a request in progress, if any."""
 
     async def _get(self, path: str, accepted: tuple[int, ...] = (404,)) -> Answer:
         if self._headers and self._clock.monotonic() >= self._until:
@@ -197,12 +197,12 @@ class Aws:
         except SourceError as error:
             if error.status != "slow":
                 raise
-            said = (
-                "wants a session's token (IMDSv2) and its answer does not arrive: in a container, raise the hop limit"
-            )
+            said = "requires a session token (IMDSv2), whose response is lost: in a container, raise the hop limit"
             raise SourceError("unauthorized", said) from None
         if answer.status != 200 or not _TOKEN.fullmatch(answer.body):
-            raise SourceError("unauthorized", f"wants a session's token (IMDSv2) and gives none: {answer.status}")
+            raise SourceError(
+                "unauthorized", f"requires a session token (IMDSv2) but returns none: HTTP {answer.status}"
+            )
         self._headers = {"X-aws-ec2-metadata-token": answer.body.decode("ascii")}
         self._until = self._clock.monotonic() + TOKEN_S - RENEW_S
 
@@ -216,17 +216,15 @@ class Gcp:
         self._service = service
 
     async def who(self) -> Instance:
-        """See `Cloud.who`."""
+        """Identify the instance, and with it the cloud."""
         kind = _line(await self._get("machine-type")).rpartition("/")[2]
         if not _WORD.fullmatch(kind):
-            raise SourceError(
-                "misconfigured", "what answers is not Google's metadata service: it names no machine type"
-            )
+            raise SourceError("misconfigured", "this is not Google's metadata service: no machine type")
         word = _line(await self._get("scheduling/preemptible"))
         return Instance(kind, {"TRUE": "spot", "FALSE": "on-demand"}.get(word, ""))
 
     def questions(self) -> Questions:
-        """See `Cloud.questions`."""
+        """Return the requests of one run."""
 
         async def preempted() -> ParsedNotices:
             return notices.gcp_preempted(await self._get("preempted"))
@@ -237,13 +235,13 @@ class Gcp:
         return (("spot notices", preempted), ("maintenance", maintenance))
 
     def close(self) -> None:
-        """See `Cloud.close`."""
+        """Cancel a request in progress, if any."""
 
     async def _get(self, path: str) -> bytes:
         told = {"Metadata-Flavor": "Google"}
         answer = await self._service.ask(f"/computeMetadata/v1/instance/{path}", told)
         if answer.headers.get("metadata-flavor", "") != "Google":
-            raise SourceError("misconfigured", "what answers does not say that it is Google's metadata service")
+            raise SourceError("misconfigured", "this is not Google's metadata service: no Metadata-Flavor header")
         return answer.body
 
 
@@ -265,7 +263,7 @@ class Azure:
         self._enabled = False
 
     async def who(self) -> Instance:
-        """See `Cloud.who`."""
+        """Identify the instance, and with it the cloud."""
         answer = await self._ask("/metadata/instance/compute", "2021-02-01", format="json")
         try:
             told = msgspec.json.decode(answer.body, type=_Compute)
@@ -273,17 +271,17 @@ class Azure:
             told = _Compute("")
         kind = sanitize(told.vmSize, 60)
         if not _WORD.fullmatch(kind):
-            raise SourceError("misconfigured", "what answers is not Azure's metadata service: it names no machine size")
+            raise SourceError("misconfigured", "this is not Azure's metadata service: no machine size")
         self._name = told.name
         life = {"spot": "spot", "low": "spot", "regular": "on-demand"}.get(told.priority.lower(), "")
         return Instance(kind, life, told.name)
 
     def questions(self) -> Questions:
-        """See `Cloud.questions`."""
+        """Return the requests of one run."""
         return (("scheduled events", self._events),)
 
     def close(self) -> None:
-        """See `Cloud.close`."""
+        """Cancel a request in progress, if any."""
         if self._first is not None:
             self._first.cancel()
 

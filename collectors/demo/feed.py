@@ -140,7 +140,7 @@ class DemoFeed:
         self._live: LiveFeed | None = None
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.model.feed.Feed.bounds`."""
+        """Return what the feed covers now and what it can do."""
         return Bounds(self._play.watched_from, self.clock.now(), live=True, title=TITLE)
 
     async def ticks(self) -> AsyncGenerator[Tick, None]:
@@ -153,15 +153,15 @@ class DemoFeed:
             yield tick
 
     def seek(self, at: float) -> None:
-        """See `aistack_top.model.feed.Feed.seek`."""
-        raise ValueError("a live feed has no past of its own")
+        """Continue at another time."""
+        raise ValueError("a live feed has no history of its own")
 
     def set_speed(self, speed: float) -> None:
-        """See `aistack_top.model.feed.Feed.set_speed`."""
-        raise ValueError("a live feed runs at the speed of time")
+        """Set the playback speed; 1 is real time, 0 pauses."""
+        raise ValueError("playback speed cannot be changed on a live feed")
 
     async def aclose(self) -> None:
-        """See `aistack_top.model.feed.Feed.aclose`."""
+        """Stop the feed and release what it uses."""
         if self._live is not None:
             await self._live.aclose()
         self._held.close()

@@ -87,11 +87,11 @@ class SilencedCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._inner.source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         if self.source.kind in self._world.advance().down:
             now = self._clock.now()
             return Batch(now, now, self._keeper.failure(now, SourceError("down", "the driver does not answer")))
@@ -101,7 +101,7 @@ class SilencedCollector:
         return batch
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         await self._inner.aclose()
 
 
@@ -114,15 +114,15 @@ class LimitedCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._slower if self._clock.now() < self._until else self._inner.source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         return await self._inner.collect()
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         await self._inner.aclose()
 
 
@@ -134,16 +134,16 @@ class HookedCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._inner.source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         self._act()
         return await self._inner.collect()
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         await self._inner.aclose()
 
 

@@ -24,7 +24,7 @@ WHOLE_S = 60.0
 """Between two readings of the socket tables while no server has come, gone or is still starting: the kernel takes
 milliseconds for each table, however few sockets there are."""
 
-STARTING = "nothing of it listens yet, or its port is hidden from this user"
+STARTING = "it does not listen yet, or its port is hidden from this user"
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -190,7 +190,7 @@ class LocalServers:
         if all(_is_loopback(one.address) for one in shut):
             return (
                 [],
-                f"port {shut[0].port} listens on the loopback of its own container only: start it with --host 0.0.0.0",
+                f"port {shut[0].port} listens only on its container's loopback: start it with --host 0.0.0.0",
             )
         return [], (
             f"port {shut[0].port} is in a network that this machine does not reach directly: publish the port, "

@@ -99,11 +99,11 @@ class DiscoveryCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         began = self._clock.monotonic()
         try:
             self.sight = sight = await self._run(self._look)
@@ -124,7 +124,7 @@ class DiscoveryCollector:
         return Batch(now, now, health, events=tuple(events), facts=self._facts(there))
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         self._caller.close()
 
     async def _on_thread(self, look: Callable[[], ScanResult]) -> ScanResult:
@@ -171,19 +171,19 @@ class DiscoveryCollector:
             answer = await get(self._client, url + path, deadline_s=PROBE_S, largest=MAX_PAGE_BYTES)
             if answer.status in (401, 403):
                 asked.said = (
-                    f"{path} answers {answer.status}: it wants a key; name it as [[source]] with its kind and key"
+                    f"{path} returned {answer.status}: requires a token; add it as [[source]] with kind and token"
                 )
                 asked.refused, asked.pause_s = True, MAX_PAUSE_S
                 return None
             if answer.status != 200:
-                asked.said = f"{path} answers {answer.status}"
+                asked.said = f"{path} returned {answer.status}"
                 if answer.status in (401, 403):  # each is a failed request in somebody's statistics
                     asked.pause_s = MAX_PAUSE_S
                 continue
             for known in self._kinds:
                 if known.path == path and known.recognise(answer.body):
                     return self._joined(url, one, asked, known)
-            asked.said = f"{path} is of no server this program knows"
+            asked.said = f"{path} is not a supported server"
         return None
 
     def _joined(self, url: str, one: ServerCandidate, asked: ProbeState, known: Matcher) -> Event:
@@ -208,7 +208,7 @@ class DiscoveryCollector:
                     del self.asked[url]
             elif asked.gone_since is None:
                 asked.gone_since = now
-                text = f"{collector.source.name} is gone: nothing listens at {url} any more"
+                text = f"{collector.source.name} is gone: nothing listens at {url}"
                 events.append(self._event("warning", collector, text))
             elif now - asked.gone_since >= FORGET_S:
                 self._roll.leave(collector)

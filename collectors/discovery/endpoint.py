@@ -73,11 +73,11 @@ class EndpointCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._found.source if self._found else self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         if self._found is None:
             error = await self._look()
             if error is not None:
@@ -97,7 +97,7 @@ class EndpointCollector:
             found.set_pace(pace_s)
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         if self._found is not None:
             await self._found.aclose()
 
@@ -140,11 +140,11 @@ class EndpointCollector:
         raise error
 
     async def _refused(self, status: int, now: float) -> SourceError:
-        """Return what to do about a page that wants a key, and ask for it rarely from now on."""
+        """Return how to fix a page that wants a key, and ask for it rarely from now on."""
         kind, _ = await probe(self._client, self._url, self._deadline, (LITELLM,))
-        mend = kind.mend.format(url=self._shown) if kind else "set kind and its key in the configuration"
+        mend = kind.mend.format(url=self._shown) if kind else "set its kind and token in the configuration"
         who = kind.title if kind else "it"
-        said = f"/metrics answers {status}: {who} wants a key; {mend}; see 'aistack-top sources'"
+        said = f"/metrics returned {status}: {who} requires a token; {mend}; see 'aistack-top sources'"
         error = SourceError("unauthorized", sanitize(said, SAID_CHARS))
         pause, page_due = (ALIVE_S, now + COUNTED_S) if kind else (REFUSED_S, 0.0)
         self._held = HeldError(error, now + pause, page_due)

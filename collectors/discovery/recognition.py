@@ -1,4 +1,4 @@
-"""What an address serves that has no metrics page for us: paths that tell a kind, and what to do about it.
+"""What an address serves that has no metrics page for us: paths that tell a kind, and how to fix it.
 
 All are read by GET and change nothing. LiteLLM counts a metrics page that is asked for without a key as a failed
 request of a user; its own path here is a health check.
@@ -47,7 +47,7 @@ PROBES = (
         "Langfuse",
         "/api/public/health",
         lambda body: bool(_OBJECT.match(body) and _VERSIONED.search(body)),
-        'it needs keys: write [[source]] kind = "langfuse", url = "{url}", and set LANGFUSE_PUBLIC_KEY and '
+        'it requires keys: write [[source]] kind = "langfuse", url = "{url}", and set LANGFUSE_PUBLIC_KEY and '
         "LANGFUSE_SECRET_KEY",
     ),
     KindProbe(
@@ -70,9 +70,9 @@ PROBES = (
 def gateway_error(answer: Answer, url: str) -> SourceError | None:
     """Return what an answer of 5xx means: whatever stands there, it does not work now. None for other answers."""
     if answer.status in (502, 503, 504):
-        said = f"{url} answers {answer.status}: what stands before the server answers, the server itself does not"
+        said = f"{url} returned {answer.status}: a proxy in front of the server responds, the server does not"
         return SourceError("down", said)
-    return SourceError("down", f"{url} answers {answer.status}") if answer.status >= 500 else None
+    return SourceError("down", f"{url} returned {answer.status}") if answer.status >= 500 else None
 
 
 async def is_alive(client: httpx.AsyncClient, url: str, deadline_s: float) -> bool:

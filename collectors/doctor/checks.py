@@ -46,17 +46,17 @@ _WRITTEN = {
 Outcome = Literal["ok", "missing", "failed"]
 
 OWN_FIXES: Mapping[tuple[str, str], str] = {
-    ("prices", "misconfigured"): "correct what is named of [spend]; the other prices stand",
-    ("discovery", "slow"): "name the servers as [[source]], and set discovery = false under [console]",
+    ("prices", "misconfigured"): "fix the [spend] entry named; the other prices still apply",
+    ("discovery", "slow"): "add the servers as [[source]], and set discovery = false under [console]",
 }
 """Of collectors that are no kind of source, by name and status; those of a kind stand in its table or registry line."""
 
 COMMON: Mapping[str, str] = {
     "down": "start it, or correct its url in the configuration",
-    "slow": "look at its load: it answers too late",
-    "partial": "see what is left out; most of what it says could not be read",
-    "stale": "look at the server: its data does not move",
-    "unauthorized": "name an address that wants no key, behind the gateway",
+    "slow": "check its load: it responds too late",
+    "partial": "check what is left out; some of its data could not be read",
+    "stale": "check the server: its data does not change",
+    "unauthorized": "use an address that requires no token, behind the gateway",
     "misconfigured": "correct its url in the configuration",
 }
 
@@ -81,7 +81,7 @@ def configuration(path: Path, *, named: bool) -> tuple[Config, list[Check]]:
         config, problems = examine(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         if not named and isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
-            said = f"no file to be read at {path}: defaults, this node and its environment"
+            said = f"no file at {path}: using defaults, this node and its environment"
             return Config(), [Check("configuration", "file", "ok", said)]
         why = (isinstance(error, OSError) and error.strerror) or error
         mend = "correct the path, or make the file readable UTF-8"
@@ -118,7 +118,7 @@ def _problem(text: str) -> Check:
         mend = f"write {_WRITTEN.get(expected[1], expected[1])}"
         mend += f", {'at least' if expected[2] == '>=' else 'more than'} {float(expected[3]):g}" if expected[2] else ""
     elif "not valid TOML" in said:
-        mend = "correct the line named; nothing else of the file could be read"
+        mend = "fix the line named; nothing else in the file could be read"
     return Check("configuration", "file", "failed", said, mend)
 
 
@@ -155,7 +155,7 @@ def sources(records: Sequence[Health], asked: frozenset[str], sys_root: Path = P
 
 
 def fix(name: str, status: str) -> str:
-    """Return what to do about a source of a kind that has a status."""
+    """Return how to fix a source of a kind that has a status."""
     try:
         own = kind(name).fixes.get(status)
     except KeyError:
@@ -171,7 +171,7 @@ def user_files(problems: Sequence[str], files: int) -> list[Check]:
     checks = []
     for problem in problems:
         said, _, hint = problem.partition("; ")
-        fallback = "correct the line named; until then this part of the file is not used"
+        fallback = "fix the line named; until then this part of the file is not used"
         checks.append(Check("configuration", "own files", "failed", said, hint or fallback))
     return checks
 
@@ -182,10 +182,10 @@ def cloud(records: Sequence[Health], named: str) -> list[Check]:
         return []
     mend = f'[[source]] kind = "cloud", provider = "{named or "aws"}"'
     if named:
-        said = f"{named} is not asked for termination notices: discovery is switched off"
-        return [Check("sources", "cloud", "missing", said, f"name it: {mend}")]
-    said = "this machine's firmware names no cloud: no termination notices"
-    return [Check("sources", "cloud", "missing", said, f"on a rented machine, name it: {mend}")]
+        said = f"{named} is not queried for termination notices: discovery is off"
+        return [Check("sources", "cloud", "missing", said, f"add it: {mend}")]
+    said = "no cloud detected in this machine's firmware: no termination notices"
+    return [Check("sources", "cloud", "missing", said, f"on a cloud machine, add it: {mend}")]
 
 
 def has_gpu(sys_root: Path) -> bool:
@@ -207,16 +207,16 @@ def discovered(collector: DiscoveryCollector | None) -> list[Check]:
         if asked.collector:
             checks.append(Check("discovery", asked.collector.source.name, "ok", f"{asked.kind} at {url}"))
         elif asked.key:
-            mend = "wait until it has loaded, or name its metrics address as [[source]]"
+            mend = "wait until it has loaded, or add its metrics address as [[source]]"
             checks.append(Check("discovery", url, "missing", sanitize(asked.said, MAX_TEXT), mend))
     for one in collector.sight.unreached:
         said, _, mend = one.why.partition(": ")
-        mend = mend or "run as that user, or name its address as [[source]]"
+        mend = mend or "run as that user, or add its address as [[source]]"
         checks.append(Check("discovery", f"{one.kind}, process {one.pid}", "missing", sanitize(said, MAX_TEXT), mend))
     if not any(check.outcome == "ok" for check in checks):
         kinds = ", ".join(sorted(one.name for one in findable()))
         said = f"none found among {collector.sight.processes} processes; looked for: {kinds}"
-        mend = 'start one, or name it: [[source]] kind = "vllm", url = "http://HOST:PORT"'
+        mend = 'start one, or add it: [[source]] kind = "vllm", url = "http://HOST:PORT"'
         checks.append(Check("discovery", "servers", "missing", said, mend))
     return checks
 
@@ -248,12 +248,12 @@ def engines_to_gpus(facts: Facts, unknown: Mapping[str, str], engines: Mapping[s
     for name, why in sorted(unknown.items()):
         source = engines.get(name)
         where = f'kind = "{source.kind}", url = "{source.address}"' if source else 'url = "http://HOST:PORT"'
-        mend = f'write it down: [[source]] {where}, name = "{name}", gpus = [0]'
+        mend = f'add: [[source]] {where}, name = "{name}", gpus = [0]'
         if HIDDEN_PIDS in why or NO_PIDS in why:
-            mend += "; or start the console where these processes can be seen (in a container: --pid=host)"
-        elif "no address of this node" in why:
+            mend += "; or start the console where these processes are visible (in a container: --pid=host)"
+        elif "not an address of this node" in why:
             mend = f"nothing, if it runs on another node; else {mend}"
-        said = f"engine-GPU link unknown: {why}; what a GPU does is not blamed on it beyond possible"
+        said = f"engine-GPU link unknown: {why}; GPU evidence counts as possible at most"
         checks.append(Check("links", f"{name} to GPUs", "missing", sanitize(said, MAX_TEXT), sanitize(mend, MAX_TEXT)))
     return checks
 
@@ -303,9 +303,9 @@ def text(checks: Sequence[Check], *, permissions: bool) -> str:
             area = one.area
             lines += ["", area] if lines else [area]
         lines.append(f"  {one.outcome:8}{sanitize(one.name, 80)}: {sanitize(one.said, MAX_TEXT)}")
-        lines += [f"          do: {sanitize(one.mend, MAX_TEXT)}"] if one.mend else []
+        lines += [f"          fix: {sanitize(one.mend, MAX_TEXT)}"] if one.mend else []
     if permissions:
-        lines += ["", "what each capability needs, and what it sends where; nothing else leaves this machine"]
+        lines += ["", "what each source needs and sends; nothing else leaves this machine"]
         for capability in capabilities():
             lines += [f"  {capability.name}", f"    needs: {capability.needs}", f"    sends: {capability.sends}"]
     return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ class ProbeRoots:
 class Permission:
     """``needs`` and ``sends`` are for a person; ``lacks`` says in words what is missing here, or nothing.
 
-    ``mend`` is what to do about that.
+    ``mend`` is how to fix that.
     """
 
     name: str
@@ -69,7 +69,7 @@ def _state(place: ProbeRoots) -> str:
 
 
 def _cloud(place: ProbeRoots) -> str:
-    return "" if found(place.sys) else "this machine's firmware names no cloud; only one that is named is asked"
+    return "" if found(place.sys) else "no cloud detected in this machine's firmware; only a configured one is queried"
 
 
 def _kernel_log(place: ProbeRoots) -> str:
@@ -86,24 +86,24 @@ USE_GPUS = "install the NVIDIA driver; in a container, start it with --gpus all;
 _TRIED: dict[str, tuple[Callable[[ProbeRoots], str], str]] = {
     "nvml": (_gpu, USE_GPUS),
     "kernel-log": (_kernel_log, "join the group adm or systemd-journal; or set kernel.dmesg_restrict = 0"),
-    "cloud": (_cloud, 'on a rented machine, name it: [[source]] kind = "cloud", provider = "aws"'),
+    "cloud": (_cloud, 'on a cloud machine, add it: [[source]] kind = "cloud", provider = "aws"'),
 }
 """Kinds of source for which it can be told beforehand whether they will work here, and what to do if not."""
 
 _OWN = (
     Permission(
         "discovery",
-        "to see other users' processes in /proc; no root, no Docker socket",
+        "access to other users' processes in /proc; no root, no Docker socket",
         "GET of its metrics page to this machine and its containers, never further",
         _others,
-        "name each server as [[source]]; or start the container with --pid=host; or have hidepid taken off /proc",
+        "add each server as [[source]]; or start the container with --pid=host; or remove hidepid from /proc",
     ),
     Permission(
         "recording",
         "the user's state folder, 300 MB unless set otherwise",
         "nothing",
         _state,
-        "set XDG_STATE_HOME to a folder that this user can write",
+        "set XDG_STATE_HOME to a folder writable by this user",
     ),
 )
 """What the program itself does, besides reading sources."""

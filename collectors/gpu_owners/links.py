@@ -67,11 +67,11 @@ class GpuLinkCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         began = self._clock.monotonic()
         gpus = {gpu: tuple(pids) for gpu, pids in self._gpu_processes().items()}
         engines = tuple(self._engines())
@@ -97,7 +97,7 @@ class GpuLinkCollector:
         )
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         self._caller.close()
 
     async def _on_thread(self, look: Callable[[], OwnershipResult]) -> OwnershipResult:
@@ -121,9 +121,9 @@ class GpuLinkCollector:
             chosen = [by_name[str(gpu)] for gpu in wanted if str(gpu) in by_name]
             missing = ", ".join(str(gpu) for gpu in wanted if str(gpu) not in by_name)
             if missing and by_name:  # before the driver's first answer nothing is known to be missing
-                notes.append(f"gpus of {name}: {missing} is no GPU of this node")
+                notes.append(f"gpus of {name}: {missing} is not a GPU of this node")
             if chosen and any(not any(same_gpu(gpu, other) for other in chosen) for gpu in proven):
-                notes.append(f"{name} also works on a GPU that its gpus = [...] does not name")
+                notes.append(f"{name} also uses a GPU that is not in its gpus = [...]")
             said = [gpu for gpu in chosen if not any(same_gpu(gpu, other) for other in proven)]
             proofs += [Proof(Link(one.entity, gpu, "configuration", "gpus = [...]")) for gpu in said]
             if not proven and not chosen and one.entity in found.unknown:
@@ -200,7 +200,7 @@ def _spans(servers: Mapping[Entity, Process], proofs: Iterable[Proof]) -> list[s
         wanted, here = gpus_wanted(server.argv), len(linked.get(engine, ()))
         if here and wanted > here:
             name = engine.get("engine") or ""
-            notes.append(f"{name} works on {wanted} GPUs, {wanted - here} of them not visible here")
+            notes.append(f"{name} uses {wanted} GPUs, {wanted - here} of them not visible here")
     return notes
 
 

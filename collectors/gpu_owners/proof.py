@@ -34,7 +34,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1"})
 ANY = frozenset({canonical(bytes(4)), canonical(bytes(16))})
 """The addresses that stand for all of a machine's own."""
 
-NO_PIDS = "the driver names no process on a GPU"
+NO_PIDS = "the driver lists no process on a GPU"
 HIDDEN_PIDS = "the processes on the GPUs are not visible from here (another process namespace, or hidden)"
 
 Place = tuple[str, int]
@@ -157,7 +157,7 @@ class LinkFinder:
         if not addresses:
             why = f"the host name {sanitize(host, 60)} cannot be resolved"
         elif not addresses & own:
-            why = f"{sanitize(host, 60)} is no address of this node, nor of a container with a process on its GPUs"
+            why = f"{sanitize(host, 60)} is not an address of this node, nor of a container with a process on its GPUs"
         elif not here:
             why = f"nothing listens on port {port} of this node"
         return EngineSockets(engine.entity, port, tuple(exact or here), frozenset(away), why)
@@ -320,7 +320,7 @@ def _vllm() -> tuple[re.Pattern[str], int]:
     """Return the pattern of a vLLM server's command line, and the port that it has unless told otherwise."""
     local = kind("vllm").local
     if local is None:
-        raise LookupError("the table of vLLM does not say how it is found")
+        raise LookupError("the vLLM table has no process pattern")
     return re.compile(local.process), local.ports[0]
 
 

@@ -312,7 +312,7 @@ class HostCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:

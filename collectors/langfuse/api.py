@@ -102,20 +102,20 @@ class LangfuseApi:
         """Return what an answer other than 200 means."""
         status = answer.status
         if status == 401:
-            said = f"the server refuses the keys: check {' and '.join(self._key_names)}, and the base URL (401)"
+            said = f"the server rejected the keys: check {' and '.join(self._key_names)}, and the base URL (401)"
             return SourceError("unauthorized", said, REFUSED_S)
         if status == 403:
-            return SourceError("unauthorized", "these keys may not read this project (403)", REFUSED_S)
+            return SourceError("unauthorized", "these keys cannot read this project (403)", REFUSED_S)
         if status in BUSY:
-            return SourceError("slow", f"server busy: it gave up on the query ({status}); asking for a shorter time")
+            return SourceError("slow", f"server busy: query timed out ({status}); retrying with a shorter window")
         if status >= 500:
-            return SourceError("down", f"the server fails ({status})")
+            return SourceError("down", f"server error ({status})")
         if status == 404:
             return SourceError("misconfigured", "no Langfuse API at this address (404)", REFUSED_S)
         if 300 <= status < 400:
             return SourceError("misconfigured", f"the base URL is redirected elsewhere ({status})", REFUSED_S)
         return SourceError(
-            "misconfigured", f"the server refuses the query ({status}){self._message(answer)}", REFUSED_S
+            "misconfigured", f"the server rejected the query ({status}){self._message(answer)}", REFUSED_S
         )
 
     def scrub(self, text: str) -> str:

@@ -236,11 +236,11 @@ class LangfuseCollector:
     def _reason(self, news: FetchResult, notes: list[str], seen: float) -> str:
         said = [news.error.reason] if news.error else []
         if self._mode == "v1":
-            said.append("v1 API (this server has no v2 reads)")
+            said.append("v1 API (this server has no v2 API)")
         said += [f"sampled: {what} fill more than 5 pages" for what in news.sampled]
         if news.bad_rows:
             rows = "1 row" if news.bad_rows == 1 else f"{news.bad_rows} rows"
-            said.append(f"{rows} left out: times or types that cannot be read")
+            said.append(f"{rows} left out: invalid times or types")
         said += [self._reader.ahead.sentence(), *notes]
         paused = self._api.budgets.paused(seen)
         if paused and not any("rate limited" in part for part in said):

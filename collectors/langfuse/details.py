@@ -116,7 +116,7 @@ class DetailReader:
         query = json.dumps(_metrics_query(first, end))
         answer = await self._ask(lambda client: client.metrics.metrics(query=query, request_options=OPTIONS))
         if len(answer.data) >= MAX_METRIC_ROWS:
-            raise SourceError("slow", "too many models for a history by minute: the server cuts its answer")
+            raise SourceError("slow", "too many models for a per-minute history: the server truncates the response")
         return history_of(answer.data, first, int((end - first) // MINUTE_S))
 
     async def _ask(self, request: Callable[["LangfuseAPI"], T]) -> T:
@@ -128,7 +128,7 @@ class DetailReader:
         except Exception as error:  # the SDK's errors, pydantic's and json's have no base in common
             status = getattr(error, "status_code", None)
             said = f"status {status}" if status else type(error).__name__
-            raise SourceError("slow", f"Langfuse's client could not read the answer: {said}") from None
+            raise SourceError("slow", f"unexpected response from Langfuse: {said}") from None
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> "LangfuseAPI":
         with self._making:

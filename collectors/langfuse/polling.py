@@ -51,7 +51,7 @@ AHEAD_TOLERANCE_S = 1.0
 
 MAX_SEEN = 60_000
 MAX_PAUSE_S = 86_400.0
-USUAL_PAUSE_S = 60.0
+DEFAULT_PAUSE_S = 60.0
 
 
 def iso(moment: float) -> str:
@@ -173,7 +173,7 @@ class RateLimiter:
         most = limit.requests * SPARE * (OPTIONAL_SHARE if optional else 1.0)
         if count.used >= int(most):
             wait = count.began + limit.window_s - now
-            said = f"own budget of the {bucket} bucket is used up ({count.used} requests); again in {_wait(wait)}"
+            said = f"own budget of the {bucket} bucket used up ({count.used} requests); again in {_wait(wait)}"
             raise SourceError("slow", said, wait)
         count.used += 1
 
@@ -190,16 +190,16 @@ class RateLimiter:
 
 
 def retry_after(header: str | None, body: bytes, now: float) -> float:
-    """Return how many seconds a 429 asks us to wait: by its header, its body, else `USUAL_PAUSE_S`."""
+    """Return how many seconds a 429 asks us to wait: by its header, its body, else `DEFAULT_PAUSE_S`."""
     wait_s = retry_after_s(header, now)
     if wait_s is not None:
         return wait_s
     try:
         told = json.loads(body)["details"]["retryAfterSeconds"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return USUAL_PAUSE_S
+        return DEFAULT_PAUSE_S
     good = isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told <= MAX_PAUSE_S
-    return float(told) if good else USUAL_PAUSE_S
+    return float(told) if good else DEFAULT_PAUSE_S
 
 
 @dataclass(slots=True)

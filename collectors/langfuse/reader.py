@@ -101,7 +101,7 @@ class LangfuseReader:
             return "v1"
         refusal = self._api.refusal(older)
         if older.status in (200, 404) and is_web_page(answer):
-            said = "wrong base URL, or a Langfuse without this API: a web page (404) answers for /api/public"
+            said = "wrong base URL, or a Langfuse without this API: /api/public returned a web page (404)"
             raise SourceError("misconfigured", said, refusal.retry_after_s)
         raise refusal
 
@@ -153,7 +153,7 @@ class LangfuseReader:
         try:
             whole = await self._query(mode, self.windows.sweep(server), news, deadline, optional=True)
         except SourceError as error:
-            news.notes.append(f"no look for late calls: {error.reason}")
+            news.notes.append(f"late calls not checked: {error.reason}")
             return
         if not whole:
             news.sampled.append("late calls")
@@ -198,12 +198,12 @@ class LangfuseReader:
             if mode == "v1" and error.status == "misconfigured" and self._rows_v1 > MIN_PAGE_ROWS_V1:
                 # v1 cannot leave out prompts and answers, so a page of long ones passes the limit of an answer
                 self._rows_v1 = max(self._rows_v1 // 4, MIN_PAGE_ROWS_V1)
-                said = f"long prompts made the answer too large; asking for {self._rows_v1} calls at a time"
+                said = f"long prompts made the response too large; fetching {self._rows_v1} calls at a time"
                 raise SourceError("slow", said, 0.0) from None
             raise
         if answer.status == 400 and mode == "v1" and len(self._types) > 1:
             self._types = TYPES[:1]
-            raise SourceError("slow", "this server knows one type of call in a query only: reading generations", 0.0)
+            raise SourceError("slow", "this server accepts one call type per query: reading generations", 0.0)
         if answer.status != 200:
             raise self._api.refusal(answer)
         return answer
@@ -275,5 +275,5 @@ class LangfuseReader:
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock.monotonic()
         if left <= 0.05:
-            raise SourceError("slow", "no complete answer within the deadline")
+            raise SourceError("slow", "no complete response within the deadline")
         return left

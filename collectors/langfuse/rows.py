@@ -129,13 +129,13 @@ def read_page(body: bytes, content_type: str = "application/json") -> RowPage:
 
     """
     if content_type == "text/html" or body.lstrip()[:1] == b"<":
-        raise SourceError("misconfigured", "the answer is a web page, not Langfuse data; check the base URL")
+        raise SourceError("misconfigured", "the response is a web page, not Langfuse data; check the base URL")
     try:
         return _PAGE.decode(body)
     except msgspec.ValidationError as error:
-        raise SourceError("misconfigured", f"the answer is not of Langfuse's form: {sanitize(str(error))}") from None
+        raise SourceError("misconfigured", f"unexpected response from Langfuse: {sanitize(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SourceError("down", f"the answer is broken JSON: {sanitize(str(error))}") from None
+        raise SourceError("down", f"invalid JSON from Langfuse: {sanitize(str(error))}") from None
 
 
 def read_rows(raw: Iterable[msgspec.Raw], *, metadata: bool = False) -> Iterator[ObservationRow | None]:

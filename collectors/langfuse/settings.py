@@ -105,7 +105,7 @@ class LangfuseSettings:
 
     def __post_init__(self) -> None:
         if self.pseudonyms and not self.salt:
-            raise ValueError("pseudonyms need a salt: without one they could be reversed by trying names")
+            raise ValueError("pseudonyms need a salt: without one they could be reversed by guessing names")
         if self.tenant_from != "user" and not self.tenant_key:
             raise ValueError(f"tenant_from = {self.tenant_from!r} needs tenant_key")
 

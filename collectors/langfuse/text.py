@@ -51,12 +51,12 @@ async def read_text(api: LangfuseApi, call: Call) -> CallText:
     }
     answer = await api.fetch(OBSERVATIONS, params, optional=True, largest=MAX_BYTES)
     if answer.status == 404:
-        raise SourceError("misconfigured", "this server has no v2 reads, and only they give the text of one call")
+        raise SourceError("misconfigured", "this server has no v2 API, which is needed for the text of one call")
     if answer.status != 200:
         raise api.refusal(answer)
     found = parse(answer.body, call.id)
     if found is None:
-        raise SourceError("ok", "Langfuse does not know this call any more, or has no text of it")
+        raise SourceError("ok", "Langfuse no longer has this call, or has no text for it")
     return found
 
 
@@ -70,7 +70,7 @@ def parse(body: bytes, name: str) -> CallText | None:
     try:
         rows = msgspec.json.decode(body, type=_Answer).data
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise SourceError("slow", "Langfuse's answer could not be read") from None
+        raise SourceError("slow", "unexpected response from Langfuse") from None
     return next((CallText(row.input or "", row.output or "") for row in rows if row.id == name), None)
 
 

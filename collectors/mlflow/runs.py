@@ -156,7 +156,7 @@ class RunTracker:
         self._diverged &= alive
         for run in running:
             if run.id not in self._begun and now - run.start < DAY_S:
-                yield self._event(run.start, now, "info", run, f"{_called(run)} began")
+                yield self._event(run.start, now, "info", run, f"{_called(run)} started")
             self._begun[run.id] = None
             yield from self._report(run, now)
         for run in newest or ():
@@ -283,7 +283,7 @@ def _divergence(loss: MetricPoint | None, metrics: Sequence[MetricPoint]) -> str
         return f"its loss is {loss.said}"
     gradients = _first(metrics, GRADIENTS)
     if loss.number == 0.0 and gradients is not None and gradients.step == loss.step and isnan(gradients.number):
-        return f"its gradient norm is {gradients.said} and its loss is told as 0, which means NaN,"
+        return f"its gradient norm is {gradients.said} and its loss is reported as 0, which means NaN,"
     return ""
 
 

@@ -80,16 +80,16 @@ class NemoTraceCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         try:
             appended = await self._caller.call(self._tail.read, self._source.deadline_s)
         except TimeoutError:  # before OSError, of which it is a kind: a file server may hang
             now = self._clock.now()
-            said = f"{self._path} could not be read in time: does the file system that it lies on answer?"
+            said = f"{self._path} could not be read in time: is its file system responding?"
             return Batch(now, now, self._keeper.failure(now, SourceError("slow", sanitize(said))))
         except OSError as error:
             now = self._clock.now()
@@ -107,7 +107,7 @@ class NemoTraceCollector:
         return Batch(now, now, self._keeper.success(now, 0.0, reason=reason(notes)), readings.build())
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         self._caller.close()
 
     def _take(self, line: bytes, now: float) -> bool:

@@ -35,8 +35,8 @@ NOT_FOUND: Final = 6
 GONE: Final = frozenset({1, 9, 12, 18})
 
 _MEND: Final = {
-    1: "NVML was shut down; it is started anew",
-    4: "this user may not open the NVIDIA devices (/dev/nvidiactl): ask for read and write permission",
+    1: "NVML was shut down; restarting it",
+    4: "no permission to open the NVIDIA devices (/dev/nvidiactl): read and write access is needed",
     9: "the NVIDIA driver is not loaded: load it with 'modprobe nvidia' or by running nvidia-smi as root",
     12: "no NVIDIA driver on this machine: libnvidia-ml.so.1 not found",
     18: "the NVIDIA library and the loaded driver differ in version: reboot, or reload the driver after its upgrade",

@@ -73,7 +73,7 @@ class NvmlCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
@@ -83,7 +83,7 @@ class NvmlCollector:
         try:
             sample = await self._caller.call(self._node.read, self._source.deadline_s)
         except StillHangsError:
-            error = SourceError("down", "NVML does not answer: a call hangs in the driver")
+            error = SourceError("down", "NVML does not respond: a call hangs in the driver")
         except TimeoutError:
             error = SourceError("slow", f"NVML did not answer within {self._source.deadline_s:g} s")
         except SourceError as raised:

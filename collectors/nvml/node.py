@@ -289,7 +289,7 @@ class NvmlNode:
     def _throttle_event(self, at: float, reader: GpuReader, turn: ThrottleChange) -> Event:
         reason = turn.reason
         severity: Severity = reason.severity or "info"
-        text = f"gpu {reader.index}: {reason.says} holds the clocks down ({reason.name})"
+        text = f"gpu {reader.index}: clocks reduced by {reason.says} ({reason.name})"
         if not turn.began:
             severity = "info"
             text = f"gpu {reader.index}: {reason.name} ended after {turn.lasted_s:.0f} s"

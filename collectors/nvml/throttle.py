@@ -38,12 +38,12 @@ class ThrottleReason:
 
 
 REASONS: Final = (
-    ThrottleReason("gpu_idle", 0x001, "nothing runs"),
+    ThrottleReason("gpu_idle", 0x001, "idle"),
     ThrottleReason("clocks_setting", 0x002, "an operator fixed the clocks"),
     ThrottleReason("power_cap", 0x004, "the power limit", Field.PERF_POLICY_POWER, zero=True),
     # also seen for a moment at changes of the performance state
     ThrottleReason(
-        "hw_slowdown", 0x008, "the hardware, for heat or power,", None, zero=True, severity="critical", after=2
+        "hw_slowdown", 0x008, "the hardware, for heat or power", None, zero=True, severity="critical", after=2
     ),
     ThrottleReason("sync_boost", 0x010, "the slowest GPU of its sync-boost group", Field.PERF_POLICY_SYNC_BOOST),
     ThrottleReason(

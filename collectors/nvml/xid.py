@@ -43,7 +43,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     xid: tuple[Xid, ...]
 
 
-UNKNOWN: Final = Xid((), "not in this program's table", "unknown", "warning", "see the kernel log and NVIDIA's catalog")
+UNKNOWN: Final = Xid((), "unknown XID", "unknown", "warning", "see the kernel log and NVIDIA's catalog")
 
 
 @cache
@@ -100,7 +100,7 @@ class XidWaiter:
             while not self._stop.is_set():
                 self._listen()
         except Exception as fault:  # a traceback of a thread would be painted over the screen
-            self.fault = f"XID events are not heard: {fault}"
+            self.fault = f"XID events are not received: {fault}"
         finally:
             self.ready.set()
 
@@ -111,7 +111,7 @@ class XidWaiter:
         try:
             refusals = [fault for fault in (self._register(handle, events) for handle in self._handles) if fault]
             if self._handles and len(refusals) == len(self._handles):
-                self.fault = f"XID events are not heard: {refusals[0]}"
+                self.fault = f"XID events are not received: {refusals[0]}"
                 self._stop.set()
                 return
             self.fault = ""

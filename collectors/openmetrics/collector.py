@@ -120,7 +120,7 @@ class Scraper:
         page = await parse_aside(answer.body, self._wanted, self._memo, openmetrics=answer.content_type == OPENMETRICS)
         if page.bad and not page.values:
             lines = "1 line" if page.bad == 1 else f"{page.bad} lines"
-            raise SourceError("misconfigured", f"nothing of the page could be read: {lines} not in the text format")
+            raise SourceError("misconfigured", f"the page could not be parsed: {lines} not in the text format")
         old = self._drop_old(page, server_time(answer) or at)
         status: Status = "partial" if page.left_off + page.bad > len(page.values) else "ok"
         return Scrape(page, answer.took_s, at, status, (old,) if old else (), answer.date)
@@ -226,23 +226,23 @@ def check(answer: Answer, table: Table) -> None:
 
     """
     if answer.status in (401, 403):
-        raise SourceError("unauthorized", f"answers {answer.status}: the metrics want a key")
+        raise SourceError("unauthorized", f"HTTP {answer.status}: the metrics endpoint requires a token")
     if answer.status >= 500:
-        raise SourceError("down", f"answers {answer.status}")
+        raise SourceError("down", f"HTTP {answer.status}")
     if answer.status != 200:
-        raise SourceError("misconfigured", f"answers {answer.status}: is this the address of {table.title}'s metrics?")
+        raise SourceError("misconfigured", f"HTTP {answer.status}: is this the address of {table.title}'s metrics?")
     start = answer.body[:512].lstrip()
     if answer.content_type in ("text/html", "application/xhtml+xml") or start.startswith(b"<"):
-        raise SourceError("misconfigured", "answers with a web page, not metrics")
+        raise SourceError("misconfigured", "returned a web page, not metrics")
     if answer.content_type == "application/json" or start[:1] in (b"{", b"["):
-        told = "answers with JSON, not metrics"
+        told = "returned JSON, not metrics"
         raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
     if answer.content_type not in _TEXT:
-        raise SourceError("misconfigured", f"answers with {sanitize(answer.content_type, 60)}, not metrics in text")
+        raise SourceError("misconfigured", f"returned {sanitize(answer.content_type, 60)}, not metrics in text")
     if not start:
-        raise SourceError("misconfigured", "answers with an empty page")
+        raise SourceError("misconfigured", "returned an empty page")
     if not identified(answer.body, table):
-        told = f"the page holds no metrics of {table.title}"
+        told = f"no {table.title} metrics on the page"
         raise SourceError("misconfigured", f"{told}: {table.hint}" if table.hint else told)
 
 
@@ -260,10 +260,10 @@ def addable(table: Table) -> dict[bytes, frozenset[str]]:
     These are counters and gauges that the table sums, and that nothing else reads one by one: a sum of them is what
     the table wants, however many there are.
     """
-    if table.blanks:
+    if table.sentinel_ranges:
         return {}
     labels: dict[str, set[str]] = {}
-    others = {name for row in table.fact for name in row.names} | {*table.start_time, *table.raw}
+    others = {name for row in table.fact for name in row.names} | {*table.start_time, *table.extra_names}
     for row in table.metric:
         for name in row.raw_names():
             if _sums(row):

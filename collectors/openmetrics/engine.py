@@ -34,8 +34,8 @@ LOST_BY_CUTTING = 0.5
 """What an observation that is cut off to a whole number loses on the average, in the unit of the source."""
 
 SEVERAL = (
-    "its counters go back and forth, so that several servers or workers answer behind this address: rates and "
-    "quantiles are left out; name the address of each, or let them share one registry"
+    "its counters go back and forth: several servers or workers share this address, so rates and quantiles are "
+    "left out; add the address of each, or let them share one registry"
 )
 
 SignalOf = tuple[str, Entity]
@@ -131,7 +131,7 @@ class Exposition:
         # before counters are compared, since a restart is judged by entity; and what was reset is forgotten before
         # rows are read, so that no rate spans the reset.
         values: Mapping[PageSeries, float] = page.values
-        if self.table.blanks:
+        if self.table.sentinel_ranges:
             values = {series: value for series, value in values.items() if not self.table.is_blank(value)}
         if page.epoch is not self._epoch:
             self._epoch = page.epoch
@@ -203,12 +203,12 @@ class Exposition:
             said = "reset its counters in the same process" if cause.kept else f"restarted ({proof})"
             yield Event(at, seen, layer, "restart", "warning", self.about, f"{title} {name} {said}", name)
         for entity in sorted(cause.reset, key=str) if not cause.several else ():
-            text = f"{title} {name}: the counters of {entity} were reset, the others go on"
+            text = f"{title} {name}: the counters of {entity} were reset, the others continue"
             if self.table.device:
                 fallen = (series for series in step.fell if entity in self._whose(series))
                 number = next((series.labels.get(self.table.device, "") for series in fallen), "")
                 who = f"{self.table.device} {sanitize(number, 20)}" if number else str(entity)
-                text = f"{who}: its counters were reset: GPU reset, or driver reloaded?"
+                text = f"{who}: its counters were reset: GPU reset or driver reload?"
             yield Event(at, seen, layer, "reset", "warning", entity, text, name)
 
     def _forget_reset(self, cause: Cause, step: Step) -> None:
@@ -422,17 +422,17 @@ def _uncut(edges: Iterable[float]) -> tuple[float, ...]:
 
 def _notes(page: MetricsPage, made: _PageRead) -> Iterator[str]:
     if page.cut:
-        yield "the page ends in mid-line"
+        yield "the page ends mid-line"
     if page.bad:
         yield f"{page.bad} {'line' if page.bad == 1 else 'lines'} of the page could not be read"
     if page.twice:
-        yield f"{page.twice} series stood there twice; the last was taken"
+        yield f"{page.twice} duplicate series; the last was used"
     if page.left_off:
         yield f"{page.left_off} series beyond the first {MAX_SERIES} were not read"
     if made.withheld:
-        yield f"not shown, as some of their lines were not read: {', '.join(made.withheld)}"
+        yield f"not shown, some of their lines were unreadable: {', '.join(made.withheld)}"
     if made.uneven:
         yield f"{made.uneven} histograms have series with different buckets and were not read"
     if made.impossible:
         titles = ", ".join(signal(name).title for name in made.impossible)
-        yield f"values that cannot be are not shown (below 0, or a share or flag above 1): {titles}"
+        yield f"impossible values are not shown (below 0, or a share or flag above 1): {titles}"

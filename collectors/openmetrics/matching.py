@@ -165,7 +165,7 @@ class SeriesMatcher:
             more = f" and {len(names) - MAX_TITLES} more" if len(names) > MAX_TITLES else ""
             told = ", ".join(names[:MAX_TITLES]) + more
             how = "shown without it" if shown else "not shown"
-            yield f"{len(found)} series {'have' if len(found) > 1 else 'has'} no label {label} and so {how}: {told}"
+            yield f"{len(found)} series {'have' if len(found) > 1 else 'has'} no label {label}, {how}: {told}"
 
     def facts(self, page: MetricsPage) -> tuple[Fact, ...]:
         """Return what the page says that holds until it changes, and which signals are read by an old name."""

@@ -7,9 +7,9 @@
 | ``prefixes`` | what an operator may have put before all names; they are read without it |
 | ``[source]`` | everything else about the kind of source: `collectors.source_head` |
 | ``start_time`` | names of the gauge that tells a restart |
-| ``blanks`` | ranges of values that mean "no value" (DCGM) |
+| ``sentinel_ranges`` | ranges of values that mean "no value" (DCGM) |
 | ``device`` | the label that numbers a device, where counters are the devices' own |
-| ``raw`` | names that the source's own module reads from the page |
+| ``extra_names`` | names that the source's own module reads from the page |
 | ``[entity]`` | which labels name whom a series is about |
 | ``[[metric]]`` | one signal: its raw names over the versions, type, filter, unit factor |
 | ``[[fact]]`` | labels or values that hold until they change |
@@ -145,9 +145,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metric: tuple[Metric, ...]
     fact: tuple[FactRow, ...] = ()
     start_time: tuple[str, ...] = ("process_start_time_seconds",)
-    blanks: tuple[tuple[float, float], ...] = ()
+    sentinel_ranges: tuple[tuple[float, float], ...] = ()
     device: str = ""
-    raw: tuple[str, ...] = ()
+    extra_names: tuple[str, ...] = ()
     hint: str = ""
     alive: str = ""
     prefixes: tuple[str, ...] = ()
@@ -157,11 +157,11 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the names of the series that are read; all others are passed over."""
         rows = [name for row in self.metric for name in row.raw_names()]
         facts = [name for row in self.fact for name in row.names]
-        return frozenset(name.encode() for name in (*rows, *facts, *self.start_time, *self.raw))
+        return frozenset(name.encode() for name in (*rows, *facts, *self.start_time, *self.extra_names))
 
     def is_blank(self, value: float) -> bool:
         """Whether the source means "no value" by this one."""
-        return any(low <= value <= high for low, high in self.blanks)
+        return any(low <= value <= high for low, high in self.sentinel_ranges)
 
 
 def load(text: str) -> Table:

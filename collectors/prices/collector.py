@@ -61,11 +61,11 @@ class PriceCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         if self._lost:
             await self._look_further()
         now = self._clock.now()
@@ -80,7 +80,7 @@ class PriceCollector:
         return Batch(now, now, health, facts=facts_of(self._prices, self._managed))
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         self._caller.close()
 
     async def _look_further(self) -> None:
@@ -92,7 +92,7 @@ class PriceCollector:
             self._late = f"genai-prices did not answer within {LOOKUP_DEADLINE_S:.0f} s"
         except (ImportError, AttributeError, TypeError) as error:  # another version of it, or half of one
             self._lost = {}
-            self._problems.append(f"genai-prices cannot be used: {error}")
+            self._problems.append(f"genai-prices is unusable: {error}")
         else:
             self._late = ""
             self._problems += problems

@@ -12,7 +12,7 @@ from collectors.prices.genai import EXTRA, installed
 
 
 class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What this node costs. Without a price no dollars are shown: a list price is used only if it is asked for."""
+    """Prices of this node. Without one no dollars are shown: a list price is used only if you choose one."""
 
     prices: str = ""
     """A named list of GPU prices, such as ``seed-2026-06``."""
@@ -58,9 +58,9 @@ class SpendSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if len(given) > 1:
             raise ValueError(f"[spend] says {' and '.join(given)}; keep one of them")
         if self.node_hour is not None and self.allocated == "used":
-            raise ValueError("allocated = 'used' has no meaning with node_hour; say gpu_hour, or leave allocated out")
+            raise ValueError("allocated = 'used' has no effect with node_hour; set gpu_hour, or leave allocated out")
         if self.time_zone and zone(self.time_zone) is None:
-            raise ValueError(f"time_zone: {self.time_zone!r} is not known here; write it as 'Europe/Berlin'")
+            raise ValueError(f"time_zone: {self.time_zone!r} is not a known time zone; write it as 'Europe/Berlin'")
         if self.prices:
             _check_list(self.prices, self.basis)
         if isinstance(self.gpu_hour, dict) and ANY_GPU in self.gpu_hour:

@@ -18,8 +18,7 @@ import msgspec
 
 from aistack_top.measure.clock import Clock, WallClock
 from aistack_top.model.finite import usable
-from collectors.prometheus.refusals import MAX_BYTES as MOST_BYTES
-from collectors.prometheus.refusals import TOO_LARGE, in_words, warnings
+from collectors.prometheus.refusals import MAX_BYTES, TOO_LARGE, in_words, warnings
 from collectors.prometheus.refusals import Access as Access
 from collectors.runtime.base import SourceError
 from collectors.runtime.clock_offset import ClockOffset
@@ -136,10 +135,10 @@ class Prometheus:
 
         sent = self._clock.now()
         try:
-            # set on the loop, so that whoever waited reads what belongs to its own answer
+            # set on the loop, so that whoever waited reads what part of its own answer
             rows, self.warned = await self._caller.call(ask, self.access.timeout_s + 2.0)
         except StillHangsError as error:
-            raise SourceError("slow", f"a query of {error.since_s:.0f} s ago has not come back") from None
+            raise SourceError("slow", f"a query sent {error.since_s:.0f} s ago has no response yet") from None
         except TimeoutError:
             raise SourceError("slow", f"no answer within {self.access.timeout_s:g} s") from None
         except SourceError:
@@ -186,7 +185,7 @@ def connected(access: Access, listen: Listen) -> Connection:
     return made
 
 
-def bounded(answer: "requests.Response", within_s: float, most: int = MOST_BYTES) -> "requests.Response":
+def bounded(answer: "requests.Response", within_s: float, most: int = MAX_BYTES) -> "requests.Response":
     """Return an answer that has been read whole. The timeout of ``requests`` is one for each piece only.
 
     Raises:

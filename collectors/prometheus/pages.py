@@ -12,7 +12,7 @@ from collectors.prometheus.client import number
 from collectors.prometheus.queries import UP
 from collectors.prometheus.scraped import Pair, Target
 
-USUAL_S = 15.0
+DEFAULT_INTERVAL_S = 15.0
 """Prometheus scrapes every minute unless told otherwise, most installations every 15 s; learned from the samples."""
 
 PATIENCE = 2.0
@@ -90,7 +90,7 @@ class Pages:
         found, self.away = [], []
         # a series without a number stands on the page all the same, as a declaration does
         declared = "".join(f"# TYPE {name} untyped\n" for name in sorted(sorted_rows.empty)).encode()
-        patience_s = PATIENCE * max(self.every_s or USUAL_S, pace_s)
+        patience_s = PATIENCE * max(self.every_s or DEFAULT_INTERVAL_S, pace_s)
         for at, replica in sorted_rows.moments():
             if not self._is_next(at, replica, patience_s):
                 continue

@@ -13,7 +13,7 @@ from collectors.openmetrics.parser import MetricsPage
 from collectors.openmetrics.table import Table
 from collectors.prometheus import client
 from collectors.prometheus.client import Prometheus
-from collectors.prometheus.pages import USUAL_S, Pages, Times
+from collectors.prometheus.pages import DEFAULT_INTERVAL_S, Pages, Times
 from collectors.prometheus.scraped import Sighting, Target
 from collectors.registry import Kind, import_object, page_matcher
 from collectors.runtime.base import Source
@@ -75,7 +75,7 @@ class TargetReader:
     @property
     def every_s(self) -> float:
         """How often the server reads it, in seconds."""
-        return self.pages.every_s or USUAL_S
+        return self.pages.every_s or DEFAULT_INTERVAL_S
 
     @property
     def is_another(self) -> bool:

@@ -12,7 +12,7 @@ from collectors.runtime.base import SourceError
 MAX_BYTES = 64 * 1024 * 1024
 """Of one answer; half an hour of 64 engines is about 20 MB."""
 
-TOO_LARGE = f"the answer is larger than {MAX_BYTES // 2**20} MB: is this a Prometheus server?"
+TOO_LARGE = f"the response is larger than {MAX_BYTES // 2**20} MB: is this a Prometheus server?"
 
 TAIL = 4096
 """Bytes at either end of an answer in which warnings are looked for; they stand beside the data, not in it."""
@@ -71,13 +71,13 @@ def in_words(error: Exception, access: Access, body: bytes = b"") -> SourceError
     if "Timeout" in kinds or "timed out" in lower:
         return SourceError("slow", f"no answer within {access.timeout_s:g} s")
     if kinds & {"JSONDecodeError", "KeyError", "TypeError", "ValidationError"}:
-        return SourceError("misconfigured", "the answer is no Prometheus answer: is this its address?")
+        return SourceError("misconfigured", "not a Prometheus response: is this its address?")
     if "failed to resolve" in lower or "name or service not known" in lower:
         return SourceError("down", "the host name cannot be resolved")
     if "refused" in lower:
         return SourceError("down", "connection refused: nothing listens there")
     if "ConnectionError" in kinds:
-        return SourceError("down", "the connection broke before an answer came")
+        return SourceError("down", "the connection closed before a response arrived")
     return SourceError("down", sanitize(f"{type(error).__name__}: {text}", 200))
 
 
@@ -89,13 +89,13 @@ def _tls(lower: str, access: Access) -> SourceError:
     elif "has expired" in lower:
         said = "TLS: the server's certificate has expired"
     elif "verify failed" in lower and access.ca:
-        said = f"TLS: {sanitize(access.ca, 120)} does not vouch for the server's certificate"
+        said = f"TLS: {sanitize(access.ca, 120)} does not match the server's certificate"
     elif "verify failed" in lower:
         said = "TLS: an unknown authority made the server's certificate; set ca = to that authority's file"
     elif "wrong_version_number" in lower or "wrong version number" in lower or "record layer" in lower:
         said = "TLS: the server does not speak it on this port; write http://"
     elif "no_certificate" in lower or "no certificate or crl found" in lower:
-        said = f"{sanitize(access.ca, 120)} holds no certificate (PEM), and ca = names it"
+        said = f"{sanitize(access.ca, 120)} holds no certificate (PEM), but is set as ca ="
     else:
         return SourceError("down", "TLS: the connection could not be secured")
     return SourceError("misconfigured", said)
@@ -107,28 +107,28 @@ def refusal(status: int, body: bytes, access: Access) -> SourceError:
     lower = said.lower()
     quoted = f": {said}" if said else ""
     if 400 <= status < 500 and status != 422 and _TENANT.search(said):
-        return SourceError("unauthorized", f"answers {status}{quoted}; {_tenant_hint(access)}")
+        return SourceError("unauthorized", f"HTTP {status}{quoted}; {_tenant_hint(access)}")
     if status in (401, 403):
         if set(access.headers) <= {TENANT_HEADER}:
-            hint = "it wants a key; set token, or username and password, of this source"
+            hint = "it requires a token; set token, or username and password, for this source"
         else:
-            hint = "the token or password is not accepted, or has expired"
-        return SourceError("unauthorized", f"answers {status}{quoted}{'; ' if said else ': '}{hint}")
+            hint = "the token or password is rejected or has expired"
+        return SourceError("unauthorized", f"HTTP {status}{quoted}{'; ' if said else ': '}{hint}")
     if status == 404:
         hint = 'no Prometheus API at this address; Mimir and others have it below a path: set url = ".../prometheus"'
-        return SourceError("misconfigured", f"answers 404{quoted}{'; ' if said else ': '}{hint}")
+        return SourceError("misconfigured", f"HTTP 404{quoted}{'; ' if said else ': '}{hint}")
     if status in (422, 503) and ("timed out" in lower or "timeout" in lower):
         return SourceError("slow", "the server gave up on the query: it took too long")
     if status == 422 and "too many samples" in lower:
         return SourceError("slow", "the query is too large for the server's limit of samples (--query.max-samples)")
     if status == 429:
-        return SourceError("slow", f"the server is asked too often (429){quoted}")
-    return SourceError("down" if status >= 500 else "misconfigured", f"answers {status}{quoted}")
+        return SourceError("slow", f"rate limited (429){quoted}")
+    return SourceError("down" if status >= 500 else "misconfigured", f"HTTP {status}{quoted}")
 
 
 def _tenant_hint(access: Access) -> str:
     if TENANT_HEADER in access.headers:
-        return "see that tenant = of this source is right"
+        return "check tenant = of this source"
     return 'set tenant = "..." of this source (kind prometheus)'
 
 

@@ -198,7 +198,7 @@ async def _add_kind(
         kept, merged = _without_further_jobs(by_instance[instance])
         if merged:
             jobs = ", ".join(sanitize(job or "no job", 60) for job in merged)
-            whole.notes.append(f"{sanitize(instance, 80)} is scraped by further jobs ({jobs}), and read once")
+            whole.notes.append(f"{sanitize(instance, 80)} is scraped by more jobs ({jobs}) and read once")
         told = _qualifiers(kept)
         whole.found += [Sighting(kind, read, one, word) for one, word in zip(kept, told, strict=True)]
 

@@ -131,16 +131,16 @@ class PrometheusCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     def start_discovery(self, join: Join, leave: Join, names: EngineNames) -> None:
-        """See `collectors.runtime.base.DiscoversCollectors.start_discovery`."""
+        """Start to discover collectors and report those that join or leave."""
         self._join, self._leave, self._engines = join, leave, names
         self._names = replace(self._names, given=names.given)
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         began = time.perf_counter()
         try:
             whole = await scraped(self._server, self._replica_labels)
@@ -156,7 +156,7 @@ class PrometheusCollector:
         notes = [f"warns: {text}" for text in warned] + whole.notes + self._clashes(whole.found)
         if not whole.found and not whole.unread:
             kinds = ", ".join(read.title for _, read in readable())
-            notes.append(f"scrapes nothing that can be read here ({kinds})")
+            notes.append(f"scrapes no supported target ({kinds})")
         notes += clock_notes(self._server)
         if left_off:
             notes.append(f"{left_off} targets beyond the first {MAX_TARGETS} are not read")
@@ -164,7 +164,7 @@ class PrometheusCollector:
         return Batch(now, now, self._keeper.success(now, took_s, status, reason(notes)))
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`."""
+        """Close the connections and clients of this collector."""
         self._server.close()
 
     def _name(self, one: Sighting) -> str:
@@ -313,7 +313,7 @@ class TargetCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     async def backfill(self) -> History | None:
@@ -327,7 +327,7 @@ class TargetCollector:
             return None
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         began = time.perf_counter()
         try:
             samples = await self._pool.samples(self.reader)
@@ -347,7 +347,7 @@ class TargetCollector:
         took = time.perf_counter() - began
         notes = [f"warns: {text}" for text in samples.warned]
         if samples.unplaced:
-            notes.append(f"{samples.unplaced} series of its instance are of no target that is known, and not read")
+            notes.append(f"{samples.unplaced} series of its instance match no known target and are not read")
         if told:
             # said until another page says otherwise: most runs bring no new one
             self._read = told[-1]
@@ -362,7 +362,7 @@ class TargetCollector:
         return Batch(told[-1].at, now, health, told[-1].readings, tuple(events), facts=tuple(facts))
 
     async def aclose(self) -> None:
-        """See `collectors.runtime.base.Collector.aclose`; the server's thread belongs to its own collector."""
+        """See `collectors.runtime.base.Collector.aclose`; the server's thread part of its own collector."""
 
     def _trouble(self, every_s: float) -> SourceError | None:
         pages = self.reader.pages
@@ -372,7 +372,9 @@ class TargetCollector:
         if standing_s > max(3 * every_s, 30.0):
             return SourceError("stale", f"Prometheus has had no new sample for {standing_s:.0f} s")
         if self.reader.is_another:
-            return SourceError("misconfigured", f"this is no {self.reader.table.title}: a router or a copy of its page")
+            return SourceError(
+                "misconfigured", f"not {self.reader.table.title} itself: a router, or a copy of its page"
+            )
         return None
 
     def _standing_s(self) -> float:

@@ -78,7 +78,7 @@ class WindowFeed:
         self._targets: list[_Target] = []
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.model.feed.Feed.bounds`."""
+        """Return what the feed covers now and what it can do."""
         return Bounds(self._start, self._end, live=False, title=self._source.address)
 
     async def find_targets(self) -> int:
@@ -138,10 +138,10 @@ class WindowFeed:
             ValueError: always.
 
         """
-        raise ValueError("this window plays as fast as it is read")
+        raise ValueError("this window plays as fast as it is fetched")
 
     async def aclose(self) -> None:
-        """See `aistack_top.model.feed.Feed.aclose`."""
+        """Stop the feed and release what it uses."""
         self._server.close()
 
     async def _chunk(self, at: float, until: float) -> tuple[list[Batch], bool]:
@@ -163,7 +163,7 @@ class WindowFeed:
             rows, unplaced = by_target(answer, wanted)
             count = sum(unplaced.values())
             if count:
-                warned[f"{count} series are of none of the targets of their instance"] = None
+                warned[f"{count} series match no target of their instance"] = None
             for one in targets:
                 mine: list[client.QuerySeries] = rows.get(one.reader.target, [])
                 batches += await on_thread(partial(one.batches, mine, not here))

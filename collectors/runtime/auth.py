@@ -38,7 +38,7 @@ def more_headers(name: str, tenant: str, given: Mapping[str, str | Secret]) -> d
         if not _NAME.fullmatch(header):
             raise ConfigError([f"{where}: not the name of a header"])
         if isinstance(value, str) and _SECRET.search(header):
-            raise ConfigError([f'{where}: a secret is not written here; use {{ env = "NAME" }} or {{ file = "PATH" }}'])
+            raise ConfigError([f'{where}: do not write a secret here; use {{ env = "NAME" }} or {{ file = "PATH" }}'])
         found[header.lower()] = value.read(where) if isinstance(value, Secret) else value
     for header, text in found.items():
         if not (text.isascii() and text.isprintable()) or text != text.strip():

@@ -40,7 +40,7 @@ def node_name(config: Config) -> str:
     return sanitize(config.console.node or socket.gethostname() or "this node", 60)
 
 
-NO_STATE = "no state folder: set HOME or XDG_STATE_HOME to a folder that this user can write"
+NO_STATE = "no state folder: set HOME or XDG_STATE_HOME to a folder writable by this user"
 
 
 def state_folder() -> Path | None:

@@ -150,7 +150,7 @@ async def token(
 
     """
     if not urlsplit(url).path.endswith(TOKENS):
-        raise ValueError(f"no address that gives out tokens: {url}")
+        raise ValueError(f"not a token endpoint: {url}")
     told = {"accept-encoding": ENCODINGS, **headers}
     return await _whole(client.stream("PUT", url, headers=told, follow_redirects=False), deadline_s, largest)
 
@@ -177,11 +177,11 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
             async for piece in _pieces(response):
                 body += piece
                 if len(body) > largest:
-                    raise SourceError("misconfigured", f"the answer is larger than {_size(largest)}; not read")
+                    raise SourceError("misconfigured", f"the response is larger than {_size(largest)}; not read")
             took_s = response.extensions.get(TOOK_S, time.perf_counter() - began)
             return Answer(response.status_code, response.headers, bytes(body), took_s)
     except (TimeoutError, httpx.TimeoutException):
-        raise SourceError("slow", f"no complete answer within {deadline_s:g} s") from None
+        raise SourceError("slow", f"no complete response within {deadline_s:g} s") from None
     except httpx.LocalProtocolError:
         # its text quotes the header, and so the secret
         raise SourceError("misconfigured", UNSENDABLE) from None
@@ -190,7 +190,7 @@ async def _whole(streaming: AbstractAsyncContextManager[httpx.Response], deadlin
     except UnicodeEncodeError:
         raise SourceError("misconfigured", UNSENDABLE) from None
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise SourceError("misconfigured", f"not an address that can be asked: {error}") from None
+        raise SourceError("misconfigured", f"invalid address: {error}") from None
 
 
 async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
@@ -209,14 +209,16 @@ async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
             yield chunk
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise SourceError("misconfigured", f"the answer is packed as {sanitize(encoding, 40)}, which was not asked for")
+        raise SourceError(
+            "misconfigured", f"the response uses {sanitize(encoding, 40)} compression, which was not requested"
+        )
     unpacker = _Unpacker()
     async for chunk in response.aiter_raw():
         for piece in unpacker.steps(chunk):
             yield piece
             await asyncio.sleep(0)
     if not unpacker.ended:
-        raise SourceError("down", "the packed answer ends too early")
+        raise SourceError("down", "the compressed response is truncated")
 
 
 class _Unpacker:
@@ -239,7 +241,7 @@ class _Unpacker:
                 piece = self._zlib.decompress(chunk, STEP)
             except zlib.error as error:
                 if self._begun:
-                    raise SourceError("down", f"the answer cannot be unpacked: {error}") from None
+                    raise SourceError("down", f"the response cannot be decompressed: {error}") from None
                 # some servers call a stream without zlib's header deflate
                 self._zlib, self._begun = zlib.decompressobj(-zlib.MAX_WBITS), True
                 continue

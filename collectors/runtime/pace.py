@@ -48,13 +48,13 @@ class Pacer:
         """
         health = batch.health
         if health.status == "unauthorized":
-            self.pace_s, why = max(source.interval_s, REFUSED_S), "it refuses"
+            self.pace_s, why = max(source.interval_s, REFUSED_S), "it refuses access"
         elif health.status in ("down", "stale", "misconfigured"):
             self.pace_s, why = source.interval_s, ""
         else:
             self._took.append(health.took_s)
             self.pace_s = self._pace(source, urgent)
-            why = f"an answer takes {min(self._took):.2g} s" if health.age_s == 0.0 else "it does not answer in time"
+            why = f"a response takes {min(self._took):.2g} s" if health.age_s == 0.0 else "it does not respond in time"
         if self.pace_s <= NOTABLE * source.interval_s:
             return batch
         return replace(batch, health=_noted(health, self.pace_s, why))
@@ -68,6 +68,6 @@ class Pacer:
 
 
 def _noted(health: Health, pace_s: float, why: str) -> Health:
-    note = f"console asks every {pace_s:.0f} s: {why}"
+    note = f"polled every {pace_s:.0f} s: {why}"
     reason = f"{health.reason}; {note}" if health.reason else note
     return replace(health, reason=reason, interval_s=max(pace_s, health.interval_s))

@@ -189,12 +189,12 @@ def _setting(variable: str, value: str, has_module: Callable[[str], bool]) -> Pr
     except ValueError:
         place, usable, parts = "no address", False, urlsplit("")
     if not usable:
-        said, mend = f"{variable} names no proxy ({place})", "write it as http://HOST:PORT"
+        said, mend = f"{variable} is not a valid proxy ({place})", "write it as http://HOST:PORT"
     elif parts.scheme in SOCKS and not all(has_module(name) for name in SOCKS_MODULES):
-        said = f"{variable} names a SOCKS proxy ({place}), for which a package is missing"
+        said = f"{variable} is a SOCKS proxy ({place}), which needs a missing package"
         mend = "pip install 'httpx[socks]' 'requests[socks]'"
     elif parts.scheme not in ("http", "https", *SOCKS):
-        said, mend = f"{variable} names a proxy of an unknown kind ({place})", "write http://, https:// or socks5://"
+        said, mend = f"{variable} is a proxy of an unknown type ({place})", "write http://, https:// or socks5://"
     else:
         said = mend = ""
     return ProxySetting(variable, url, said, mend)

@@ -50,7 +50,7 @@ class LiveFeed:
         self._leaving: set[asyncio.Task[None]] = set()
 
     def bounds(self) -> Bounds:
-        """See `aistack_top.model.feed.Feed.bounds`."""
+        """Return what the feed covers now and what it can do."""
         return Bounds(self._began, self._clock.now(), live=True, title=self._title)
 
     async def ticks(self) -> AsyncGenerator[Tick, None]:
@@ -79,12 +79,12 @@ class LiveFeed:
         self._incident_open = is_open
 
     def seek(self, at: float) -> None:
-        """See `aistack_top.model.feed.Feed.seek`."""
-        raise ValueError("a live feed has no past of its own")
+        """Continue at another time."""
+        raise ValueError("a live feed has no history of its own")
 
     def set_speed(self, speed: float) -> None:
-        """See `aistack_top.model.feed.Feed.set_speed`."""
-        raise ValueError("a live feed runs at the speed of time")
+        """Set the playback speed; 1 is real time, 0 pauses."""
+        raise ValueError("playback speed cannot be changed on a live feed")
 
     def join(self, collector: Collector) -> None:
         """Run one more collector, from within the running feed."""
@@ -171,7 +171,7 @@ class LiveFeed:
 
 def _clock_batch(now: float, stepped_s: float) -> Batch:
     direction = "ahead" if stepped_s > 0 else "back"
-    text = f"the system's clock was set {direction} by {abs(stepped_s):.0f} s; this axis goes on with the time before"
+    text = f"the system clock was set {direction} by {abs(stepped_s):.0f} s; the axis continues with the old time"
     health = Health("clock", "clock", "compute", "ok", text)
     event = Event(now, now, "compute", "clock", "warning", Entity.of(source="clock"), text, "clock")
     return Batch(now, now, health, events=(event,))

@@ -19,7 +19,7 @@ class StillHangsError(TimeoutError):
     """An earlier call has not come back, so nothing was asked. ``since_s`` is how many seconds ago it began."""
 
     def __init__(self, name: str, since_s: float) -> None:
-        super().__init__(f"{name}: the call of {since_s:.0f} s ago has not come back")
+        super().__init__(f"{name}: a call made {since_s:.0f} s ago has not returned")
         self.since_s = since_s
 
 

@@ -48,8 +48,8 @@ START_TIME = "process_start_time_seconds"
 """Missing where several API servers answer, and with the Rust frontend."""
 
 DEAD = (
-    "engine dead: /health answers 503, and /metrics goes on with old numbers, which are not shown; "
-    "see its log for why, and start it again"
+    "engine dead: /health returned 503, and /metrics keeps old numbers, which are not shown; "
+    "check its log, then restart it"
 )
 
 _OF_API_SERVER = ("serving.http.", "serving.requests.rejected", "serving.scrape.")
@@ -98,7 +98,7 @@ class VllmCollector:
 
     @property
     def source(self) -> Source:
-        """See `collectors.runtime.base.Collector.source`."""
+        """The source that is read: name, layer, interval and deadline."""
         return self._source
 
     def set_pace(self, pace_s: float) -> None:
@@ -106,7 +106,7 @@ class VllmCollector:
         self._pace_s = self._exposition.pace_s = self._arrivals.pace_s = self._frozen.pace_s = pace_s
 
     async def collect(self) -> Batch:
-        """See `collectors.runtime.base.Collector.collect`."""
+        """Read the source once and return readings, events and its health."""
         sent = self._clock.now()
         is_due = self._up and self._clock.now() >= self._facts_due
         scraped, told = await asyncio.gather(self._scrape(), self._extras.ask(facts=is_due))
@@ -171,7 +171,7 @@ class VllmCollector:
         self._exposition = Exposition(table(), self._source)
         self._exposition.pace_s = self._pace_s
         found = self._exposition.read(page, now, seen)
-        text = f"{table().title} {self._source.name} restarted: nothing listened at its address in between"
+        text = f"{table().title} {self._source.name} restarted (its port was closed in between)"
         return replace(found, restarted=True, events=(self._event("restart", now, seen, "warning", text),))
 
     def _dead(self, alive: bool | None, now: float) -> list[Event]:
@@ -182,9 +182,9 @@ class VllmCollector:
         if self._is_dead == was_dead:
             return []
         if not self._is_dead:
-            return [self._event("dead", now, now, "info", f"the engine of {self._source.name} answers again")]
+            return [self._event("dead", now, now, "info", f"the engine of {self._source.name} responds again")]
         self._frozen.reset()
-        text = f"the engine of {self._source.name} is dead: /health answers 503, its API server lives on"
+        text = f"the engine of {self._source.name} is dead: /health returns 503, its API server is still up"
         return [self._event("dead", now, now, "critical", text)]
 
     def _without_engine(self, scraped: Scrape, found: Assembled, events: list[Event], now: float) -> Batch:

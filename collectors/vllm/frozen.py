@@ -190,7 +190,7 @@ class FrozenEngines:
             look = EngineLook(at, held, sum(inside.values()), running, _work(found))
             before = self._whole.since
             frozen = self._whole.observe(look, gap_s)
-            holds = f"the API server holds {short(held)} requests and the engine works on none of them"
+            holds = f"the API server has {short(held)} requests and the engine makes no progress"
             self._tell(seen, at, self._engine, before, self._whole.since, self._name, holds)
             seen.flags[self._engine] = frozen
         if 1 < len(inside) <= MAX_RANKS:

@@ -54,7 +54,7 @@ def test_every_mistake_is_said_at_once_with_line_and_nearest_key():
         "config.toml:11: unknown key 'ur'; did you mean 'url'?",
         "config.toml:9: url is missing",
         "config.toml:13: no such kind of source: 'langfus'; did you mean 'langfuse'?",
-        'config.toml:18: secret_key: a secret is not written here; use { env = "NAME" } or { file = "PATH" }',
+        'config.toml:18: secret_key: do not write a secret here; use { env = "NAME" } or { file = "PATH" }',
     ]
     assert "sk-lf-1234" not in str(caught.value)
 
@@ -79,7 +79,7 @@ def test_a_good_file_is_read_whole(tmp_path):
         ("console = 1", "expected a table"),
         ("= nonsense", "not valid TOML"),
         ("[[source]]\nkind = 'nvml'\ninterval = 0", "interval"),
-        ("[[source]]\nkind = 'langfuse'\ntenant_from = 'tag'", "needs its key; set tenant_key = 'team:'"),
+        ("[[source]]\nkind = 'langfuse'\ntenant_from = 'tag'", "needs tenant_key; set tenant_key = 'team:'"),
         ("[[source]]\nkind = 'langfuse'\ntenant_key = 'team:'", "set tenant_from = 'metadata' or 'tag'"),
     ],
 )

@@ -60,7 +60,7 @@ async def test_every_bad_server_is_said_in_words_and_costs_only_itself():
     assert {status[name] for name in ("nan", "twice")} <= {"ok", "slow"}
     assert status["garbage"] in ("misconfigured", "slow"), "nothing of the page could be read"
     assert status["many"] in ("partial", "slow"), "most of the page was not read"
-    assert "1 series stood there twice; the last was taken" in told["twice"].reason
+    assert "1 duplicate series; the last was used" in told["twice"].reason
     assert status["many"] == "slow" or "series beyond the first" in told["many"].reason
     assert all(health.reason.isprintable() for health in told.values())
     frame = state.frame()

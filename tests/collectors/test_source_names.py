@@ -88,7 +88,7 @@ def test_a_clash_that_nothing_resolves_is_refused_with_both_lines():
     twice = '[[source]]\nkind = "vllm"\nurl = "http://a:1"\n[[source]]\nkind = "vllm"\nurl = "http://a:1/metrics"\n'
     with pytest.raises(ConfigError) as caught:
         parse(twice, "c.toml")
-    said = "this source and that of line 1 have one address and one name, 'a:1'; give each a name of its own"
+    said = "this source and that of line 1 have the same address and name,  'a:1'; give each a name of its own"
     assert caught.value.problems == [f"c.toml:4: {said}, or delete one"]
     named = twice.replace('kind = "vllm"\nurl = "http://a:1/m', 'name = "b"\nkind = "vllm"\nurl = "http://a:1/m')
     assert [one.name for one in parse(named).source] == ["", "b"]

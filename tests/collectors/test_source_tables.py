@@ -60,7 +60,7 @@ def test_two_files_of_one_kind_are_told_and_the_first_counts(tmp_path):
     finally:
         use_folder(None)
     assert [one.file.name for one in good] == ["a.toml"]
-    assert any("b.toml:" in said and "has the kind 'mine' already" in said for said in problems)
+    assert any("b.toml:" in said and "already has the kind 'mine'" in said for said in problems)
     assert any("c.toml: cannot be read" in said for said in problems)
 
 

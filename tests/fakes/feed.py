@@ -232,14 +232,14 @@ class FakeFeed:
 
     def seek(self, at: float) -> None:
         if not self._bounds.seekable:
-            raise ValueError("a live feed has no past of its own")
+            raise ValueError("a live feed has no history of its own")
         self.seeks.append(at)
         if self._on_seek is not None:
             self._sought.put_nowait(self._on_seek(at))
 
     def set_speed(self, speed: float) -> None:
         if not self._bounds.speeds:
-            raise ValueError("a live feed runs at the speed of time")
+            raise ValueError("playback speed cannot be changed on a live feed")
         self.speeds.append(speed)
         self._bounds = replace(self._bounds, speed=speed)
 

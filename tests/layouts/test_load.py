@@ -80,7 +80,7 @@ def test_sizes_change_in_steps():
         ("gpu.temperature", "gpu.temprature", "mine.toml:16: no such signal: 'gpu.temprature'"),
         ('layer = "compute"', 'layer = "compte"', "mine.toml:5: no such layer: 'compte'; did you mean 'compute'?"),
         ('panels = ["compute"]', 'panels = ["serving"]', "mine.toml:22: no panel for 'serving'"),
-        ('panels = ["compute"]', 'panels = ["compute", "compute"]', "mine.toml:22: compute stands here twice"),
+        ('panels = ["compute"]', 'panels = ["compute", "compute"]', "mine.toml:22: compute is listed twice"),
         ('per = "gpu"', 'per = "gpus"', "mine.toml:13: no such key of an entity: 'gpus'; did you mean 'gpu'?"),
         ("columns = 80", "columns = 0", "mine.toml:20: Expected `int` >= 1".replace("`", "'")),
         ("rows = 24", 'rows = "24"', "mine.toml:21: Expected 'int', got 'str'"),

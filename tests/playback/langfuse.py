@@ -33,7 +33,7 @@ Scope = MutableMapping[str, Any]
 
 KEYS = ("pk-lf-lab-0000", "sk-lf-lab-0000")
 WEB_PAGE = b"<!DOCTYPE html><html><body>This page could not be found</body></html>"
-USUAL_LAG_S = 3.0
+DEFAULT_LAG_S = 3.0
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "basic": (
@@ -85,7 +85,7 @@ class Held:
 
 def held(row: Json, visible: float | None = None) -> Held:
     end = moment(row["endTime"])
-    return Held(row, moment(row["startTime"]), end, end + USUAL_LAG_S if visible is None else visible)
+    return Held(row, moment(row["startTime"]), end, end + DEFAULT_LAG_S if visible is None else visible)
 
 
 @dataclass

@@ -121,10 +121,10 @@ def test_it_is_everywhere_where_a_kind_is(own):
     assert [one.sends for one in capabilities.capabilities() if one.name == "Qdrant"]
     assert signals()["data.updates.waiting"].title == "updates waiting"
     titles = [one.title for one in layers.layer_screen("data").section]
-    assert titles.index("Qdrant") == titles.index("what happened") - 1
+    assert titles.index("Qdrant") == titles.index("events") - 1
     from layouts.load import load
 
-    assert empty_texts(load("overview").panel_of("data"))[0] == "no source: Milvus or Qdrant would fill this"
+    assert empty_texts(load("overview").panel_of("data"))[0] == "no source: connect Milvus or Qdrant"
 
 
 def test_prometheus_is_asked_for_both_names_and_either_prefix(own):
@@ -162,7 +162,7 @@ def test_nothing_is_left_of_it_when_the_folder_is_left(own):
         (
             'kind = "qdrant"',
             'kind = "milvus"',
-            ": the program has the kind 'milvus' already; give yours another name",
+            ": the program already has the kind 'milvus'; rename yours",
         ),
         ('layer = "data"', 'layer = "dat"', ": Invalid enum value 'dat'; did you mean 'data'?"),
         ("[source.local]", "[source.locl]", ": unknown key 'locl'; did you mean 'local'?"),
@@ -170,7 +170,7 @@ def test_nothing_is_left_of_it_when_the_folder_is_left(own):
         ("interval = 10.0", "intervl = 10.0", ": unknown key 'intervl'; did you mean 'interval'?"),
         ("process = '(?:", "process = '(((", ": process is no regular expression"),
         ("ports = [6333]", 'ports = ["6333"]', ": ports: Expected 'int', got 'str'"),
-        ('needs = "', 'build = "os:system"\nneeds = "', ": build names code"),
+        ('needs = "', 'build = "os:system"\nneeds = "', ": build refers to code"),
         ('where = { status = "[45].." }', 'where = { status = "[45" }', ": data.failures: '[45' is no regular"),
         ("[[fact]]", "[[fct]]", "unknown key 'fct'; did you mean 'fact'?"),
         ("title =", "title", "not valid TOML"),

@@ -54,7 +54,7 @@ async def test_evidence_of_a_feed_that_nothing_records_replays_with_numbers_mark
     async with shown(FakeFeed(ticks), evidence=tmp_path) as (app, pilot):
         app.console_model.mark("fans replaced")
         folder = await kept(app, pilot)
-        assert f"keptin{folder}".replace(" ", "") in said(app), said(app)[-600:]
+        assert f"savedto{folder}".replace(" ", "") in said(app), said(app)[-600:]
         seen = app.console_model.state
     assert {file.name for file in folder.iterdir()} == {
         "session.aistack", "verdict.md", "verdict.html", "screen.txt", "screen.svg",
@@ -151,7 +151,7 @@ async def test_the_verdict_is_copied_as_markdown_through_the_terminal(monkeypatc
         written: list[str] = []
         monkeypatch.setattr(app._driver, "write", written.append)
         painted = await press(app, pilot, "y")
-        assert "the verdict is copied" in painted
+        assert "verdict copied" in painted
         sent = re.fullmatch(r"\x1b\]52;c;([A-Za-z0-9+/=]+)\a", next(one for one in written if "]52;" in one))
         assert sent is not None
         assert "thermal throttle" in base64.b64decode(sent[1]).decode()
@@ -178,8 +178,8 @@ async def test_a_recording_is_kept_whole_under_a_name_while_it_goes_on(tmp_path)
     feed = RecordingFeed(FakeFeed(seconds(55, World(history_s=0))), recorder)
     async with shown(feed, evidence=tmp_path / "out", until=START + 54) as (app, pilot):
         kept_in = tmp_path / "out/night.aistack"
-        assert f"thewholerecordingiskeptin{kept_in}" in await keep_as(app, pilot, "night")
-        assert f"notkept:{kept_in}isthere" in await keep_as(app, pilot, "night.aistack")
+        assert f"wholerecordingsavedto{kept_in}" in await keep_as(app, pilot, "night")
+        assert f"notsaved:{kept_in}alreadyexists" in await keep_as(app, pilot, "night.aistack")
     session = Session.open(kept_in)
     assert (session.start, session.end) == (START, START + 54)
     assert not session.problems
@@ -187,7 +187,7 @@ async def test_a_recording_is_kept_whole_under_a_name_while_it_goes_on(tmp_path)
 
 async def test_what_nothing_records_is_kept_out_of_memory(tmp_path):
     async with shown(FakeFeed(seconds(55, World(history_s=60))), evidence=tmp_path) as (app, pilot):
-        assert "iskeptin" in await keep_as(app, pilot, str(tmp_path / "other/a.aistack"))
+        assert "savedto" in await keep_as(app, pilot, str(tmp_path / "other/a.aistack"))
     session = Session.open(tmp_path / "other/a.aistack")
     assert session.end - session.start == 114
 
@@ -195,7 +195,7 @@ async def test_what_nothing_records_is_kept_out_of_memory(tmp_path):
 async def test_a_recording_that_cannot_be_kept_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     async with shown(FakeFeed(seconds(55, World())), evidence=tmp_path / "file") as (app, pilot):
-        assert "notkeptin" in await keep_as(app, pilot, "night")
+        assert "notsavedto" in await keep_as(app, pilot, "night")
 
 
 def test_what_a_node_is_called_makes_a_harmless_name():

@@ -38,7 +38,7 @@ def test_a_wish_is_taken_or_told_of(wished, good, said):
 
 async def test_a_key_bound_anew_stands_in_the_help():
     async with shown(keymap=keymap({"changes": "v"})[0], size=(120, 60)) as (app, pilot):
-        assert "What changed and happened" in await press(app, pilot, "question_mark")
+        assert "Changes and events" in await press(app, pilot, "question_mark")
         await press(app, pilot, "escape")
         assert "aistack-top › changes" in await press(app, pilot, "v")
 
@@ -46,10 +46,10 @@ async def test_a_key_bound_anew_stands_in_the_help():
 async def test_help_and_palette_show_keys_as_they_stand_on_the_keyboard_and_only_those_that_do_something():
     async with shown(size=(120, 80)) as (app, pilot):
         told = {one.title: one.help for one in app.get_system_commands(app.screen)}
-        assert told["A longer span of time"] == "key +"
+        assert told["Longer time span"] == "key +"
         assert told["Help: keys and numbers"] == "key ?"
         painted = await press(app, pilot, "question_mark")
-        assert re.search(r"^  \+ = +A longer span of time", painted, re.MULTILINE)
+        assert re.search(r"^  \+ = +Longer time span", painted, re.MULTILINE)
         assert re.search(r"tab +Next panel", painted)
         for said in ("Focus Next", "Copy selected text", "super+c"):
             assert said not in painted

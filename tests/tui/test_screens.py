@@ -105,14 +105,14 @@ async def test_the_list_of_changes_has_the_newest_first():
 async def test_changes_nobody_knew_of_yet_are_not_shown_in_the_past():
     async with shown() as (app, pilot):
         app.console_model.go_to(START - 120)
-        assert "nothing changed or happened" in await press(app, pilot, "c")
+        assert "no changes or events" in await press(app, pilot, "c")
 
 
 async def test_help_explains_every_key_and_every_number():
     async with shown(FakeFeed(seconds(6, World())), (160, 50)) as (app, pilot):
         painted = await press(app, pilot, "question_mark")
         for words in (
-            "Pause the display",
+            "Pause or resume the display",
             "Ten seconds back",
             "Back to now",
             "List of sources",
@@ -123,16 +123,16 @@ async def test_help_explains_every_key_and_every_number():
         everything = painted
         for _ in range(25):
             everything += await press(app, pilot, "pagedown")
-        assert "Where it comes from: serving.ttft, told by vllm-0" in everything
+        assert "Where it comes from: serving.ttft, reported by vllm-0" in everything
         assert "Gateway, guardrail and retrieval time is not in it." in everything
-        assert "When to worry: When it leaves its own usual." in everything
-        assert "guardrail.hits, told by nobody yet" in everything
+        assert "When to worry: When it leaves its baseline." in everything
+        assert "guardrail.hits, reported by no source" in everything
 
 
 async def test_help_explains_the_numbers_of_the_screen_it_was_asked_on():
     async with shown(FakeFeed(seconds(6, World())), (160, 200)) as (app, pilot):
         painted = await press(app, pilot, "2", "question_mark")
-        assert "2 serving: what the numbers on this screen mean" in painted
+        assert "2 serving: numbers on this screen" in painted
         assert "serving.queue_time" in painted
         assert "1 compute: what" not in painted
 
@@ -153,7 +153,7 @@ async def test_the_palette_has_every_action():
             if binding.binding.id and not binding.binding.system  # those without are Textual's
         }
         assert described <= commands
-        assert {"List of sources", "Pause the display, or go on", "Quit", "Theme"} <= commands
+        assert {"List of sources", "Pause or resume the display", "Quit", "Theme"} <= commands
 
 
 async def test_a_command_of_the_palette_does_what_its_key_does():
@@ -164,7 +164,7 @@ async def test_a_command_of_the_palette_does_what_its_key_does():
             app.pop_screen()
             await turns(pilot)
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
-        await commands["Pause the display, or go on"]()
+        await commands["Pause or resume the display"]()
         await commands["List of sources"]()
         await settle(app, pilot)
         assert "aistack-top › sources" in text(app)

@@ -185,7 +185,7 @@ def test_the_engine_of_a_call_needs_a_proof():
     assert waterfall.engine_of(guardrail, [guardrail, chat], view.frame).entity == Entity.of(engine="vllm-0")
     assert waterfall.engine_of(guardrail, [guardrail], view.frame).entity is None
     other = replace(chat, model="gpt-5")
-    assert waterfall.engine_of(other, [other], view.frame).proof == "no engine here is known to have this model"
+    assert waterfall.engine_of(other, [other], view.frame).proof == "no engine here is known to serve this model"
     named = replace(other, engine="vllm-9")
     assert waterfall.engine_of(named, [named], view.frame).entity == Entity.of(engine="vllm-9")
 
@@ -262,7 +262,7 @@ def test_a_gpu_without_an_engine_does_not_stand_under_that_of_another():
     by_engine = msgspec.structs.replace(GPUS, by_engine=True)
     lines = text(table.rows(by_engine, scene(replace(one, batches=(batch,))))).splitlines()
     assert [line.split()[0] for line in lines[2:6]] == ["vllm-0:", "gpu", "no", "gpu"]
-    assert lines[4].strip() == "no engine known:"
+    assert lines[4].strip() == "no engine:"
     assert "no engine known" not in text(table.rows(by_engine, scene(one)))
 
 

@@ -14,7 +14,7 @@ from tests.tui.screen_text import press, settle
 from tui.app import ConsoleApp
 from tui.model.console import ConsoleOptions
 
-SMALL, USUAL, LARGE = (80, 24), (120, 40), (200, 50)
+SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 50)
 
 
 def calm() -> FakeFeed:
@@ -67,26 +67,26 @@ class Shot:
 
 SHOTS = (
     Shot("overview small", calm, SMALL),
-    Shot("overview", calm, USUAL),
+    Shot("overview", calm, MEDIUM),
     Shot("overview large, incident", troubled, LARGE),
-    Shot("overview, thin link", calm, USUAL, options={"low_bandwidth": True}),
+    Shot("overview, thin link", calm, MEDIUM, options={"low_bandwidth": True}),
     Shot("overview, Linux console", troubled, SMALL, env={"TERM": "linux"}),
     Shot("compact pane", calm, (40, 24), layout="compact"),
     Shot("wall", troubled, LARGE, layout="wall"),
     Shot("no source", nobody, SMALL),
-    Shot("dead sources", refused, USUAL, ("S",)),
+    Shot("dead sources", refused, MEDIUM, ("S",)),
     Shot("too few", calm, SMALL, ("l", "M", "G")),
-    Shot("compute", troubled, USUAL, ("1",)),
+    Shot("compute", troubled, MEDIUM, ("1",)),
     Shot("serving", troubled, SMALL, ("2",)),
-    Shot("tracing by night", troubled, USUAL, ("6",), options={"colours": "night"}),
+    Shot("tracing by night", troubled, MEDIUM, ("6",), options={"colours": "night"}),
     Shot("entity by day", troubled, SMALL, ("2", "enter"), options={"colours": "day"}),
-    Shot("number in the past", calm, USUAL, ("1", "enter", "enter", "comma", "comma")),
-    Shot("recording held", recorded, USUAL, ("space",)),
+    Shot("number in the past", calm, MEDIUM, ("1", "enter", "enter", "comma", "comma")),
+    Shot("recording held", recorded, MEDIUM, ("space",)),
     Shot("verdict", troubled, SMALL, ("enter",)),
-    Shot("incident", troubled, USUAL, ("i",)),
-    Shot("incident without colours", troubled, USUAL, ("i",), env={"NO_COLOR": "1"}),
-    Shot("calls filtered", troubled, USUAL, ("T", "slash", *"ttft>", *"500ms", "enter", "s", "s")),
-    Shot("call", troubled, USUAL, ("T", "j", "j", "enter")),
+    Shot("incident", troubled, MEDIUM, ("i",)),
+    Shot("incident without colours", troubled, MEDIUM, ("i",), env={"NO_COLOR": "1"}),
+    Shot("calls filtered", troubled, MEDIUM, ("T", "slash", *"ttft>", *"500ms", "enter", "s", "s")),
+    Shot("call", troubled, MEDIUM, ("T", "j", "j", "enter")),
     Shot("changes", troubled, SMALL, ("c",)),
 )
 

@@ -137,8 +137,8 @@ async def test_the_next_incident_of_a_session_is_where_it_was_told(monkeypatch):
         painted = await press(app, pilot, "right_curly_bracket")
         assert feed.seeks == [START + 600]
         assert "PAUSED" in painted
-        assert "16:10:00, when this incident was told" in " ".join(painted.split())
-        assert "no later incident is known" in await press(app, pilot, "right_curly_bracket")
+        assert "16:10:00, when this incident was detected" in " ".join(painted.split())
+        assert "no later incident" in await press(app, pilot, "right_curly_bracket")
 
 
 async def test_the_keys_come_back_to_the_verdict_with_it():
@@ -153,7 +153,7 @@ async def test_the_keys_come_back_to_the_verdict_with_it():
         assert app.focused.id == "verdict"
         assert "i incident" in text(app).splitlines()[-1]
         painted = await press(app, pilot, "left_curly_bracket")
-        assert "16:00:05, when this incident was told; it began at 16:00:02" in " ".join(painted.split())
+        assert "16:00:05, when this incident was detected; it began at 16:00:02" in " ".join(painted.split())
         assert "› incident" in await press(app, pilot, "enter")
 
 
@@ -169,7 +169,7 @@ async def test_a_live_feed_that_was_taken_back_is_brought_to_its_end():
 async def test_a_feed_that_has_one_speed_says_so_and_goes_on():
     async with shown(FakeFeed(seconds(10, WORLD))) as (app, pilot):
         assert "LIVE" in await press(app, pilot, "greater_than_sign")
-        assert "this feed runs at the speed of time" in text(app)
+        assert "playback speed cannot be changed on a live feed" in text(app)
 
 
 async def test_the_past_does_not_claim_an_age_nobody_knows():
@@ -184,5 +184,5 @@ async def test_before_anything_was_seen_the_sources_are_not_called_missing():
     async with shown(FakeFeed(seconds(10, WORLD))) as (app, _):
         app.console_model.go_to(START - 60)
         app.paint()
-        assert "how the sources were at this moment is not known" in text(app)
+        assert "the state of the sources at this time is unknown" in text(app)
         assert "nothing was found" not in text(app)

@@ -16,7 +16,7 @@ UNREACHABLE = 3
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was said before the command."""
+    """The options given before the command."""
 
     config: Path | None = None
     endpoints: tuple[str, ...] = ()
@@ -28,14 +28,14 @@ class Options:
 
 
 def fail(message: str, code: int = USAGE) -> NoReturn:
-    """Say one sentence on stderr and leave."""
+    """Print an error on stderr and exit."""
     for line in message.splitlines():
         print(f"aistack-top: {sanitize(line, 400)}", file=sys.stderr)
     sys.exit(code)
 
 
 def configuration(options: Options) -> Config:
-    """Return the configuration asked for; says every problem and leaves when there is one."""
+    """Return the configuration; print every problem and exit if there is one."""
     path = options.config or default_path()
     if options.config is None and not os.path.exists(path):  # noqa: PTH110 - Path.exists raises in a closed folder
         return Config()
@@ -46,12 +46,12 @@ def configuration(options: Options) -> Config:
 
 
 def warn(problems: Sequence[str]) -> None:
-    """Say on stderr what is wrong and does not stop anything."""
+    """Print warnings on stderr."""
     for problem in problems:
         print(f"aistack-top: {sanitize(problem, 400)}", file=sys.stderr)
 
 
 def interactive() -> bool:
-    """Whether there is a person at both ends."""
+    """Whether stdin and stdout are a terminal."""
     # a stream that the shell has closed is None
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

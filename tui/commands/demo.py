@@ -20,7 +20,7 @@ from tui.commands.scenarios import NODE, known
 if TYPE_CHECKING:
     from collectors.demo.feed import DemoFeed
 
-COMPUTING = "the simulated node works unseen until shortly before its trouble; that is computed first"
+COMPUTING = "simulating up to the incident, please wait"
 
 
 def run(options: Options, name: str | None, seed: int | None, speed: float) -> int:
@@ -67,7 +67,7 @@ def serve(name: str | None, seed: int | None, port: int) -> int:
     try:
         answer(World(served(name, seed, clock.now()), clock.now), port, told)
     except OSError as error:
-        fail(f"port {port} cannot be had: {error.strerror}")
+        fail(f"cannot bind port {port}: {error.strerror}")
     except KeyboardInterrupt:
         pass
     return 0

@@ -41,7 +41,7 @@ def run(path: Path, at: str | None, form: ReportFormat) -> int:
     try:
         session = Session.open(path)
         if not session.blocks:
-            fail(f"{sanitize(str(path))}: nothing in this session can be read", UNREACHABLE)
+            fail(f"{sanitize(str(path))}: no readable data in this session", UNREACHABLE)
         until = session.end if at is None else moment(at, session.start, session.end)
         told = asyncio.run(_report(session, until))
     except SessionError as error:

@@ -89,10 +89,10 @@ def layouts(wanted: str, folder: Path) -> list[doctor.Check]:
         except layout.LayoutError as error:
             for problem in error.problems:
                 said, _, hint = problem.partition("; ")
-                mend = hint or "correct the line named; until then the overview is shown instead"
+                mend = hint or "fix the line named; until then the overview is shown"
                 checks.append(doctor.Check("configuration", "layout", "failed", said, mend))
         else:
-            checks.append(doctor.Check("configuration", "layout", "ok", f"{name}, your own"))
+            checks.append(doctor.Check("configuration", "layout", "ok", f"{name} (user file)"))
     return checks
 
 
@@ -102,7 +102,7 @@ def keys(wished: Mapping[str, str]) -> list[doctor.Check]:
         return []
     from tui.keymap import keymap
 
-    mend = "docs/layouts.md lists the actions; until then the key stays as it is"
+    mend = "see the list of actions in docs/layouts.md; until then the key is unchanged"
     return [
         doctor.Check("configuration", "keys", "failed", said, hint or mend)
         for said, _, hint in (problem.partition("; ") for problem in keymap(wished)[1])

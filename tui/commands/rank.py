@@ -29,10 +29,10 @@ def run(path: Path, incident_time: str, sli: str | None, graph: Path | None = No
         fail(str(error))
     if table.left_out:
         names = ", ".join(sanitize(name, 40) for name in table.left_out[:SHOWN])
-        print(f"aistack-top: left out, since they hold no numbers: {names}", file=sys.stderr)
+        print(f"aistack-top: skipped, not numeric: {names}", file=sys.stderr)
     if table.repeated:
         names = ", ".join(sanitize(name, 40) for name in table.repeated[:SHOWN])
-        print(f"aistack-top: left out, since they repeat another column: {names}", file=sys.stderr)
+        print(f"aistack-top: skipped, duplicates of another column: {names}", file=sys.stderr)
     columns = json.dumps([column.name for column in ranking.columns])
     output.write("\n".join([*_lines(ranking), columns]) + "\n")
     return 0
@@ -41,9 +41,9 @@ def run(path: Path, incident_time: str, sli: str | None, graph: Path | None = No
 def _lines(ranking: Ranking) -> list[str]:
     onset = f"began at {_moment(ranking.onset)}"
     if ranking.given is None:
-        onset += ", found from the table"
+        onset += ", detected from the table"
     elif ranking.onset < ranking.given:
-        onset += f", {ranking.given - ranking.onset:g} s before the time given"
+        onset += f", {ranking.given - ranking.onset:g} s before the given time"
     best = ranking.columns[:SHOWN]
     width = max(len(sanitize(column.name, 60)) for column in best)
     return [onset, *(f"{n:3}  {sanitize(column.name, 60):{width}}  {_why(column)}" for n, column in enumerate(best, 1))]
@@ -53,7 +53,7 @@ def _why(column: Scored) -> str:
     if math.isnan(column.usual) or math.isnan(column.during):
         return f"score {column.score:.2f}, " + ("appeared" if math.isnan(column.usual) else "gone")
     if column.inferred:
-        return f"score {column.score:.2f}, told from its callers: their latency rose, its own columns did not"
+        return f"score {column.score:.2f}, inferred from its callers: their latency rose, its own columns did not"
     novel = f"{column.novelty:.0%} of its values never seen before"
     return f"score {column.score:.2f}, {column.usual:.4g} -> {column.during:.4g}, {novel}"
 

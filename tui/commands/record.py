@@ -63,7 +63,7 @@ def run(
     if not recorder.close(0.0):
         fail(recorder.problem or f"the end of the recording was not written: the disk took more than {WRITTEN_S:g} s")
     if not readings:
-        print("aistack-top: nothing was recorded: no source answered; 'aistack-top doctor' says why", file=sys.stderr)
+        print("aistack-top: nothing was recorded: no source answered; see 'aistack-top doctor'", file=sys.stderr)
         return UNREACHABLE
     return 0
 

@@ -115,7 +115,7 @@ def text_reader(options: Options, config: Config) -> "TextOf":
 
         found = reader(sources(config, options.endpoints, os.environ, options.prometheus), WallClock())
         if found is None:
-            raise LookupError("no Langfuse server is configured that could have it")
+            raise LookupError("no Langfuse server is configured")
         text = await found(call)
         return text.asked, text.answered
 

@@ -32,12 +32,12 @@ def run(page: Path | None = None, kind: str = "") -> int:
         for one in here:
             lines += [f"  {one.name:10} {sanitize(one.reads, 200)}", f"  {'':10} keys: {', '.join(_keys(one.config))}"]
             if one.table is not None and one.own:
-                lines.append(f"  {'':10} your own: {one.table.file}")
+                lines.append(f"  {'':10} user table: {one.table.file}")
         if layer == "spend":
-            lines.append(f"  {'prices':10} what this node costs, as the table [spend] of the configuration says")
+            lines.append(f"  {'prices':10} what this node costs, from [spend] in the configuration")
             lines.append(f"  {'':10} keys: {', '.join(_keys(SpendSettings))}")
     if plugins.names():
-        lines.append("plug-ins, imported when a [[source]] of their kind is configured")
+        lines.append("plug-ins, imported only when a [[source]] of their kind is configured")
         lines += [f"  {sanitize(name, 40):10} {plugins.package(name)}" for name in plugins.names()]
     output.write("\n".join(lines) + "\n")
     return 0
@@ -54,7 +54,7 @@ def show_page(page: Path, name: str = "") -> int:
     known = recognised_by(body)
     told = [one for one in page_kinds() if one.name == name] if name else known[:1]
     if name and not told:
-        fail(f"no kind {name!r} is read from a metrics page; known: {', '.join(one.name for one in page_kinds())}")
+        fail(f"no kind {name!r} that reads a metrics page; known: {', '.join(one.name for one in page_kinds())}")
     lines = [f"recognised as: {', '.join(one.name for one in known) or 'nothing'}"]
     if not told:
         output.write(f"{lines[0]}\nname the kind whose table you write with --kind, to see what is missing\n")
@@ -65,11 +65,11 @@ def show_page(page: Path, name: str = "") -> int:
         series = f"{row.series} series" if row.series else f"not on this page: {', '.join(row.names)}"
         lines.append(f"  {row.signal:28} {sanitize(series, 200)}")
     if made.bad_lines:
-        lines.append(f"lines that could not be read: {made.bad_lines}")
+        lines.append(f"unreadable lines: {made.bad_lines}")
     if made.passed_over:
         more = len(made.passed_over) - MAX_PASSED_OVER
         names = sanitize(", ".join(made.passed_over[:MAX_PASSED_OVER]), 2000)
-        lines.append(f"names not read: {names}" + (f" and {more} more" if more > 0 else ""))
+        lines.append(f"metrics not read: {names}" + (f" and {more} more" if more > 0 else ""))
     output.write("\n".join(lines) + "\n")
     return 0 if known and known[0].name == made.kind.name else 1
 

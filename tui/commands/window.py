@@ -92,7 +92,7 @@ class WindowOptions:
             tools = CollectorContext(WallClock(), http, salt(state_folder()), node_name(config))
             feed = self._feed(config, tools, start, end)
             if not await feed.find_targets():
-                raise SourceError("ok", "in this window it scraped nothing that can be read here")
+                raise SourceError("ok", "it scraped no supported target in this window")
             recorder = Recorder(path, node=tools.node, clock=VirtualClock(start))
             recording, readings = RecordingFeed(DiagnosedFeed(feed), recorder), 0
             try:

@@ -27,7 +27,7 @@ async def same_hour(recording: Path | None, at: float) -> State:
 
     """
     if recording is None:
-        raise NoDataError("nothing is recorded that could tell of yesterday")
+        raise NoDataError("no recording to compare with yesterday")
     return await on_thread(lambda: _read(recording, at - DAY_S))
 
 
@@ -37,7 +37,7 @@ def _read(path: Path, middle: float) -> State:
         first = session.start
         if first > middle + HALF_S or not session.blocks:
             begins = datetime.fromtimestamp(first).astimezone()
-            raise NoDataError(f"nothing is known of yesterday: the recording begins at {begins:%H:%M on %Y-%m-%d}")
+            raise NoDataError(f"no data for yesterday: the recording starts at {begins:%H:%M on %Y-%m-%d}")
         past = SessionHistory(session, span_s=2 * HALF_S)
         history = past.before(*past.find(middle + HALF_S))
     except (SessionError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What the console itself costs: processor time, memory, bytes written to the terminal."""
+"""Resource use of the console itself: processor time, memory, bytes written to the terminal."""
 
 import os
 import resource
@@ -18,7 +18,7 @@ class CountingDriver(LinuxDriver):
     written = 0
 
     def write(self, data: str) -> None:
-        """See `textual.driver.Driver.write`."""
+        """Write to the terminal."""
         CountingDriver.written += len(data) if data.isascii() else len(data.encode("utf-8", "replace"))
         super().write(data)
 

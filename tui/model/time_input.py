@@ -15,7 +15,7 @@ def span(text: str) -> float:
     """
     match = _SPAN.fullmatch(text.strip().lower())
     if not match or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is not a length of time; write 90s, 10m or 2h")
+        raise ValueError(f"{text!r} is not a duration; write 90s, 10m or 2h")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -40,7 +40,9 @@ def moment(text: str, start: float, end: float, *, back_from: float | None = Non
             raise ValueError(f"{text!r} is not a time; write 14:02, -3m or 2026-11-23T14:02:10Z") from None
     if not start - 1 <= found <= end + 1:
         first, last = (datetime.fromtimestamp(edge, UTC).astimezone() for edge in (start, end))
-        raise ValueError(f"{text!r} is outside what is known, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S}")
+        raise ValueError(
+            f"{text!r} is outside the recorded time, {first:%Y-%m-%d %H:%M:%S} to {last:%Y-%m-%d %H:%M:%S}"
+        )
     return found
 
 

@@ -54,13 +54,13 @@ class ConsoleScreen(TimeNavigationScreen):
         Binding("i", "app.open('incident')", "Open the incident of the verdict line", id="incident"),
         Binding("A", "app.open('incidents')", "List of incidents", id="incidents"),
         Binding("T", "app.open('calls')", "Table of calls", id="calls"),
-        Binding("m", "mark", "Note something about this moment", id="mark"),
+        Binding("m", "mark", "Add a note at this time", id="mark"),
         Binding("S", "app.open('sources')", "List of sources", id="sources"),
-        Binding("c", "app.open('changes')", "What changed and happened", id="changes"),
-        Binding("e", "app.keep_evidence", "Keep the evidence: session, verdict, screen", id="evidence"),
-        Binding("R", "app.keep_recording", "Keep this recording under a name", id="recording.keep"),
-        Binding("y", "app.copy_verdict", "Copy the verdict to the clipboard of your terminal", id="verdict.copy"),
-        Binding("C", "cost", "What the console itself costs", id="cost"),
+        Binding("c", "app.open('changes')", "Changes and events", id="changes"),
+        Binding("e", "app.keep_evidence", "Save evidence: session, verdict, screen", id="evidence"),
+        Binding("R", "app.keep_recording", "Save this recording under a name", id="recording.keep"),
+        Binding("y", "app.copy_verdict", "Copy the verdict to the clipboard", id="verdict.copy"),
+        Binding("C", "cost", "Resource use of the console itself", id="cost"),
     ]  # fmt: skip
 
     def __init__(self, console: Console) -> None:
@@ -94,7 +94,7 @@ class ConsoleScreen(TimeNavigationScreen):
         return ()
 
     def compose(self) -> ComposeResult:
-        """See `textual.screen.Screen.compose`."""
+        """Yield the widgets of this screen."""
         glyphs = self.console.glyphs
         with Container(id="head"):
             with Container(id="top"):
@@ -182,7 +182,7 @@ class ConsoleScreen(TimeNavigationScreen):
 
     def action_mark(self) -> None:
         """Ask for a note about the moment shown."""
-        self.ask("note", self._mark, hint="what you see, did, or were told")
+        self.ask("note", self._mark, hint="what you saw, did, or were told")
 
     def about_incident(self) -> Incident | None:
         """Return the incident that the screen is about; else the newest that is open, or known at all."""
@@ -201,7 +201,7 @@ class ConsoleScreen(TimeNavigationScreen):
     def _mark(self, text: str) -> None:
         if text:
             kept = self.console.mark(text)
-            self.show_message("noted" if kept else "noted here; nothing is recorded that could keep it")
+            self.show_message("noted" if kept else "note added to this session only (recording is off)")
             self.refresh_view()
 
     def _restyle(self, _: Theme) -> None:
@@ -215,7 +215,7 @@ class ListScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "back", "Back", show=False, id="list.back")]
 
     def body(self) -> ComposeResult:
-        """See `ConsoleScreen.body`."""
+        """Yield the widgets between header and footer."""
         yield Pager(self.console.glyphs, id="list")
 
     def on_mount(self) -> None:
@@ -224,13 +224,13 @@ class ListScreen(ConsoleScreen):
         self.query_one(Pager).focus()
 
     def draw(self, view: View) -> None:
-        """See `ConsoleScreen.draw`."""
+        """Redraw this screen from a view."""
         pager = self.query_one(Pager)
         if pager.size.width:
             pager.put(self.lines(view, pager.size.width))
 
     def hints(self) -> Hints:
-        """See `ConsoleScreen.hints`."""
+        """Return the keys shown on the last line."""
         return (BACK, ("j k", "scroll", ""), ("g G", "ends", ""), *TIME_HINTS, ("q", "quit", "app.quit"))
 
     def lines(self, view: View, width: int) -> list[Line]:

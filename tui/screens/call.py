@@ -28,29 +28,29 @@ class CallScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         call = self.console.state.calls.get(self.call_id)
         return f"call {sanitize(call.name or call.kind, 20)}" if call else "call"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "read", "Fetch the text of this call and show it, recorded nowhere", id="call.text"),
+        Binding("o", "read", "Fetch and show the text of this call (never recorded)", id="call.text"),
     ]
 
     def hints(self) -> Hints:
-        """See `ConsoleScreen.hints`."""
-        return (BACK, ("enter", "open", ""), ("tab", "section", ""), ("o", "its text", "screen.read"), *TIME_HINTS)
+        """Return the keys shown on the last line."""
+        return (BACK, ("enter", "open", ""), ("tab", "section", ""), ("o", "text", "screen.read"), *TIME_HINTS)
 
     def action_read(self) -> None:
         """Fetch the text of the call: only now, only of this one, and only to be shown."""
         call = self.console.state.calls.get(self.call_id)
         if call is not None and self._text is None:
-            self._text = ("asking Langfuse for it", "")
+            self._text = ("fetching it from Langfuse", "")
             self.run_worker(self._read(call), exit_on_error=False)
             self._show_text()
 
     async def _read(self, call: Call) -> None:
         if self.console.options.text_of is None:
-            self._text = ("nothing here can fetch it", "")
+            self._text = ("no source can fetch it", "")
         else:
             try:
                 self._text = await self.console.options.text_of(call)
@@ -82,10 +82,10 @@ class CallScreen(RowListScreen):
         return [name for name in signals() if name.startswith("calls.") or name in meanwhile]
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         call = scene.view.frame.book.get(self.call_id)
         if call is None:
-            return [note_line("this call is no longer held in memory")]
+            return [note_line("this call is no longer in memory")]
         spans = self.spans(call, scene)
         return [
             *waterfall.span_rows(call, spans, scene),

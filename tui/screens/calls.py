@@ -24,15 +24,15 @@ class CallsScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return "calls"
 
     def columns(self, scene: RenderContext) -> list[str]:
-        """See `RowListScreen.columns`."""
+        """Return the columns that can be sorted by."""
         return [column.title for column in table.COLUMNS]
 
     def fields(self) -> list[str]:
-        """See `RowListScreen.fields`."""
+        """Return the fields that the filter knows."""
         return list(table.FIELDS)
 
     def numbers(self) -> Sequence[str]:
@@ -40,14 +40,14 @@ class CallsScreen(RowListScreen):
         return [name for name in signals() if name.startswith("calls.")]
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         self._choose(scene)
         if not self._known:
             sources = any(health.layer == "tracing" for _, health in scene.view.frame.health)
-            why = "Langfuse tells of calls when they have ended" if sources else "no source of calls, such as Langfuse"
-            return [note_line(f"no call is known at this moment: {why}")]
+            why = "Langfuse reports calls after they end" if sources else "no source of calls, such as Langfuse"
+            return [note_line(f"no calls at this time: {why}")]
         if not self._found:
-            return [note_line(f"none of {self._known} calls passes the filter; esc drops it")]
+            return [note_line(f"none of {self._known} calls match the filter; esc clears it")]
         return table.CallRows(self._found, scene)
 
     def position(self) -> Sequence[str]:

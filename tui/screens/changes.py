@@ -1,4 +1,4 @@
-"""What changed and happened, and what people noted, newest first."""
+"""Changes and events, and what people noted, newest first."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ class ChangesScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return "changes"
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         glyphs, frame = scene.glyphs, scene.view.frame
         room = max(scene.width - 2, 8)
         notices = [
@@ -37,11 +37,7 @@ class ChangesScreen(RowListScreen):
         events += [mark for mark in frame.marks if mark.at <= frame.at and _passes(mark, scene)]
         events.sort(key=lambda one: one.at, reverse=True)
         if not events:
-            said = (
-                "nothing passes the filter"
-                if scene.wanted
-                else "nothing changed or happened in the last 24 h that is known here"
-            )
+            said = "nothing matches the filter" if scene.wanted else "no changes or events in the last 24 h"
             return [*notices, note_line(said)]
         return [*notices, *(row for event in events for row in _rows(event, scene))]
 

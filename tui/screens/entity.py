@@ -25,7 +25,7 @@ PARTS = ("p50", "p95", "p99")
 
 
 class EntityScreen(RowListScreen):
-    """Numbers with their histories, facts, who belongs to it, and what happened to it."""
+    """Numbers with their histories, facts, who part of it, and events."""
 
     def __init__(self, console: Console, entity: Entity) -> None:
         super().__init__(console)
@@ -33,11 +33,11 @@ class EntityScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return label(self.entity, self.console.state.facts, 24)
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         parts = [
             *(numbers_of(self.entity, layer, scene) for layer in LAYERS),
             belongings(self.entity, scene),
@@ -45,10 +45,10 @@ class EntityScreen(RowListScreen):
             events_of(self.entity, scene),
         ]
         found = [row for part in parts if part for row in (*part, BLANK)]
-        return found[:-1] or [note_line("nothing is known of it at this moment")]
+        return found[:-1] or [note_line("no data for it at this time")]
 
     def numbers(self) -> Sequence[str]:
-        """See `ConsoleScreen.numbers`."""
+        """Return the signals that the help of this screen explains."""
         frame = self.console.view().frame
         return [name for name in signals() if frame.entities(name, self.entity)]
 
@@ -81,7 +81,7 @@ def belongings(entity: Entity, scene: RenderContext) -> list[Row]:
     if model:
         said = f"  calls of {sanitize(model.rsplit('/', 1)[-1], 40)}"
         found.append(static_row((cell(scene.glyphs.text(said), "label"),), CallsTarget(f"model:{sanitize(model)}")))
-    return [heading("belongs to it", scene), *found] if found else []
+    return [heading("part of it", scene), *found] if found else []
 
 
 def facts_of(entity: Entity, scene: RenderContext) -> list[Row]:
@@ -96,16 +96,16 @@ def facts_of(entity: Entity, scene: RenderContext) -> list[Row]:
         )
         for key, value in dict(known).items()
     ]
-    return [heading("known of it", scene), *map(static_row, lines)] if lines else []
+    return [heading("data", scene), *map(static_row, lines)] if lines else []
 
 
 def events_of(entity: Entity, scene: RenderContext) -> list[Row]:
-    """Return what happened to it, newest first."""
+    """Return events, newest first."""
     frame = scene.view.frame
     events = [event for event in frame.events(frame.at - REACH_S) if _about(entity, event.entity)]
     if not events:
         return []
-    found = [heading("what happened to it", scene)]
+    found = [heading("events", scene)]
     for event in sorted(events, key=lambda event: event.at, reverse=True)[:MAX_EVENTS]:
         first, *more = event_lines(event, scene.view, scene.width, scene.glyphs)
         found += [static_row(first, MomentTarget(event.at, event.text)), *map(static_row, more)]

@@ -19,12 +19,12 @@ from tui.widgets.cells import Line, cell, wrapped
 KEYS = 18
 MAX_SOURCES = 3
 MOUSE = (
-    "The mouse: a click chooses a panel or a time on the axis, the wheel carries through time, shift-drag still "
-    "selects text. Nothing here changes what is watched: the console only reads."
+    "Mouse: click selects a panel or a time on the axis, the wheel moves through time, shift-drag still "
+    "selects text. The console is read-only: nothing here changes the systems it monitors."
 )
 SURE = (
-    "How sure a cause is: shown (all evidence is there, it came first, and it explains the size), likely (all "
-    "evidence is there, nothing against it), possible (statistics only), not seen (nothing recorded explains it)."
+    "Confidence of a cause: confirmed (all evidence present, it came first, and it explains the size), likely (all "
+    "evidence present, none against), possible (statistics only), unknown (no collected signal explains it)."
 )
 _UNITS = {"1": "%", "By": "B", "By/s": "B/s", "Cel": "°C", "Hz": "MHz", "USD": "$", "USD/h": "$/h", "/s": "per second"}
 """Units of ``signals.toml`` that are written in another way beside a number; see `aistack_top.text.numbers`."""
@@ -39,7 +39,7 @@ class HelpScreen(ListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return "help"
 
     def __init__(self, console: Console, bindings: Mapping[str, ActiveBinding], names: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class HelpScreen(ListScreen):
         self._names = names
 
     def lines(self, view: View, width: int) -> list[Line]:
-        """See `ListScreen.lines`."""
+        """Return the lines of this screen at the time shown."""
         glyphs = self.console.glyphs
         lines: list[Line] = [(cell("keys of this screen", "title"),)]
         for pressed, does in self._keys:
@@ -73,12 +73,12 @@ def number_lines(names: Sequence[str], view: View, width: int, glyphs: Glyphs) -
     for number, layer in enumerate(LAYERS, 1):
         found = [signals()[name] for name in names if signals()[name].layer == layer]
         if found:
-            lines += [(), (cell(f"{number} {layer}: what the numbers on this screen mean", "title"),)]
+            lines += [(), (cell(f"{number} {layer}: numbers on this screen", "title"),)]
         for signal in found:
             lines.append((cell(f"  {signal.title}", "label"), cell(glyphs.text(f"  {unit_words(signal)}"), "dim")))
             lines += [(cell(part),) for part in _indented(glyphs.text(signal.help), width, 4)]
             lines += [(cell(part),) for part in _indented(glyphs.text(f"When to worry: {worry(signal)}"), width, 4)]
-            said = f"Where it comes from: {signal.name}, told by {_tellers(signal, view)}"
+            said = f"Where it comes from: {signal.name}, reported by {_reporters(signal, view)}"
             lines += [(cell(part, "dim"),) for part in _indented(glyphs.text(said), width, 4)]
     return lines
 
@@ -102,9 +102,9 @@ def worry(signal: Signal) -> str:
         return "When it is no." if signal.hurts == "down" else "When it is not 0."
     floor = numbers.of_signal(signal.floor, signal)
     if signal.hurts == "both":
-        return f"Neither high nor low is bad by itself; it explains something when it moves by more than {floor}."
+        return f"Neither high nor low is bad by itself; a change of more than {floor} is evidence."
     way = "rises" if signal.hurts == "up" else "falls"
-    return f"When it {way} by more than {floor} from its own usual."
+    return f"When it {way} by more than {floor} from its baseline."
 
 
 def layout_names(layout: Layout, layers: Sequence[str] = LAYERS) -> list[str]:
@@ -112,9 +112,9 @@ def layout_names(layout: Layout, layers: Sequence[str] = LAYERS) -> list[str]:
     return list(dict.fromkeys(name for layer in layers for name in _names(layout, layer)))
 
 
-def _tellers(signal: Signal, view: View) -> str:
+def _reporters(signal: Signal, view: View) -> str:
     told = sorted({view.frame.source_of(signal.name, entity) for entity in view.frame.entities(signal.name)})
-    whom = ", ".join(sanitize(one, 30) for one in told[:MAX_SOURCES]) or "nobody yet"
+    whom = ", ".join(sanitize(one, 30) for one in told[:MAX_SOURCES]) or "no source"
     return whom + (f" and {len(told) - MAX_SOURCES} more" if len(told) > MAX_SOURCES else "")
 
 

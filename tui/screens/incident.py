@@ -30,10 +30,10 @@ def ask_to_dismiss(screen: ConsoleScreen, incident: Incident | None) -> None:
             return
         kept = screen.console.dismiss(incident, reason)
         screen.refresh_view()
-        screen.show_message("dismissed" if kept else "dismissed here; nothing is recorded that could keep it")
+        screen.show_message("dismissed" if kept else "dismissed in this session only (recording is off)")
 
     if incident is not None:
-        screen.ask("dismiss, because", dismiss, hint="the load test of this morning")
+        screen.ask("dismiss, because", dismiss, hint="e.g. this morning's load test")
 
 
 class IncidentScreen(RowListScreen):
@@ -41,7 +41,7 @@ class IncidentScreen(RowListScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "dismiss_it", "Dismiss the incident, with a reason", id="incident.dismiss"),
-        Binding("b", "compare", "Compare with the same hour yesterday, or with before", id="incident.compare"),
+        Binding("b", "compare", "Compare with yesterday, or with before the onset", id="incident.compare"),
     ]
 
     def __init__(self, console: Console, name: str) -> None:
@@ -51,7 +51,7 @@ class IncidentScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         found = self._incident()
         return f"incident {found.cause.value.replace('_', ' ')}" if found else "incident"
 
@@ -61,10 +61,10 @@ class IncidentScreen(RowListScreen):
         self._bring()
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         found = next((one for one in scene.view.frame.incidents if one.id == self.incident_id), None)
         if found is None:
-            return [note_line("this incident was not detected yet at the moment shown; n goes back to now")]
+            return [note_line("this incident was not yet detected at the time shown; n: back to now")]
         height = 3 if scene.height < 32 else 4 if scene.height < 42 else 5
         return [
             *parts.verdict_rows(found, scene, self.console.runbooks),
@@ -77,14 +77,14 @@ class IncidentScreen(RowListScreen):
         ]
 
     def hints(self) -> Hints:
-        """See `ConsoleScreen.hints`."""
+        """Return the keys shown on the last line."""
         return (
             BACK,
             ("j k", "scroll", ""),
             ("enter", "open", ""),
             ("{ }", "other incident", ""),
             ("m", "note", "screen.mark"),
-            ("b", "before or yesterday", "screen.compare"),
+            ("b", "before / yesterday", "screen.compare"),
             ("x", "dismiss", "screen.dismiss_it"),
             ("e", "keep", "app.keep_evidence"),
             ("y", "copy", "app.copy_verdict"),
@@ -107,7 +107,7 @@ class IncidentScreen(RowListScreen):
         known = sorted(self.console.state.incidents.at(), key=lambda one: (one.onset, one.id))
         place = next((index for index, one in enumerate(known) if one.id == self.incident_id), None)
         if place is None or not 0 <= place + direction < len(known):
-            self.show_message("no later incident is known" if direction > 0 else "no earlier incident is known")
+            self.show_message("no later incident" if direction > 0 else "no earlier incident")
             return
         self.incident_id = known[place + direction].id
         self._bring()
@@ -119,7 +119,7 @@ class IncidentScreen(RowListScreen):
             self._yesterday = None
             self.refresh_view()
             return
-        self.show_message("reading yesterday out of the recording")
+        self.show_message("loading yesterday")
         self.run_worker(self._read_yesterday(), exclusive=True, exit_on_error=False)
 
     async def _read_yesterday(self) -> None:
@@ -131,7 +131,7 @@ class IncidentScreen(RowListScreen):
         except yesterday.NoDataError as error:
             self.show_message(str(error))
             return
-        self.show_message("beside now stands the same hour of yesterday")
+        self.show_message("comparing with the same hour yesterday")
         self.refresh_view()
 
     def _against(self, incident: Incident, scene: RenderContext) -> parts.Comparison:

@@ -27,7 +27,7 @@ class IncidentsScreen(RowListScreen):
     """Every incident known at the moment shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "dismiss_it", "Dismiss the chosen incident, with a reason", id="incidents.dismiss"),
+        Binding("x", "dismiss_it", "Dismiss the selected incident, with a reason", id="incidents.dismiss"),
     ]
 
     def action_dismiss_it(self) -> None:
@@ -45,26 +45,26 @@ class IncidentsScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return "incidents"
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         known = scene.view.frame.incidents
         shown = [one for one in reversed(known) if not scene.wanted or scene.wanted.passes(_fields(one, scene))]
         shown.sort(key=lambda one: not one.open)
         left = f"{len(shown)} of {len(known)}" if len(shown) < len(known) else ""
-        top = heading("incidents known at this moment", scene, left)
+        top = heading("incidents", scene, left)
         if not known:
-            return [top, note_line("none: nothing was out of the usual, as far as could be seen")]
+            return [top, note_line("none: no anomaly detected in the observed signals")]
         titles = (
             cell("  began", "dim", WHEN + 2),
-            cell("lasted", "dim", LASTS),
+            cell("duration", "dim", LASTS),
             cell("", "dim", STATE),
             cell("what, and why", "dim"),
         )
         rows = [Row(partial(_line, one, scene), IncidentTarget(one.id)) for one in shown]
-        return [top, Row(lambda: titles), *rows] if rows else [top, note_line("no incident passes the filter")]
+        return [top, Row(lambda: titles), *rows] if rows else [top, note_line("no incident matches the filter")]
 
 
 def _line(incident: Incident, scene: RenderContext) -> Line:
@@ -72,7 +72,7 @@ def _line(incident: Incident, scene: RenderContext) -> Line:
     state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
     width = scene.width - WHEN - LASTS - STATE - 2
     why = why_words(incident)
-    times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
+    times = f", occurrence {incident.times} in 30 min" if incident.times > 1 else ""
     brief = symptom_words(incident, frame.facts, whose=False, brief=True)
     said = first_that_fits([f"{why}{times}: {symptom_words(incident, frame.facts)}", f"{why}: {brief}", why], width)
     return (

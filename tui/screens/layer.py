@@ -32,19 +32,19 @@ class LayerScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return self.name_of_layer
 
     def about_layer(self) -> str:
-        """See `RowListScreen.about_layer`."""
+        """Return the layer that this screen is about."""
         return self.name_of_layer
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         return sections.rows(layer_screen(self.name_of_layer), scene, self._empty(scene))
 
     def columns(self, scene: RenderContext) -> list[str]:
-        """See `RowListScreen.columns`."""
+        """Return the columns that can be sorted by."""
         return sections.sortable(layer_screen(self.name_of_layer), scene)
 
     def numbers(self) -> Sequence[str]:
@@ -59,9 +59,9 @@ class LayerScreen(RowListScreen):
         if not scene.view.settled:
             return "waiting for the first data"
         if any(one.layer == self.name_of_layer and one.kind not in FINDERS for _, one in scene.view.frame.health):
-            return "its sources, below, tell nothing at this moment"
+            return "no data from its sources (below) at this time"
         try:
             told = empty_texts(self.console.layout.panel_of(self.name_of_layer))
         except KeyError:
-            return "no source of this layer is known"
+            return "no source for this layer"
         return next((text for text in told if len(text) + 2 <= scene.width), told[-1])

@@ -31,25 +31,25 @@ class NumberScreen(RowListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         target = self.target
         part = f" {target.stat}" if target.stat != "value" else ""
         whose = f" {label(target.entity, self.console.state.facts, 20)}" if target.entity.pairs else ""
         return f"{signals()[target.signal].title}{part}{whose}"
 
     def numbers(self) -> Sequence[str]:
-        """See `ConsoleScreen.numbers`."""
+        """Return the signals that the help of this screen explains."""
         return (self.target.signal,)
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
-        """See `RowListScreen.rows`."""
+        """Return the rows of this screen at the time shown."""
         target, view = self.target, scene.view
         signal = signals()[target.signal]
         values = samples(view, signal, [target.entity], target.stat, view.fit(track_width(scene.width)))
         height = max(min(scene.height // 3, 12), 4)
         lines = chart(values, signal, view, scene.width, height, scene.glyphs)
         middle = median_of(values)
-        said = "no sample in the time shown" if middle is None else f"median {numbers.of_signal(middle, signal)}"
+        said = "no samples in the time shown" if middle is None else f"median {numbers.of_signal(middle, signal)}"
         peers = [
             figure for figure in figures(Number(target.signal, stat=target.stat, over="each"), view) if figure.about
         ]
@@ -58,8 +58,12 @@ class NumberScreen(RowListScreen):
         told = view.frame.source_of(target.signal, target.entity)
         found: list[Row] = [heading(self.breadcrumb, scene, said), *map(static_row, lines), BLANK]
         if len(kin) > 1:
-            found += [heading("beside its peers", scene), *(figure_row(one, scene) for one in kin[:MAX_PEERS]), BLANK]
-        words = f"{signal.help} {target.signal}, told by {told}."
+            found += [
+                heading("compared with its peers", scene),
+                *(figure_row(one, scene) for one in kin[:MAX_PEERS]),
+                BLANK,
+            ]
+        words = f"{signal.help} {target.signal}, reported by {told}."
         meaning = [note_line(part, "text") for part in wrapped(words, max(scene.width - 4, 20))]
         return [*found, heading("what it means", scene), *meaning]
 

@@ -27,9 +27,9 @@ class OverviewScreen(ConsoleScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open the layer", id="panel.open"),
-        Binding("M", "maximise", "Show the panel alone, or all", id="panel.maximise"),
+        Binding("M", "maximise", "Maximise the panel, or show all", id="panel.maximise"),
         Binding("tab", "app.focus_next", "Next panel", show=False, id="panel.next"),
-        Binding("shift+tab", "app.focus_previous", "Panel before", show=False, id="panel.previous"),
+        Binding("shift+tab", "app.focus_previous", "Previous panel", show=False, id="panel.previous"),
         Binding("left,h", "side(-1)", "Panel to the left", id="panel.left"),
         Binding("right,l", "side(1)", "Panel to the right", id="panel.right"),
     ]
@@ -46,7 +46,7 @@ class OverviewScreen(ConsoleScreen):
         }
 
     def body(self) -> ComposeResult:
-        """See `ConsoleScreen.body`."""
+        """Yield the widgets between header and footer."""
         yield PanelGrid(list(self._panels.values()), self._size_shown)
 
     def on_mount(self) -> None:
@@ -66,7 +66,7 @@ class OverviewScreen(ConsoleScreen):
         return (opened.spec.layer,) if isinstance(opened, LayerPanel) else ()
 
     def draw(self, view: View) -> None:
-        """See `ConsoleScreen.draw`."""
+        """Redraw this screen from a view."""
         opened = self.maximized
         for panel in [opened] if isinstance(opened, LayerPanel) else self._shown():
             panel.update_view(view)
@@ -76,7 +76,7 @@ class OverviewScreen(ConsoleScreen):
                 self.query_one(VerdictBar).focus()
 
     def hints(self) -> Hints:
-        """See `ConsoleScreen.hints`."""
+        """Return the keys shown on the last line."""
         return (
             ("q", "quit", "app.quit"),
             ("?", "help", "app.open('help')"),
@@ -93,7 +93,7 @@ class OverviewScreen(ConsoleScreen):
         )
 
     def numbers(self) -> Sequence[str]:
-        """See `ConsoleScreen.numbers`."""
+        """Return the signals that the help of this screen explains."""
         from tui.screens.help import layout_names
 
         opened = self.maximized

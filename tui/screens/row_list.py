@@ -21,7 +21,7 @@ class RowListScreen(ConsoleScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "ask_filter", "Filter: model:llama ttft>2s", id="filter"),
         Binding("s", "sort", "Sort by the next column", id="sort"),
-        Binding("r", "reverse", "Sort the other way round", id="sort.reverse"),
+        Binding("r", "reverse", "Reverse the sort order", id="sort.reverse"),
     ]
 
     def __init__(self, console: Console) -> None:
@@ -30,7 +30,7 @@ class RowListScreen(ConsoleScreen):
         self.wanted = filtering.EVERYTHING
 
     def body(self) -> ComposeResult:
-        """See `ConsoleScreen.body`."""
+        """Yield the widgets between header and footer."""
         yield RowList(self.console.glyphs, id="board")
 
     def rows(self, scene: RenderContext) -> Sequence[Row]:
@@ -57,13 +57,13 @@ class RowListScreen(ConsoleScreen):
         return RenderContext(view, width, drawing, self.about_layer(), self.order, self.wanted, height)
 
     def draw(self, view: View) -> None:
-        """See `ConsoleScreen.draw`."""
+        """Redraw this screen from a view."""
         board = self.query_one(RowList)
         if board.size.width:
             board.put(self.rows(self.context(view)))
 
     def hints(self) -> Hints:
-        """See `ConsoleScreen.hints`."""
+        """Return the keys shown on the last line."""
         sort: Hints = (("s", "sort", "screen.sort"),) if self.sorts() else ()
         return (
             BACK,

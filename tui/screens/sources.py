@@ -11,10 +11,10 @@ class SourcesScreen(ListScreen):
 
     @property
     def breadcrumb(self) -> str:
-        """See `ConsoleScreen.breadcrumb`."""
+        """Name of this screen in the breadcrumb."""
         return "sources"
 
     def lines(self, view: View, width: int) -> list[Line]:
-        """See `ListScreen.lines`."""
+        """Return the lines of this screen at the time shown."""
         glyphs = self.console.glyphs
         return [*source_lines(view, width, glyphs), (), *link_lines(view, width, glyphs)]

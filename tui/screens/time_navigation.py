@@ -23,17 +23,17 @@ class TimeNavigationScreen(Screen[None]):
     """A screen with a time cursor, which is the same on all of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "Pause the display, or go on", id="pause"),
+        Binding("space", "pause", "Pause or resume the display", id="pause"),
         Binding("left_square_bracket", "step(-1)", "One step back in time", id="time.back"),
         Binding("right_square_bracket", "step(1)", "One step forward in time", id="time.forward"),
         Binding("comma", "step(-10)", "Ten seconds back", id="time.back_ten"),
         Binding("full_stop", "step(10)", "Ten seconds forward", id="time.forward_ten"),
-        Binding("left_curly_bracket", "incident_at(-1)", "To the incident before", id="time.incident_before"),
+        Binding("left_curly_bracket", "incident_at(-1)", "To the previous incident", id="time.incident_before"),
         Binding("right_curly_bracket", "incident_at(1)", "To the next incident", id="time.incident_next"),
         Binding("t", "ask_time", "Go to a time: 14:02, -3m", id="time.go"),
         Binding("n,end", "now", "Back to now", id="time.now"),
-        Binding("plus,equals_sign", "zoom(1)", "A longer span of time", id="span.longer"),
-        Binding("minus", "zoom(-1)", "A shorter span of time", id="span.shorter"),
+        Binding("plus,equals_sign", "zoom(1)", "Longer time span", id="span.longer"),
+        Binding("minus", "zoom(-1)", "Shorter time span", id="span.shorter"),
         Binding("greater_than_sign", "speed(2.0)", "Play twice as fast", id="speed.up"),
         Binding("less_than_sign", "speed(0.5)", "Play half as fast", id="speed.down"),
     ]
@@ -117,12 +117,12 @@ class TimeNavigationScreen(Screen[None]):
     def action_speed(self, factor: float) -> None:
         """Play faster or slower, where the feed can."""
         if not self.console.deck.play_at(factor):
-            self.show_message("this feed runs at the speed of time")
+            self.show_message("playback speed cannot be changed on a live feed")
         self.refresh_view()
 
     def action_incident_at(self, direction: int) -> None:
         """Go to where the cause of the incident before, or of the next, was told, so that it opens there."""
-        self.show_message("looking for it")
+        self.show_message("searching")
         self.run_worker(self._go_to_incident(direction), group="incident", exclusive=True, exit_on_error=False)
 
     async def _go_to_incident(self, direction: int) -> None:
@@ -131,11 +131,11 @@ class TimeNavigationScreen(Screen[None]):
         times = sorted({*known, *await self.console.deck.incident_times()})
         ahead = [at for at in times if (at > here + 1 if direction > 0 else at < here - 1)]
         if not ahead:
-            self.show_message("no later incident is known" if direction > 0 else "no earlier incident is known")
+            self.show_message("no later incident" if direction > 0 else "no earlier incident")
             return
         found = ahead[0] if direction > 0 else ahead[-1]
         self.go_to(found)
-        self.show_message(f"at {clock(found)}, when this incident was told{known.get(found, '')}; i opens it")
+        self.show_message(f"at {clock(found)}, when this incident was detected{known.get(found, '')}; i opens it")
 
     def action_ask_time(self) -> None:
         """Ask for a time and go there."""

@@ -36,9 +36,9 @@ def verdict_rows(incident: Incident, scene: RenderContext, runbooks: Mapping[str
     """Return what is wrong, why, how sure that is, and what to do next."""
     frame = scene.view.frame
     state = "dismissed" if incident.dismissed else "open" if incident.open else "ended"
-    times = f", time {incident.times} in half an hour" if incident.times > 1 else ""
+    times = f", occurrence {incident.times} in 30 min" if incident.times > 1 else ""
     told = f"{state}, {span(incident, frame.at).said}, detected {clock(incident.detected)}{times}"
-    known = f"; {numbers.age(incident.baseline_s)} of baseline before it" if incident.baseline_s else ""
+    known = f"; baseline: {numbers.age(incident.baseline_s)}" if incident.baseline_s else ""
     found = [heading(f"incident: {why_words(incident)}", scene, incident.id)]
     left = deadline_line(incident, scene.view)
     found += paragraph(left, scene, "alarm") if left else []
@@ -70,7 +70,7 @@ def before_onset(incident: Incident, frame: Frame) -> Comparison:
 
 def chart_rows(incident: Incident, scene: RenderContext, height: int, against: Comparison) -> list[Row]:
     """Return the symptom and what may explain it, each as a chart on the shared axis, and now against another time."""
-    found = [heading("on one axis, the line is the onset", scene, _compared(against))]
+    found = [heading("one time axis; the vertical line is the onset", scene, _compared(against))]
     symptom = incident.symptom
     shown = [(symptom.signal, symptom.entity, symptom.stat, "symptom", symptom.usual)]
     for candidate in incident.candidates:
@@ -122,7 +122,7 @@ def paid_rows(incident: Incident, scene: RenderContext) -> list[Row]:
     for call in sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]:
         found.append(Row(partial(call_line, call, scene), CallTarget(call.id)))
     if calls:
-        found.append(static_row((cell("  all calls: filter and sort them (T)", "label"),), CallsTarget()))
+        found.append(static_row((cell("  T: filter and sort all calls", "label"),), CallsTarget()))
     return [*found, BLANK]
 
 
@@ -145,7 +145,7 @@ def happened_rows(incident: Incident, scene: RenderContext) -> list[Row]:
         _moment(at, (layer, kind), entity, text, incident, scene)
         for at, layer, kind, entity, text in dict.fromkeys(sorted(told, key=lambda one: one[0]))
     ]
-    return [heading("what happened around it", scene), *(row for lines in rows for row in lines), BLANK] if rows else []
+    return [heading("timeline", scene), *(row for lines in rows for row in lines), BLANK] if rows else []
 
 
 def _bullets(texts: Iterable[str], scene: RenderContext) -> list[Row]:

@@ -53,7 +53,7 @@ def rows(section: Section, scene: RenderContext) -> list[Row]:
     most = max((sum(part or 0.0 for part in parts) for parts in times.values()), default=0.0)
     found += [_engine(engine, parts, most, scene) for engine, parts in times.items()]
     if before is None:
-        return [*found, note_line("before the engine: not known, no whole trace ended in the last 2 min")]
+        return [*found, note_line("time before the engine: unknown (no complete trace in 2 min)")]
     said = ", ".join(f"{name} {numbers.seconds(size)}" for name, size in before.parts)
     where = f" ({said})" if said else ""
     line = f"before the engine: {numbers.seconds(before.total_s)}{where}, service-wide, mean of {before.traces} traces"

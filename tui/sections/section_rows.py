@@ -57,7 +57,7 @@ def event_rows(section: Section, scene: RenderContext) -> list[Row]:
     events.sort(key=lambda event: event.at, reverse=True)
     found = [heading(section.title, scene, f"{len(events)} in 24 h" if events else "")]
     if not events:
-        return [*found, note_line("nothing in the last 24 h that is known here")]
+        return [*found, note_line("no events in the last 24 h")]
     for event in events[:MAX_EVENTS]:
         said = {"text": event.text, "kind": event.kind, "severity": event.severity, "entity": str(event.entity)}
         if scene.wanted and not scene.wanted.passes(said):
@@ -102,10 +102,10 @@ def call_rows(section: Section, scene: RenderContext) -> list[Row]:
     if not len(view.frame.book):
         return []
     if not calls:
-        return [heading(section.title, scene), note_line("no call ended in this time, as far as is known by now")]
+        return [heading(section.title, scene), note_line("no calls ended in this time (so far)")]
     slowest = sorted(calls, key=lambda call: call.latency or 0.0, reverse=True)[:MAX_CALLS]
     known = len(view.frame.calls(0.0))
-    all_ = f"{len(calls)} calls in this time; filter and sort all {known} that are known (T)"
+    all_ = f"{len(calls)} calls in this time; T: filter and sort all {known}"
     return [
         heading(section.title, scene),
         static_row((cell("  " + all_, "label"),), CallsTarget()),

@@ -13,7 +13,7 @@ from tui.model import health
 from tui.model.view import View
 from tui.widgets.cells import Line, cell, wrapped
 
-COLUMNS = (("source", 18), ("layer", 11), ("kind", 10), ("status", 15), ("age", 8), ("every", 8), ("answer", 8))
+COLUMNS = (("source", 18), ("layer", 11), ("kind", 10), ("status", 15), ("age", 8), ("interval", 9), ("took", 8))
 """Heading and width of the columns that every terminal shows; the clock's offset takes what is left."""
 
 
@@ -21,8 +21,8 @@ def source_lines(view: View, width: int, glyphs: Glyphs, which: Sequence[health.
     """Return the table of sources, of all or of some; the reason of each stands below it, whole."""
     records = health.by_badness(view.frame.health if which is None else which)
     if not records:
-        said = "no source: nothing was found or configured" if view.settled else "waiting for the first data"
-        said = said if view.frame.follows else "how the sources were at this moment is not known"
+        said = "no source: none found or configured" if view.settled else "waiting for the first data"
+        said = said if view.frame.follows else "the state of the sources at this time is unknown"
         return [(cell(said, "dim"),)]
     clock = width - sum(size for _, size in COLUMNS)
     titles = [cell(name, "dim", size) for name, size in COLUMNS]
@@ -42,10 +42,10 @@ def link_lines(view: View, width: int, glyphs: Glyphs) -> list[Line]:
     }
     lines: list[Line] = [(cell("engine and its GPUs", "title"),)]
     if not engines:
-        return [*lines, (cell("  no engine is known", "dim"),)]
+        return [*lines, (cell("  no engine", "dim"),)]
     for engine in sorted(engines, key=str):
         links = links_of(engine, facts)
-        said = ", ".join(_link(link, facts) for link in links) or "unknown: nothing proves which GPUs it uses"
+        said = ", ".join(_link(link, facts) for link in links) or "unknown: no proof of which GPUs it uses"
         name = glyphs.text(sanitize(engine.get("engine") or "", 30))
         for index, part in enumerate(wrapped(glyphs.text(said), max(width - 32, 20))):
             lines.append((cell(f"  {name}" if not index else "", "label", 32), cell(part, "text" if links else "dim")))
@@ -94,8 +94,8 @@ def _source(record: health.Record, view: View, width: int, glyphs: Glyphs) -> li
 
 def _clock(offset_s: float | None, uncertainty_s: float | None) -> str:
     if offset_s is None:
-        return "not known"
-    doubt = f" ± {numbers.seconds(uncertainty_s)}" if uncertainty_s is not None else ", how surely is not known"
+        return "unknown"
+    doubt = f" ± {numbers.seconds(uncertainty_s)}" if uncertainty_s is not None else ", uncertainty unknown"
     return f"{'+' if offset_s >= 0 else '−'}{numbers.seconds(abs(offset_s))}{doubt}"
 
 

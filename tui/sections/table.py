@@ -114,7 +114,7 @@ class _Table:
         said += [finished_only(self.scene.view.frame)] if self.section.finished else []
         top = heading(self.section.title, self.scene, ", ".join(said))
         if not self.shown:
-            return [top, note_line("no line passes the filter")]
+            return [top, note_line("no row matches the filter")]
         return [top, *self._lines(self._drawer(self.section, self.columns, self.facts))]
 
     def more(self) -> list[Row]:
@@ -146,9 +146,7 @@ class _Table:
         for who in _by_engine(self.shown, self.members, frame) if grouped else self.shown:
             engine = _engine(self.members[who], frame) if grouped else ""
             if engine != group and (engine or group):
-                found.append(
-                    static_row((cell(scene.glyphs.text(f"  {engine or 'no engine known'}:"), "dim", scene.width),))
-                )
+                found.append(static_row((cell(scene.glyphs.text(f"  {engine or 'no engine'}:"), "dim", scene.width),)))
             group = engine
             entity = self.members[who]
             found.append(Row(draw.line(who, self.names[who], entity), EntityTarget(entity)))

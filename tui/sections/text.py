@@ -14,7 +14,7 @@ MAX_LINE = 2_000
 
 def rows(asked: str, answered: str, scene: RenderContext) -> list[Row]:
     """Return the text of a call; kept nowhere but on the screen."""
-    found = [BLANK, heading("its text, shown here and recorded nowhere", scene)]
+    found = [BLANK, heading("text (shown here, never recorded)", scene)]
     for title, said in (("in", asked), ("out", answered)):
         lines = _lines(said)
         if lines:
@@ -45,5 +45,5 @@ def _wrapped(lines: list[str], scene: RenderContext) -> list[str]:
     for line in lines[:MAX_LINES]:
         found += wrapped(scene.glyphs.text(sanitize(line, MAX_LINE)), room) or [""]
     if len(lines) > MAX_LINES or len(found) > MAX_LINES:
-        return [*found[:MAX_LINES], "more is left out"]
+        return [*found[:MAX_LINES], "cut here"]
     return found

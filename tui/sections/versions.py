@@ -46,11 +46,11 @@ def rows(section: Section, scene: RenderContext) -> list[Row]:
     if not found:
         return []
     titles = [cell(title, "dim", width, right=True) for title, width in zip(TITLES, WIDTHS, strict=True)]
-    lines = [heading(section.title, scene), static_row((cell("model or prompt, version", "dim", NAME), *titles))]
+    lines = [heading(section.title, scene), static_row((cell("model / prompt version", "dim", NAME), *titles))]
     for group in found:
         slowest = _slowest(group)
         lines += [static_row(_line(one, one is slowest, scene), CallsTarget(one.wanted)) for one in group]
-    return [*lines, note_line("too few: under 20 calls of that version")] if _few(found) else lines
+    return [*lines, note_line("too few: under 20 calls with that version")] if _few(found) else lines
 
 
 def versions(calls: Sequence[Call]) -> list[list[VersionCalls]]:

@@ -54,7 +54,7 @@ def engine_of(call: Call, spans: Sequence[Call], frame: Frame) -> AnsweringEngin
             engine, model = next(iter(named))
             call = replace(call, engine=engine, model=model)
     if call.engine:
-        return AnsweringEngine(Entity.of(engine=call.engine), "the trace names it")
+        return AnsweringEngine(Entity.of(engine=call.engine), "named in the trace")
     known = {
         Entity.of(engine=name) for one in frame.entities("serving.requests.running") if (name := one.get("engine"))
     }
@@ -62,10 +62,10 @@ def engine_of(call: Call, spans: Sequence[Call], frame: Frame) -> AnsweringEngin
         return AnsweringEngine(None, "the trace names neither engine nor model")
     having = [one for one in known if _has_model(one, call.model, frame)]
     if len(having) == 1:
-        return AnsweringEngine(having[0], "the only engine with this model")
+        return AnsweringEngine(having[0], "the only engine serving this model")
     if not having:
-        return AnsweringEngine(None, "no engine here is known to have this model")
-    return AnsweringEngine(None, f"{len(having)} engines have this model and the trace names none")
+        return AnsweringEngine(None, "no engine here is known to serve this model")
+    return AnsweringEngine(None, f"{len(having)} engines serve this model and the trace names none")
 
 
 def span_rows(call: Call, spans: Sequence[Call], scene: RenderContext) -> list[Row]:
@@ -106,9 +106,9 @@ def meanwhile_rows(call: Call, spans: Sequence[Call], scene: RenderContext) -> l
     if clocks:
         found.append(_meanwhile("gpu.clock.sm", clocks, "min", start, end, track, scene))
     elif engine.entity is not None:
-        found.append(note_line("clocks unknown: nothing proves which GPUs this engine uses"))
+        found.append(note_line("clocks unknown: no proof of which GPUs this engine uses"))
     if not told:
-        found.append(note_line("nothing is held in memory of engines at that time"))
+        found.append(note_line("no engine data in memory for that time"))
     return found
 
 
@@ -126,10 +126,10 @@ def detail_rows(call: Call, scene: RenderContext) -> list[Row]:
         ("version", call.version),
         ("prompt", f"{call.prompt} {call.prompt_version}".strip()),
         ("latency", numbers.duration(call.latency)),
-        ("TTFT", "not told" if call.ttft is None else numbers.seconds(call.ttft)),
+        ("TTFT", "not reported" if call.ttft is None else numbers.seconds(call.ttft)),
         ("tokens in, out", f"{_count(call.input_tokens)}, {_count(call.output_tokens)}"),
         ("cached tokens", _count(call.cached_tokens)),
-        ("cost", "not told" if call.cost is None else numbers.show(call.cost, "USD")),
+        ("cost", "not reported" if call.cost is None else numbers.show(call.cost, "USD")),
         ("level", call.level),
         ("tenant", call.tenant),
         ("session", call.session),
@@ -144,7 +144,7 @@ def detail_rows(call: Call, scene: RenderContext) -> list[Row]:
         for key, value in known
         if value
     ]
-    moment = static_row((cell("  go to the time it ended", "label"),), MomentTarget(call.end, call.id))
+    moment = static_row((cell("  go to when it ended", "label"),), MomentTarget(call.end, call.id))
     return [heading("the call", scene), *map(static_row, lines), moment]
 
 
@@ -242,4 +242,4 @@ def _during(
 
 
 def _count(value: int | None) -> str:
-    return "not told" if value is None else numbers.short(value)
+    return "not reported" if value is None else numbers.short(value)

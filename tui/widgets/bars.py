@@ -50,9 +50,9 @@ def health_line(view: View, width: int, glyphs: Glyphs) -> Line:
     if not records and not view.settled:
         return (cell("waiting for the first data", "dim"),)
     if not records and not view.frame.follows:
-        return (cell(first_that_fits(["how the sources were at this moment is not known", "not known"], width), "dim"),)
+        return (cell(first_that_fits(["the state of the sources at this time is unknown", "not known"], width), "dim"),)
     if not records:
-        texts = ["no source yet: nothing was found or configured; see aistack-top sources", "no source yet"]
+        texts = ["no source: none found or configured; see aistack-top sources", "no source"]
         return (cell(first_that_fits(texts, width), "dim"),)
     shown: list[Cell] = []
     used = 0

@@ -127,7 +127,7 @@ class CellView(Widget):
                     self.refresh(*dirty)
 
     def render_line(self, y: int) -> Strip:
-        """See `textual.widget.Widget.render_line`."""
+        """Return one rendered line."""
         width = self.size.width
         known = self._strips.get(y)
         if known is not None and known.cell_length == width:

@@ -20,15 +20,15 @@ LABEL = MAX_LABEL + 1
 NUMBER = 10
 NOTES = 15
 MIN_COLUMNS = 8
-"""A history shorter than this says nothing."""
+"""A shorter graph is not useful."""
 
 MAX_COLUMNS = 40
-"""A longer one costs a slow link more than it says: a line is written anew whenever a column begins."""
+"""A longer one costs a slow link more than it is worth: a line is redrawn whenever a column starts."""
 
 NAME = 14
 WAITING = ("waiting for the first data", "waiting")
 FINDERS = ("discovery", "identity")
-"""Kinds of sources that fill no panel: all is well with them where there is nothing to be found."""
+"""Kinds of sources that fill no panel: finding nothing is fine for them."""
 
 MAX_OTHERS = 400
 """Rows of a panel opened whole that are not in its layout: bounds the work on a node with thousands of series."""
@@ -114,7 +114,7 @@ def table(spec: PanelTable, view: View, width: int, height: int, glyphs: Glyphs)
 
 
 def table_members(spec: PanelTable, frame: Frame) -> list[Entity]:
-    """Return whose rows a table has, in the order of index, then of name."""
+    """Return the entities of a table's rows, ordered by index, then name."""
     found: dict[Entity, None] = {}
     for column in spec.columns:
         for entity in frame.entities(column.signal):
@@ -192,7 +192,7 @@ def _others(panel: Panel, view: View, width: int, drawing: Drawing) -> list[Line
             *(line_of(_untitled(figure), view, width, drawing) for figure in figures(row, view)[:MAX_OTHERS]),
         ]
         if len(lines) >= MAX_OTHERS:
-            return [*lines[:MAX_OTHERS], (cell("more is left out", "dim"),)]
+            return [*lines[:MAX_OTHERS], (cell("cut here", "dim"),)]
     return lines
 
 

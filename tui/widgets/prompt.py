@@ -28,7 +28,7 @@ class Prompt(Horizontal):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "drop", "Drop the question", show=False, id="ask.drop"),
+        Binding("escape", "drop", "Cancel", show=False, id="ask.drop"),
         Binding("tab,shift+tab", "stay", "Stay", show=False, id="ask.stay"),
     ]
 
@@ -53,7 +53,7 @@ class Prompt(Horizontal):
         self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """See `textual.widget.Widget.compose`."""
+        """Yield the child widgets."""
         yield self._label
         yield _Box(self._value, placeholder=self._hint, compact=True, select_on_focus=False, id="ask-text")
 

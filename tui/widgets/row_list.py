@@ -48,14 +48,14 @@ class RowList(CellView, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Next row", show=False, id="board.down"),
-        Binding("up,k", "move(-1)", "Row before", show=False, id="board.up"),
+        Binding("up,k", "move(-1)", "Previous row", show=False, id="board.up"),
         Binding("pagedown", "page(1)", "Page down", show=False, id="board.page_down"),
         Binding("pageup", "page(-1)", "Page up", show=False, id="board.page_up"),
         Binding("g,home", "edge(False)", "First row", show=False, id="board.first"),
         Binding("G", "edge(True)", "Last row", show=False, id="board.last"),
         Binding("tab,right,l", "section(1)", "Next section", show=False, id="board.next_section"),
-        Binding("shift+tab,left,h", "section(-1)", "Section before", show=False, id="board.last_section"),
-        Binding("enter", "open", "Open the chosen row", id="board.open"),
+        Binding("shift+tab,left,h", "section(-1)", "Previous section", show=False, id="board.last_section"),
+        Binding("enter", "open", "Open the selected row", id="board.open"),
     ]
 
     class Moved(Message):
@@ -170,7 +170,7 @@ class RowList(CellView, can_focus=True):
         self._draw()
 
     def action_open(self) -> None:
-        """Open the chosen row."""
+        """Open the selected row."""
         if self._target is not None:
             self.post_message(OpenTarget(self._target))
 

@@ -113,15 +113,15 @@ def verdict_line(incidents: list[Incident], view: View, width: int) -> Line:
 
 
 def deadline_line(incident: Incident, view: View) -> str:
-    """Return who takes the node back and when: ``AWS takes this node back in 1:58 (10:17:00): drain now``."""
+    """Return who takes the node back and when: ``AWS reclaims this node in 1:58 (10:17:00): drain now``."""
     if incident.deadline is None or not incident.open:
         return ""
     at, facts = view.frame.at, view.frame.facts
     cloud = next((value for _, key, value in facts.rows() if key == "cloud"), "")
     who = sanitize(cloud, 20) or "the provider"
     if at >= incident.deadline:
-        return f"{who} took this node back at {clock(incident.deadline)}"
-    return f"{who} takes this node back in {deadline_words(incident.deadline, at)}: drain now"
+        return f"{who} reclaimed this node at {clock(incident.deadline)}"
+    return f"{who} reclaims this node in {deadline_words(incident.deadline, at)}: drain now"
 
 
 def why_words(incident: Incident) -> str:

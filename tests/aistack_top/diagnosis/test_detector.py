@@ -49,7 +49,7 @@ def test_heat_that_comes_first_and_explains_the_size_is_shown():
     assert found.detected - found.onset <= 60
     assert found.symptom.entity == engine(0)
     assert 4.0 < found.symptom.ratio < 8.0
-    assert found.verdict.why.startswith("confirmed by: heat")
+    assert found.verdict.why.startswith("confirmed: thermal throttling")
     assert any("SM clock" in text and "before" in text for text in found.verdict.support)
     assert any(out.cause is Cause.POWER_BRAKE for out in found.ruled_out)
     assert found.candidates[0].cause is Cause.THERMAL_THROTTLE

@@ -219,7 +219,11 @@ def test_an_incident_of_version_one_is_still_read():
         del old[name]
     del old["symptom"]["now"]
     read = decode(msgspec.json.encode(old).decode())
-    assert (read.confidence, read.symptom.usual, read.verdict.why) == ("confirmed", 0.5, "confirmed by: heat")
+    assert (read.confidence, read.symptom.usual, read.verdict.why) == (
+        "confirmed",
+        0.5,
+        "confirmed: thermal throttling",
+    )
     del old["strength"]
     with pytest.raises(ValueError, match="how sure"):
         decode(msgspec.json.encode(old).decode())

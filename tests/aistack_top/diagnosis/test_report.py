@@ -172,8 +172,8 @@ def test_what_differs_from_live_is_said(changes, said):
 
 def test_one_that_was_not_seen_live_is_said():
     one = incident(START + 300)
-    assert differences(None, one) == ("it was not seen live",)
-    assert differences(one, None) == ("it was seen live and is not found again",)
+    assert differences(None, one) == ("it was not detected live",)
+    assert differences(one, None) == ("it was detected live and is not found now",)
 
 
 def test_markdown_of_usual_words_reads_as_they_are_and_hostile_ones_stay_text():

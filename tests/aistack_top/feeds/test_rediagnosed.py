@@ -25,7 +25,7 @@ async def test_verdicts_of_a_recording_without_any_are_told_at_their_times():
         await feed.aclose()
     assert not first.incidents
     assert not first.notices
-    said = "no verdict was recorded: 1 computed anew from what was, } goes to the next"
+    said = "no verdict was recorded: 1 recomputed from the recording, } goes to the next"
     assert [one.notices for one in (resting, before, then)] == [(said,)] * 3
     assert "frozen_engine" not in [one.cause.value for one in before.incidents]
     assert [one.cause.value for one in then.incidents][-1:] == ["frozen_engine"]

@@ -69,7 +69,7 @@ async def test_aws_tells_what_the_instance_is_and_a_notice_once_and_its_end():
             "notice",
             NODE,
         )
-        assert event.text == "AWS takes this spot instance back: terminated at 08:22:00 UTC"
+        assert event.text == "AWS is reclaiming this spot instance: terminated at 08:22:00 UTC"
         assert dict(event.detail) == {
             "action": "terminate",
             "due": "2017-09-18T08:22:00.000Z",
@@ -132,11 +132,14 @@ async def test_a_session_that_ended_early_is_fetched_anew():
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        (lambda: httpx.Response(403), "gives none: 403"),
-        (lambda: httpx.Response(200, text="<html>"), "gives none: 200"),
-        (lambda: httpx.Response(200, content=b"two\r\nX-Evil: lines"), "gives none: 200"),
-        (lambda: httpx.Response(200, content=b"x" * 2000), "gives none: 200"),
-        (lambda: httpx.Response(307, headers={"location": "http://elsewhere/latest/api/token"}), "gives none: 307"),
+        (lambda: httpx.Response(403), "returns none: HTTP 403"),
+        (lambda: httpx.Response(200, text="<html>"), "returns none: HTTP 200"),
+        (lambda: httpx.Response(200, content=b"two\r\nX-Evil: lines"), "returns none: HTTP 200"),
+        (lambda: httpx.Response(200, content=b"x" * 2000), "returns none: HTTP 200"),
+        (
+            lambda: httpx.Response(307, headers={"location": "http://elsewhere/latest/api/token"}),
+            "returns none: HTTP 307",
+        ),
     ],
 )
 async def test_a_session_that_is_none_is_said_and_never_sent(given, reason):
@@ -262,7 +265,9 @@ async def test_a_question_that_fails_later_costs_only_itself_and_ends_no_notice(
         batch = await aws.asked()
         assert news(batch) == [("warning", "rebalance", "given")]
         assert batch.health.status == "ok"
-        assert batch.health.reason.startswith("spot notices could not be read: spot/instance-action answers a web page")
+        assert batch.health.reason.startswith(
+            "spot notices could not be read: spot/instance-action returned a web page"
+        )
         aws.service.paths[ACTION] = told("aws-instance-action.json")
         assert not (await aws.asked()).events
 
@@ -276,7 +281,7 @@ async def test_an_address_that_swallows_everything_is_asked_once_a_run():
 
     async with Told("aws", handler) as aws:
         batch = await aws.asked()
-    assert (batch.health.status, batch.health.reason) == ("slow", "no complete answer within 1 s")
+    assert (batch.health.status, batch.health.reason) == ("slow", "no complete response within 1 s")
     assert len(asked) == 1
 
 

@@ -185,7 +185,7 @@ async def test_all_pods_of_a_shared_gpu_are_named_and_keep_their_order():
 
 async def test_a_gpu_without_a_uuid_is_said_to_be_left_out():
     (batch,) = await dcgm(line("DCGM_FI_DEV_GPU_TEMP", 40) + line("DCGM_FI_DEV_GPU_TEMP", 50, 'gpu="1"'))
-    assert "1 series has no label UUID or uuid or gpu_uuid and so not shown: GPU temperature" in batch.health.reason
+    assert "1 series has no label UUID or uuid or gpu_uuid, not shown: GPU temperature" in batch.health.reason
 
 
 async def test_the_pod_on_a_gpu_is_a_watched_fact_and_the_exporters_own_pod_is_not_it():

@@ -223,6 +223,6 @@ async def test_capacity_that_is_called_back_is_told_by_the_clouds_own_metadata(t
         Entity.of(node=simulated.NODE),
     )
     assert told.at - played.node.epoch in (10.0, 15.0)
-    assert told.text.startswith("AWS takes this spot instance back: terminated at 10:02:1")
+    assert told.text.startswith("AWS is reclaiming this spot instance: terminated at 10:02:1")
     facts = {one.key: one.value for batch in played.batches for one in batch.facts if batch.health.source == "cloud"}
     assert facts == {"cloud": "AWS", "instance_type": "simulated.2xh100", "instance_life_cycle": "spot"}

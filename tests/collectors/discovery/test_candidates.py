@@ -63,7 +63,7 @@ def test_a_port_that_another_user_holds_is_not_the_servers(node):
     node.proc.close(50)
     sight = node.servers.scan()
     assert sight.candidates == ()
-    assert "nothing of it listens yet" in sight.unreached[0].why
+    assert "it does not listen yet" in sight.unreached[0].why
 
 
 def test_a_server_in_a_container_is_found_at_the_containers_address(node):

@@ -124,7 +124,7 @@ async def test_a_server_that_goes_is_said_to_be_gone_and_let_go_of_only_later():
     room = Room(at())
     await room.after()
     room.seen = ()
-    assert (await room.after(15))[1] == ["vllm-8000 is gone: nothing listens at http://127.0.0.1:8000 any more"]
+    assert (await room.after(15))[1] == ["vllm-8000 is gone: nothing listens at http://127.0.0.1:8000"]
     assert (await room.after(15))[1] == []
     assert room.left == []
     await room.after(FORGET_S)
@@ -169,7 +169,7 @@ async def test_a_proxy_that_wants_a_key_is_asked_for_its_page_once_and_again_whe
         await room.after(15)
     assert room.asked.count(HERE + "/metrics") == 1
     assert room.asked.count(HERE + "/health/liveliness") == 3
-    assert "wants a key" in room.discovery.asked[HERE].said
+    assert "requires a token" in room.discovery.asked[HERE].said
     room.seen = (at(pid=8),)
     await room.after(AGAIN_S)
     assert room.asked.count(HERE + "/metrics") == 2

@@ -66,7 +66,7 @@ async def test_a_server_is_known_by_its_page_and_its_login_is_sent():
 async def test_a_gateway_before_a_server_that_is_down_is_not_misconfigured_and_asked_at_the_usual_pace():
     server = Server(**{"/metrics": httpx.Response(502)})
     told = await server.after()
-    assert (told.status, "answers 502" in told.reason, "s3cret" in told.reason) == ("down", True, False)
+    assert (told.status, "returned 502" in told.reason, "s3cret" in told.reason) == ("down", True, False)
     server.answers["/metrics"] = httpx.Response(200, text=PAGE)
     assert (await server.after(2)).status == "ok"
 
@@ -92,7 +92,7 @@ async def test_what_is_no_known_server_is_said_with_what_was_asked(page, said):
         (
             "/api/public/health",
             '{"status":"OK","version":"3.1"}',
-            'Langfuse: it needs keys: write [[source]] kind = "lan',
+            'Langfuse: it requires keys: write [[source]] kind = "lan',
         ),
         ("/api/2.0/mlflow/registered-models/search", "{}", 'MLflow: set its kind: write [[source]] kind = "mlflow"'),
         (
@@ -131,5 +131,5 @@ async def test_a_litellm_that_wants_a_key_is_asked_where_it_does_not_count():
 async def test_another_server_that_refuses_is_asked_rarely():
     server = Server(**{"/metrics": httpx.Response(403)})
     told = [await server.after(2) for _ in range(int(REFUSED_S) // 2 + 1)]
-    assert "/metrics answers 403: it wants a key" in told[0].reason
+    assert "/metrics returned 403: it requires a token" in told[0].reason
     assert server.asked["/metrics"] == 2

@@ -65,7 +65,7 @@ def test_every_mistake_is_told_at_once_with_its_mend_and_what_is_right_is_used(t
         ("failed", "unknown key 'nod'"),
         ("failed", "'vlm'"),
         ("failed", "Expected 'str', got 'int'"),
-        ("failed", "a secret is not written here"),
+        ("failed", "do not write a secret here"),
     ]
     assert f"{file}:3:" in checks[0].said
     assert ["second: public_key" in checks[4].said, "second: secret_key" in checks[5].said] == [True, True]
@@ -131,18 +131,18 @@ def test_no_gpu_is_missing_on_a_machine_without_one_and_failed_on_one_with_it_or
 
 
 def test_a_cloud_that_nobody_named_may_keep_its_metadata_closed():
-    shut = [health("cloud", "unauthorized", "answers 403", kind="cloud")]
+    shut = [health("cloud", "unauthorized", "HTTP 403", kind="cloud")]
     assert doctor.sources(shut, frozenset())[0].outcome == "missing"
     assert doctor.sources(shut, frozenset({"cloud"}))[0].outcome == "failed"
     assert not doctor.cloud(shut, "aws")
     (off,) = doctor.cloud([], "gcp")
     (none,) = doctor.cloud([], "")
-    assert ("discovery is switched off" in off.said, 'provider = "gcp"' in off.mend) == (True, True)
+    assert ("discovery is off" in off.said, 'provider = "gcp"' in off.mend) == (True, True)
     assert (none.outcome, "no termination notices" in none.said) == ("missing", True)
 
 
 def test_what_never_answered_in_time_is_not_ok():
-    never = Health("a", "vllm", "serving", "slow", "no complete answer within 5 s", None)
+    never = Health("a", "vllm", "serving", "slow", "no complete response within 5 s", None)
     assert [check.outcome for check in doctor.sources([never, health("b", "slow")], frozenset())] == ["failed", "ok"]
 
 
@@ -213,7 +213,7 @@ def linked(*links):
 
 def test_each_engine_is_told_its_gpus_with_the_proof_or_what_would_prove_them():
     facts = linked(("a", 1, "pid", "pid 9, a child of pid 7"), ("a", 0, "configuration"))
-    why = {"b": HIDDEN_PIDS, "c": "far is no address of this node, nor of a container with a process on its GPUs"}
+    why = {"b": HIDDEN_PIDS, "c": "far is not an address of this node, nor of a container with a process on its GPUs"}
     sources = {"b": Source("b", "vllm", "serving", 2.0, address="http://10.0.0.2:8000")}
     checks = doctor.engines_to_gpus(facts, why, sources)
     assert [(check.name, check.outcome) for check in checks] == [
@@ -227,7 +227,7 @@ def test_each_engine_is_told_its_gpus_with_the_proof_or_what_would_prove_them():
     assert checks[2].said.startswith("engine-GPU link unknown: the processes on the GPUs are not visible from here")
     assert 'kind = "vllm", url = "http://10.0.0.2:8000", name = "b", gpus = [0]' in checks[2].mend
     assert checks[2].mend.endswith("(in a container: --pid=host)")
-    assert checks[3].mend.startswith("nothing, if it runs on another node; else write it down")
+    assert checks[3].mend.startswith("nothing, if it runs on another node; else add")
     assert doctor.exit_code(checks, [health("b")], frozenset()) == 0
 
 
@@ -287,6 +287,6 @@ def test_the_text_has_the_mend_below_and_the_capabilities_on_request():
     checks = [Check("sources", "a\x1b[2J", "failed", "down", "start it"), Check("links", "b", "ok", "fine")]
     short = doctor.text(checks, permissions=False)
     assert "\x1b" not in short
-    assert "do: start it" in short
+    assert "fix: start it" in short
     assert "sends:" not in short
     assert doctor.text(checks, permissions=True).count("sends:") == len(capabilities())

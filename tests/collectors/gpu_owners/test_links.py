@@ -196,14 +196,14 @@ async def test_what_a_person_configured_is_a_proof_and_its_mistakes_are_told(tmp
     bench = Bench(tmp_path, configured={"vllm-8000": [1, 7]})
     batch = await bench.look()
     assert bench.linked() == {GPUS[1]: "configuration"}
-    assert "gpus of vllm-8000: 7 is no GPU of this node" in batch.health.reason
+    assert "gpus of vllm-8000: 7 is not a GPU of this node" in batch.health.reason
 
 
 async def test_gpus_of_another_node_are_said_to_be_missing(bench):
     bench.server(argv=[*SERVE, "--tensor-parallel-size", "4", "--pipeline-parallel-size=2"])
     bench.tree.listen(100, 555, 8000)
     batch = await bench.look()
-    assert "vllm-8000 works on 8 GPUs, 7 of them not visible here" in batch.health.reason
+    assert "vllm-8000 uses 8 GPUs, 7 of them not visible here" in batch.health.reason
 
 
 async def test_a_link_ends_when_another_server_takes_its_place(bench):

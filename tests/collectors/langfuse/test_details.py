@@ -43,9 +43,9 @@ async def test_scores_of_a_trace():
     [
         (Reply(b'{"message":"no"}', 401), "unauthorized", "LANGFUSE_SECRET_KEY"),
         (Reply(b"", 503), "down", "503"),
-        (Reply(b"garbage"), "slow", "could not read"),
+        (Reply(b"garbage"), "slow", "unexpected response"),
         (Reply(b'{"data":[]}', 404), "slow", "404"),
-        (Reply(b'{"data":"x"}'), "slow", "could not read"),
+        (Reply(b'{"data":"x"}'), "slow", "unexpected response"),
         (Reply(b"{}", 429, {"retry-after": "9"}), "slow", "again in 9 s"),
     ],
 )
@@ -157,7 +157,7 @@ async def test_the_budget_is_shared_with_the_sdk():
 async def test_a_history_that_the_server_cut_is_refused():
     play, reads = drill()
     play.override["/api/public/v2/metrics"] = lambda: Reply(json.dumps({"data": [{}] * 1000}).encode())
-    with pytest.raises(SourceError, match="cuts its answer"):
+    with pytest.raises(SourceError, match="truncates the response"):
         await reads.history(play.clock.now() - 3600, play.clock.now())
 
 

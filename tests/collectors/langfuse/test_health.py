@@ -53,12 +53,12 @@ async def test_a_web_page_with_404_means_a_wrong_base_url():
     ("body", "kind", "status", "said"),
     [
         (b"<html>hello</html>", "text/html", "misconfigured", "web page"),
-        (b'{"data":[{"id":', "application/json", "down", "broken JSON"),
-        (b"", "application/json", "down", "broken JSON"),
-        (b'{"rows":[]}', "application/json", "misconfigured", "Langfuse's form"),
-        (b"[" * 100_000, "application/json", "misconfigured", "Langfuse's form"),
-        (b'{"data":' + b"[" * 100_000, "application/json", "down", "broken JSON"),
-        (b"\xff\xfe\x00", "application/json", "down", "broken JSON"),
+        (b'{"data":[{"id":', "application/json", "down", "invalid JSON"),
+        (b"", "application/json", "down", "invalid JSON"),
+        (b'{"rows":[]}', "application/json", "misconfigured", "unexpected response"),
+        (b"[" * 100_000, "application/json", "misconfigured", "unexpected response"),
+        (b'{"data":' + b"[" * 100_000, "application/json", "down", "invalid JSON"),
+        (b"\xff\xfe\x00", "application/json", "down", "invalid JSON"),
         (b" " * (17 * 2**20), "application/json", "misconfigured", "larger than"),
     ],
 )
@@ -280,7 +280,7 @@ async def test_no_secret_is_ever_said():
     shown = repr(batch) + repr(reader) + repr(reader.source) + repr(told).replace(url, "")
     for secret in (pk, sk, token, "hunter2", "t0ken", "pepper"):
         assert secret not in shown
-    assert batch.health.reason.startswith("the server refuses the query (400): no *** ***")
+    assert batch.health.reason.startswith("the server rejected the query (400): no *** ***")
     assert str(seen[0].url).startswith("http://langfuse.test/base/api/public/v2/observations?")
     assert seen[0].headers["authorization"] == f"Basic {token}"
 

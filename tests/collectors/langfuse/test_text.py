@@ -38,9 +38,9 @@ async def test_the_text_of_one_call_is_asked_for_by_trace_and_time():
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Reply(b'{"data":[]}'), "does not know this call"),
-        (Reply(b"{}", 404), "no v2 reads"),
-        (Reply(b"nonsense"), "could not be read"),
+        (Reply(b'{"data":[]}'), "no longer has this call"),
+        (Reply(b"{}", 404), "no v2 API"),
+        (Reply(b"nonsense"), "unexpected response"),
         (Reply(b'{"message":"no"}', 401), "LANGFUSE_SECRET_KEY"),
     ],
 )

@@ -155,7 +155,7 @@ async def test_a_registry_that_does_not_answer_costs_only_itself():
     server.refused["registered-models_search"] = httpx.Response(500)
     (batch,) = await polled(server, VirtualClock(BEFORE), (BEFORE, "before"))
     assert batch.health.status == "ok"
-    assert "the model registry could not be read: answers 500" in batch.health.reason
+    assert "the model registry could not be read: HTTP 500" in batch.health.reason
     assert of(batch, "pipelines.runs.active", job="nightly-finetune") == 1
     assert of(batch, "pipelines.models") is None
 
@@ -197,11 +197,11 @@ async def test_names_from_outside_are_made_plain():
     ("answer", "status", "said"),
     [
         (httpx.Response(401), "unauthorized", "set token, or username and password"),
-        (httpx.Response(403), "unauthorized", "answers 403"),
+        (httpx.Response(403), "unauthorized", "HTTP 403"),
         (httpx.Response(404, content=b"<html>"), "misconfigured", "is this the MLflow server's address?"),
         (httpx.Response(200, content=b"<!doctype html>"), "misconfigured", "web page"),
-        (httpx.Response(200, content=b'{"experiments": 3}'), "misconfigured", "an answer that MLflow does not give"),
-        (httpx.Response(503), "down", "answers 503"),
+        (httpx.Response(200, content=b'{"experiments": 3}'), "misconfigured", "unexpected response from MLflow"),
+        (httpx.Response(503), "down", "HTTP 503"),
     ],
 )
 async def test_what_a_server_does_wrong_is_said_in_words_and_the_next_poll_starts_anew(answer, status, said):

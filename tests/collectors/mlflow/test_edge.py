@@ -65,7 +65,7 @@ async def test_a_loss_of_zero_with_gradients_that_are_no_numbers_has_diverged():
     server.edit = running
     batches = await asked(server, TRAINER_AT)
     assert said(batches) == [
-        "run sft-nan of hf-nan: its gradient norm is NaN and its loss is told as 0, which means NaN, "
+        "run sft-nan of hf-nan: its gradient norm is NaN and its loss is reported as 0, which means NaN, "
         "since step 100 or before"
     ]
     assert of(batches[0], "training.loss", job="hf-nan/sft-nan") is None
@@ -140,7 +140,7 @@ async def test_a_history_that_cannot_be_had_costs_only_itself():
     server.refused["metrics_get-history"] = httpx.Response(500)
     (batch,) = await asked(server, OVERFLOW_AT)
     assert batch.health.status == "ok"
-    assert "whether resumed has resumed at a lower step is unknown: answers 500" in batch.health.reason
+    assert "whether resumed has resumed at a lower step is unknown: HTTP 500" in batch.health.reason
 
 
 async def test_tokens_a_second_are_those_of_now_and_not_the_mean_since_the_start():

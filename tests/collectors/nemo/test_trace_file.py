@@ -99,7 +99,7 @@ async def test_a_file_whose_system_hangs_is_slow_and_costs_one_thread(tmp_path):
         batch = await reader.collect()
         assert (batch.health.status, batch.health.reason) == (
             "slow",
-            f"{path} could not be read in time: does the file system that it lies on answer?",
+            f"{path} could not be read in time: is its file system responding?",
         )
     await reader.aclose()
     os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))

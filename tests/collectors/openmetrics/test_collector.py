@@ -37,7 +37,7 @@ async def test_a_page_of_which_nothing_could_be_read_is_not_ok():
         page_answer(b"# TYPE rail_requests_total counter", b"rail_requests_total x", b"rail_ms_sum y")
     )
     assert batch.health.status == "misconfigured"
-    assert batch.health.reason == "nothing of the page could be read: 2 lines not in the text format"
+    assert batch.health.reason == "the page could not be parsed: 2 lines not in the text format"
 
 
 async def test_a_page_most_of_which_could_not_be_read_is_partial():

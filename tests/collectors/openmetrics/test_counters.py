@@ -313,8 +313,8 @@ def test_a_restart_alone_is_none_of_several_processes():
 def test_what_cannot_be_is_left_out_of_the_combined_value_and_said_once(text, shown, noted):
     found = Reader(PARTS).read(text, 0.0)
     assert got(found) == shown
-    assert [note for note in found.notes if "cannot be" in note] == (
-        [f"values that cannot be are not shown (below 0, or a share or flag above 1): {noted}"] if noted else []
+    assert [note for note in found.notes if "impossible" in note] == (
+        [f"impossible values are not shown (below 0, or a share or flag above 1): {noted}"] if noted else []
     )
 
 
@@ -325,7 +325,7 @@ def test_series_without_the_label_that_names_them_are_counted_and_said():
     )
     assert got(found) == {("gpu.temperature", "gpu=A"): 40.0}
     (note,) = found.notes
-    assert note.startswith("3 series have no label uuid and so not shown: ")
+    assert note.startswith("3 series have no label uuid, not shown: ")
     assert "GPU temperature" in note
 
 
@@ -335,4 +335,4 @@ def test_series_without_a_label_that_only_tells_parts_apart_are_told_of_the_whol
     reader.read(text % (0, 0, 0), 0.0)
     found = reader.read(text % (50, 2, 3), 10.0)
     assert got(found)["guardrail.hits", "source=s"] == pytest.approx(0.5)
-    assert found.notes == ("2 series have no label rail and so shown without it: hits",)
+    assert found.notes == ("2 series have no label rail, shown without it: hits",)

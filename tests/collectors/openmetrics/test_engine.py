@@ -24,7 +24,7 @@ WANTED = frozenset({b"a_total", b"b", b"h_bucket", b"h_count", b"h_sum"})
 DCGM = """
 title = "DCGM exporter"
 identity = ["DCGM_FI_"]
-blanks = [[2147483632, 2147483647], [9.2e18, 1e300]]
+sentinel_ranges = [[2147483632, 2147483647], [9.2e18, 1e300]]
 [entity]
 gpu = "UUID|uuid"
 mig = { labels = ["GPU_I_ID"], optional = true }
@@ -287,7 +287,7 @@ def test_a_line_that_is_unreadable_once_is_no_restart():
     assert found.events == ()
     assert found.notes == (
         "1 line of the page could not be read",
-        "not shown, as some of their lines were not read: checks",
+        "not shown, some of their lines were unreadable: checks",
     )
     assert got(found) == {}, "of two counters one is not known, so neither is their sum"
     later = reader.read(good, 4.0)
@@ -348,7 +348,7 @@ def answer(
         (answer(b'{"detail":"no"}'), "misconfigured", "JSON"),
         (answer(kind="image/png"), "misconfigured", "image/png"),
         (answer(b""), "misconfigured", "empty"),
-        (answer(b"other_metric 1\n"), "misconfigured", "no metrics of rails"),
+        (answer(b"other_metric 1\n"), "misconfigured", "no rails metrics"),
         (answer(status=401), "unauthorized", "401"),
         (answer(status=404), "misconfigured", "404"),
         (answer(status=503), "down", "503"),
@@ -376,7 +376,7 @@ async def test_a_source_of_one_page_needs_only_a_table():
         await collector.aclose()
     assert (first.health.status, len(first.readings)) == ("ok", 0)
     assert list(second.readings) == [("guardrail.requests", Entity.of(rail="input"), 20.0)]
-    assert "twice" in second.health.reason
+    assert "duplicate" in second.health.reason
 
 
 def test_the_engine_can_be_left_while_a_page_is_being_read():

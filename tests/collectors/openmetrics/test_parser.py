@@ -62,7 +62,7 @@ def test_a_histogram_with_a_bucket_that_was_not_read_is_not_told(broken):
     reader.read(page % (0, broken, 0, 0), 0.0)
     found = reader.read(page % (0, broken, 40, 40), 10.0)
     assert got(found) == {}
-    assert "not shown, as some of their lines were not read: rail time" in found.notes
+    assert "not shown, some of their lines were unreadable: guardrail latency" in found.notes
     reader.read(page % (0, b"40", 40, 40), 20.0)
     spread = got(reader.read(page % (0, b"80", 80, 80), 30.0))["guardrail.latency", "rail=input"]
     assert isinstance(spread, Quantiles)
@@ -135,7 +135,7 @@ def test_a_sum_of_which_a_part_was_not_read_is_not_told(monkeypatch):
     reader.read(spend_page(90, 100.0), 0.0)
     found = reader.read(spend_page(90, 110.0), 10.0)
     assert got(found) == {}
-    assert any(note.startswith("not shown, as some of their lines were not read: ") for note in found.notes)
+    assert any(note.startswith("not shown, some of their lines were unreadable: ") for note in found.notes)
 
 
 WHOLE = RAIL.replace("factor = 0.001", "factor = 0.001\nwhole = true")

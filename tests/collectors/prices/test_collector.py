@@ -94,7 +94,7 @@ async def test_a_file_with_nonsense_is_said_in_words_and_the_other_prices_stand(
     assert prices_in(facts).node_hour == 6.0
     assert managed_in(facts, LLAMA) == TokenPrice(0.18, 0.18)
     (check,) = doctor.sources([health], frozenset())
-    assert (check.outcome, check.mend) == ("failed", "correct what is named of [spend]; the other prices stand")
+    assert (check.outcome, check.mend) == ("failed", "fix the [spend] entry named; the other prices still apply")
 
 
 def genai_prices(monkeypatch):
@@ -133,7 +133,7 @@ async def test_another_version_of_the_extra_costs_its_rows_only(monkeypatch):
     genai_prices(monkeypatch)
     monkeypatch.setattr(sys.modules["genai_prices.data"], "providers", None)
     health, facts = await told(SpendSettings(node_hour=6.0, managed={"a": "groq/flat"}))
-    assert "genai-prices cannot be used" in health.reason
+    assert "genai-prices is unusable" in health.reason
     assert prices_in(facts).node_hour == 6.0
 
 
@@ -185,10 +185,10 @@ def test_the_real_extra_asks_for_half_at_night():
             'prices = "seed-2026-06"\nbasis = "owned"',
             "c:1: basis: seed-2026-06 has no prices for 'owned'; choose one of those it has",
         ),
-        ('time_zone = "Mars"', "c:1: time_zone: 'Mars' is not known here; write it as 'Europe/Berlin'"),
+        ('time_zone = "Mars"', "c:1: time_zone: 'Mars' is not a known time zone; write it as 'Europe/Berlin'"),
         (
             'node_hour = 9\nallocated = "used"',
-            "c:1: allocated = 'used' has no meaning with node_hour; say gpu_hour, or leave allocated out",
+            "c:1: allocated = 'used' has no effect with node_hour; set gpu_hour, or leave allocated out",
         ),
         ('gpu_hour = { "" = 2 }', "c:1: gpu_hour: a GPU without a name; write gpu_hour = 2.5 for all of them"),
         (

@@ -74,7 +74,7 @@ REFUSALS = [
         "unauthorized.txt",
         401,
         "unauthorized",
-        "answers 401: it wants a key; set token, or username and password, of this source",
+        "HTTP 401: it requires a token; set token, or username and password, for this source",
     ),
     ("timed_out.json", 503, "slow", "the server gave up on the query: it took too long"),
     (
@@ -87,14 +87,14 @@ REFUSALS = [
         "unknown_path.txt",
         404,
         "misconfigured",
-        "answers 404: no Prometheus API at this address; Mimir and others have it below a path: "
+        "HTTP 404: no Prometheus API at this address; Mimir and others have it below a path: "
         'set url = ".../prometheus"',
     ),
     (
         "bad_query.json",
         400,
         "misconfigured",
-        'answers 400: invalid parameter "query": 1:5: parse error: unclosed left parenthesis',
+        'HTTP 400: invalid parameter "query": 1:5: parse error: unclosed left parenthesis',
     ),
 ]
 
@@ -107,12 +107,12 @@ async def test_a_recorded_refusal_is_one_sentence_and_is_not_tried_again(name, s
 
 
 TROUBLES = [
-    ("server.pem", "other.pem", "TLS: {ca} does not vouch for the server's certificate"),
+    ("server.pem", "other.pem", "TLS: {ca} does not match the server's certificate"),
     ("server.pem", "", "TLS: an unknown authority made the server's certificate; set ca = to that authority's file"),
     ("expired.pem", "ca.pem", "TLS: the server's certificate has expired"),
     ("elsewhere.pem", "ca.pem", "TLS: the server's certificate is for another host name"),
     ("server.pem", "none.pem", "there is no file {ca}, which ca = names"),
-    ("server.pem", "README.md", "{ca} holds no certificate (PEM), and ca = names it"),
+    ("server.pem", "README.md", "{ca} holds no certificate (PEM), but is set as ca ="),
 ]
 
 
@@ -172,7 +172,7 @@ async def test_a_query_that_hangs_is_given_up_and_the_next_is_not_asked():
     server = Prometheus(Access("http://p", {}, timeout_s=-1.95), connect=connect)
     with pytest.raises(SourceError, match="no answer within"):
         await server.instant("up")
-    with pytest.raises(SourceError, match="has not come back") as caught:
+    with pytest.raises(SourceError, match="has no response yet") as caught:
         await server.instant("up")
     release.set()
     server.close()
@@ -193,7 +193,7 @@ async def test_a_query_that_hangs_is_given_up_and_the_next_is_not_asked():
 async def test_what_is_no_answer_of_a_prometheus_is_said(body):
     with serving(body) as (port, _):
         told = await said(f"http://127.0.0.1:{port}")
-    assert told == ("misconfigured", "the answer is no Prometheus answer: is this its address?")
+    assert told == ("misconfigured", "not a Prometheus response: is this its address?")
 
 
 def test_an_answer_without_an_end_is_left():
@@ -212,7 +212,7 @@ def test_an_answer_without_an_end_is_left():
         client.bounded(cast("Any", answer), 60.0, 1_000_000)
     assert answer.closed
     error = refusals.in_words(caught.value, Access("http://p", {}))
-    assert error.reason == "the answer is larger than 64 MB: is this a Prometheus server?"
+    assert error.reason == "the response is larger than 64 MB: is this a Prometheus server?"
 
 
 async def test_what_the_server_warns_of_is_told_until_it_no_longer_does():
@@ -253,6 +253,6 @@ async def test_a_proxy_that_cannot_be_used_is_said(monkeypatch):
     monkeypatch.setenv("http_proxy", "socks://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     server = Prometheus(Access("http://192.0.2.9:9090", {}))
-    with pytest.raises(SourceError, match="http_proxy names a proxy of an unknown kind"):
+    with pytest.raises(SourceError, match="http_proxy is a proxy of an unknown type"):
         await server.instant("up")
     server.close()

@@ -14,44 +14,44 @@ from tests.collectors.prometheus.test_client import serving
 KEY = {"authorization": "Bearer s3cr3t-token"}
 TENANT = {"x-scope-orgid": "team-a"}
 SET_TENANT = 'set tenant = "..." of this source (kind prometheus)'
-SET_KEY = "it wants a key; set token, or username and password, of this source"
-WRONG_KEY = "the token or password is not accepted, or has expired"
+SET_KEY = "it requires a token; set token, or username and password, for this source"
+WRONG_KEY = "the token or password is rejected or has expired"
 BELOW = 'no Prometheus API at this address; Mimir and others have it below a path: set url = ".../prometheus"'
 
 REFUSALS = [
-    (401, b"no org id\n", {}, "unauthorized", f"answers 401: no org id; {SET_TENANT}"),
-    (401, b"no org id\n", KEY, "unauthorized", f"answers 401: no org id; {SET_TENANT}"),
+    (401, b"no org id\n", {}, "unauthorized", f"HTTP 401: no org id; {SET_TENANT}"),
+    (401, b"no org id\n", KEY, "unauthorized", f"HTTP 401: no org id; {SET_TENANT}"),
     (
         403,
         b'{"status":"error","error":"tenant not allowed"}',
         TENANT,
         "unauthorized",
-        "answers 403: tenant not allowed; see that tenant = of this source is right",
+        "HTTP 403: tenant not allowed; check tenant = of this source",
     ),
     (
         400,
         b"missing accountID in the path\n",
         {},
         "unauthorized",
-        f"answers 400: missing accountID in the path; {SET_TENANT}",
+        f"HTTP 400: missing accountID in the path; {SET_TENANT}",
     ),
-    (401, b"Unauthorized\n", {}, "unauthorized", f"answers 401: {SET_KEY}"),
-    (401, b"", TENANT, "unauthorized", f"answers 401: {SET_KEY}"),
-    (401, b"Unauthorized\n", KEY, "unauthorized", f"answers 401: {WRONG_KEY}"),
+    (401, b"Unauthorized\n", {}, "unauthorized", f"HTTP 401: {SET_KEY}"),
+    (401, b"", TENANT, "unauthorized", f"HTTP 401: {SET_KEY}"),
+    (401, b"Unauthorized\n", KEY, "unauthorized", f"HTTP 401: {WRONG_KEY}"),
     (
         401,
         b'{"status":"error","error":"authentication error: invalid scope requested"}',
         KEY,
         "unauthorized",
-        f"answers 401: authentication error: invalid scope requested; {WRONG_KEY}",
+        f"HTTP 401: authentication error: invalid scope requested; {WRONG_KEY}",
     ),
-    (403, b"<html><body>log in</body></html>", {}, "unauthorized", f"answers 403: {SET_KEY}"),
-    (403, b"s3cr3t-token is no good\x1b[2J", KEY, "unauthorized", f"answers 403: *** is no good; {WRONG_KEY}"),
-    (404, b"404 page not found\n", {}, "misconfigured", f"answers 404: {BELOW}"),
-    (404, b'{"message":"no such route"}', {}, "misconfigured", f"answers 404: no such route; {BELOW}"),
-    (429, b"", {}, "slow", "the server is asked too often (429)"),
-    (502, b"upstream connect error", {}, "down", "answers 502: upstream connect error"),
-    (418, b"", {}, "misconfigured", "answers 418"),
+    (403, b"<html><body>log in</body></html>", {}, "unauthorized", f"HTTP 403: {SET_KEY}"),
+    (403, b"s3cr3t-token is no good\x1b[2J", KEY, "unauthorized", f"HTTP 403: *** is no good; {WRONG_KEY}"),
+    (404, b"404 page not found\n", {}, "misconfigured", f"HTTP 404: {BELOW}"),
+    (404, b'{"message":"no such route"}', {}, "misconfigured", f"HTTP 404: no such route; {BELOW}"),
+    (429, b"", {}, "slow", "rate limited (429)"),
+    (502, b"upstream connect error", {}, "down", "HTTP 502: upstream connect error"),
+    (418, b"", {}, "misconfigured", "HTTP 418"),
 ]
 
 
@@ -112,9 +112,9 @@ def test_they_are_read_from_a_configuration():
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"headers": {"Authorization": "Bearer x"}}, "headers: Authorization: a secret is not written here; use"),
-        ({"headers": {"X-Api-Key": "x"}}, "a secret is not written here"),
-        ({"headers": {"Cookie": "x"}}, "a secret is not written here"),
+        ({"headers": {"Authorization": "Bearer x"}}, "headers: Authorization: do not write a secret here; use"),
+        ({"headers": {"X-Api-Key": "x"}}, "do not write a secret here"),
+        ({"headers": {"Cookie": "x"}}, "do not write a secret here"),
         ({"headers": {"X Team": "x"}}, "headers: X Team: not the name of a header"),
         ({"headers": {"X-Team": "a\r\nX-Other: b"}}, "headers: x-team: the value has characters"),
         ({"tenant": "a\nb"}, "x-scope-orgid: the value has characters that a header cannot hold"),

@@ -133,7 +133,7 @@ async def test_one_instance_of_two_jobs_is_one_target_and_that_is_said():
             fake.scrape(START - 5.0, ADDRESS, page(3), job, pod="p", **({"service": "s"} if job == "vllm" else {}))
         health = (await collector.collect()).health
         assert running(await told(fake, joined)) == {ADDRESS: 3.0}
-        assert health.reason == f"{ADDRESS} is scraped by further jobs (vllm), and read once"
+        assert health.reason == f"{ADDRESS} is scraped by more jobs (vllm) and read once"
 
 
 async def test_two_jobs_in_two_clusters_are_two_targets():
@@ -236,7 +236,7 @@ async def test_series_that_are_of_no_target_are_counted_and_said():
         fake.scrape(START, ADDRESS, page(3), cluster="east")
         batch = await joined[0].collect()
         assert running([batch]) == {f"{ADDRESS}@east": 3.0}
-        assert "2 series of its instance are of no target that is known, and not read" in batch.health.reason
+        assert "2 series of its instance match no known target and are not read" in batch.health.reason
 
 
 async def test_a_target_most_of_which_is_not_read_is_not_ok():

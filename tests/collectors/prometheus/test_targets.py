@@ -187,7 +187,7 @@ async def test_a_prometheus_that_scrapes_nothing_of_ours_says_so():
         health = (await collector.collect()).health
         assert joined == []
         assert health.status == "ok"
-        assert health.reason.startswith("scrapes nothing that can be read here (")
+        assert health.reason.startswith("scrapes no supported target (")
 
 
 async def test_a_target_that_is_scraped_no_more_leaves_after_a_while(bodies):

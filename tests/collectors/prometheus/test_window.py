@@ -118,7 +118,7 @@ async def test_a_server_that_fails_in_mid_window_is_said_once_per_query_and_give
     assert ticks[-1].at == START
     with pytest.raises(ValueError, match="plays once"):
         feed.seek(START)
-    with pytest.raises(ValueError, match="as fast as it is read"):
+    with pytest.raises(ValueError, match="as fast as it is fetched"):
         feed.set_speed(2.0)
     await feed.aclose()
 
@@ -182,4 +182,4 @@ def test_a_window_in_which_nothing_was_scraped_says_so(asked):
     with over_http(fake) as url:
         result = asked("replay", "--prometheus", url, "--from", "-5m")
     assert result.exit_code == 3
-    assert result.stderr.strip().endswith("in this window it scraped nothing that can be read here")
+    assert result.stderr.strip().endswith("it scraped no supported target in this window")

@@ -30,7 +30,7 @@ def test_a_proxy_that_delays_a_small_page_costs_the_engine_nothing():
     pace, health = after(ENGINE, [run(0.4)] * RECENT)
     assert pace == 5.0, "60 kB are no more than 60 ms of work, and an engine is asked every 5 s at least"
     assert (health.status, health.interval_s) == ("ok", 5.0)
-    assert health.reason == "console asks every 5 s: an answer takes 0.4 s"
+    assert health.reason == "polled every 5 s: a response takes 0.4 s"
 
 
 def test_while_an_incident_is_open_an_engine_is_asked_at_its_interval():
@@ -46,14 +46,14 @@ def test_without_a_known_size_the_quickest_answer_counts():
     litellm = Source("l", "litellm", "governance", 5.0)
     pace, health = after(litellm, [run(0.25, interval_s=5.0), run(3.0, interval_s=5.0)])
     assert pace == 25.0
-    assert health.reason == "console asks every 25 s: an answer takes 0.25 s"
+    assert health.reason == "polled every 25 s: a response takes 0.25 s"
 
 
 def test_a_source_that_never_answers_in_time_is_not_asked_without_a_pause():
     silent = Source("s", "ray", "training", 5.0)
-    pace, health = after(silent, [run(5.0, "slow", "no complete answer within 5 s", None)] * 2)
+    pace, health = after(silent, [run(5.0, "slow", "no complete response within 5 s", None)] * 2)
     assert pace == 30.0
-    assert health.reason == "no complete answer within 5 s; console asks every 30 s: it does not answer in time"
+    assert health.reason == "no complete response within 5 s; polled every 30 s: it does not respond in time"
 
 
 def test_a_source_that_is_down_is_asked_at_its_interval_and_nothing_is_said_of_answers():
@@ -63,9 +63,9 @@ def test_a_source_that_is_down_is_asked_at_its_interval_and_nothing_is_said_of_a
 
 
 def test_a_source_that_refuses_is_asked_once_a_minute():
-    pace, health = after(ENGINE, [run(0.01, "unauthorized", "answers 401: the metrics want a key", None)])
+    pace, health = after(ENGINE, [run(0.01, "unauthorized", "HTTP 401: the metrics endpoint requires a token", None)])
     assert pace == 60.0
-    assert health.reason == "answers 401: the metrics want a key; console asks every 60 s: it refuses"
+    assert health.reason == "HTTP 401: the metrics endpoint requires a token; polled every 60 s: it refuses access"
 
 
 def test_the_interval_that_a_source_names_itself_is_kept_when_it_is_longer():

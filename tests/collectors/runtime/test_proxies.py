@@ -57,10 +57,10 @@ def test_exceptions_are_names_addresses_and_networks_of_both_families(no_proxy, 
     ("value", "said", "mend"),
     [
         ("socks5://me:s3cret@p:1", "SOCKS proxy (socks5://p:1)", "pip install"),
-        ("socks://p:1", "unknown kind (socks://p:1)", "socks5://"),
-        ("http://p:x", "names no proxy", "http://HOST:PORT"),
-        ("http://[::1", "names no proxy", "http://HOST:PORT"),
-        ("http://", "names no proxy", "http://HOST:PORT"),
+        ("socks://p:1", "unknown type (socks://p:1)", "socks5://"),
+        ("http://p:x", "is not a valid proxy", "http://HOST:PORT"),
+        ("http://[::1", "is not a valid proxy", "http://HOST:PORT"),
+        ("http://", "is not a valid proxy", "http://HOST:PORT"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_one_sentence_and_costs_only_the_servers_behind_it(value, said, mend):
@@ -107,5 +107,5 @@ async def test_the_client_hands_on_what_is_wrong_and_other_addresses_are_asked(m
     monkeypatch.setattr(transport, "direct", httpx.MockTransport(sent))
     async with httpx.AsyncClient(transport=transport) as client:
         assert (await client.get("http://127.0.0.1:1/")).text == "here"
-        with pytest.raises(SourceError, match="unknown kind"):
+        with pytest.raises(SourceError, match="unknown type"):
             await client.get("http://server/")

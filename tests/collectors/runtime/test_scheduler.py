@@ -85,7 +85,7 @@ async def test_a_source_is_kept_busy_for_no_more_than_a_hundredth_of_the_time():
     assert slow.runs[:5] == [0.0, 20.0, 40.0, 60.0, 80.0]
     health = ticks[0].batches[0].health
     assert (health.status, health.interval_s) == ("ok", 20.0)
-    assert health.reason == "console asks every 20 s: an answer takes 0.2 s"
+    assert health.reason == "polled every 20 s: a response takes 0.2 s"
 
 
 async def test_a_slow_source_is_asked_at_least_every_max_interval():

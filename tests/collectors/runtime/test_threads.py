@@ -51,7 +51,7 @@ async def test_a_call_past_its_deadline_is_given_up_and_the_next_fails_at_once(c
         await caller.call(hang, 0.05)
     assert entered.is_set()
     begun = []
-    with pytest.raises(StillHangsError, match="has not come back") as caught:
+    with pytest.raises(StillHangsError, match="has not returned") as caught:
         await caller.call(lambda: begun.append(1), 5.0)
     assert caught.value.since_s >= 0.0
     assert begun == []

@@ -109,8 +109,8 @@ litellm_guardrail_requests_total{status="success"} %d
     _, last = await collected("litellm", [page % (1.0, 2.0, 10), page % (1.12, 2.18, 70)], step=60.0)
     assert of(last, "spend.proxy.rate") == pytest.approx(18.0)
     assert of(last, "guardrail.requests") == pytest.approx(1.0)
-    assert "2 series have no label model and so shown without it: proxy spend" in last.health.reason
-    assert "1 series has no label guardrail_name and so shown without it: checks" in last.health.reason
+    assert "2 series have no label model, shown without it: proxy spend" in last.health.reason
+    assert "1 series has no label guardrail_name, shown without it: checks" in last.health.reason
 
 
 async def test_a_block_that_makes_its_counter_is_one_in_the_time_since_the_first_page():
@@ -137,7 +137,7 @@ async def test_a_litellm_that_wants_a_key_is_asked_where_it_counts_nothing():
         )
         told = [(await collector.collect()).health for _ in range(20)]
     assert {(health.status, health.reason) for health in told} == {
-        ("unauthorized", "answers 401: the metrics want a key")
+        ("unauthorized", "HTTP 401: the metrics endpoint requires a token")
     }
     assert asked.count("/metrics") == 2
     assert asked.count("/health/liveliness") == 18

@@ -77,7 +77,7 @@ async def test_gpus_with_an_index_only_are_told_as_the_mean_of_the_node_and_that
     )
     (batch,) = await collected("ray", [page])
     assert of(batch, "training.gpu.utilization") == pytest.approx(0.475)
-    assert "2 series have no label GpuUuid and so shown without it: GPU busy in training" in batch.health.reason
+    assert "2 series have no label GpuUuid, shown without it: GPU busy in training" in batch.health.reason
 
 
 async def test_tasks_that_others_take_away_are_no_number_below_0_but_may_be_within_a_sum():

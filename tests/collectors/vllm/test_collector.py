@@ -145,7 +145,7 @@ async def test_a_frozen_engine_is_told_though_every_metric_is_healthy(fault1, st
     during = next(batch for batch in batches if batch.at - START == 18)
     assert of(during, "serving.engine.frozen") == 1.0
     assert during.health.status == "ok"
-    assert "works on none" in during.health.reason
+    assert "makes no progress" in during.health.reason
 
 
 async def test_a_dead_engine_is_down_in_words_with_the_age_of_its_last_data(fault1):

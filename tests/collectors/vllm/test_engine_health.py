@@ -96,7 +96,7 @@ async def test_a_dead_engine_is_told_at_the_next_look_and_its_old_numbers_are_no
     after = [batch for batch in batches if batch.at >= died.at]
     assert {batch.health.status for batch in after} == {"down"}
     assert after[-1].health.age_s == 12
-    assert after[-1].health.reason.startswith("engine dead: /health answers 503")
+    assert after[-1].health.reason.startswith("engine dead: /health returned 503")
     shown = {name for batch in after for name, _, _ in batch.readings}
     assert shown == {
         "serving.engine.dead",
@@ -107,7 +107,7 @@ async def test_a_dead_engine_is_told_at_the_next_look_and_its_old_numbers_are_no
         "serving.scrape.duration",
     }
     assert events(batches, "dead") == [
-        (14, "critical", "the engine of v is dead: /health answers 503, its API server lives on")
+        (14, "critical", "the engine of v is dead: /health returns 503, its API server is still up")
     ]
 
 
@@ -237,9 +237,7 @@ async def test_a_server_that_says_no_start_time_and_refused_in_between_has_resta
     refused = httpx.ConnectError("[Errno 111] Connection refused")
     busier = moved(rust_page())
     batches = await asked(Scripted(metrics=rust_page()), {"metrics": refused}, {"metrics": busier})
-    assert events(batches, "restart") == [
-        (4, "warning", "vLLM v restarted: nothing listened at its address in between")
-    ]
+    assert events(batches, "restart") == [(4, "warning", "vLLM v restarted (its port was closed in between)")]
     assert of(batches[2], "serving.ttft") is None
 
 

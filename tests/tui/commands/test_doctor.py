@@ -90,6 +90,6 @@ async def test_where_no_gpu_is_read_no_link_is_missed(tmp_path):
 def test_a_proxy_that_cannot_be_used_is_a_check_with_its_mend():
     (check,) = doctor.proxies(Proxies({"ALL_PROXY": "socks://me:s3cret@p:1", "http_proxy": "http://p:1"}))
     assert (check.name, check.outcome) == ("ALL_PROXY", "missing")
-    assert "unknown kind (socks://p:1): servers behind it are not read" in check.said
+    assert "unknown type (socks://p:1): servers behind it are not read" in check.said
     assert "socks5://" in check.mend
     assert "s3cret" not in check.said

@@ -60,7 +60,7 @@ def test_columns_of_text_are_told(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("time,a,pod\n" + "".join(f"{n},{n % 2 + 50 * (n > 5)},x\n" for n in range(10)))
     result = rank(path, "--incident-time", "6")
-    assert "left out, since they hold no numbers: pod" in result.stderr
+    assert "skipped, not numeric: pod" in result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == ["a"]
 
 
@@ -74,7 +74,7 @@ def test_a_service_graph_names_who_shows_in_no_column_of_its_own(tmp_path):
     graph.write_text('{"cart": ["redis"], "pay": ["redis"]}')
     result = rank(path, "--incident-time", "-39m", "--graph", str(graph))
     assert json.loads(result.stdout.splitlines()[-1])[0] == "redis_latency"
-    assert "told from its callers" in result.stdout
+    assert "inferred from its callers" in result.stdout
     graph.write_text("nonsense")
     refused = rank(path, "--incident-time", "-39m", "--graph", str(graph))
     assert refused.exit_code == 2
@@ -87,4 +87,4 @@ def test_columns_that_stand_there_twice_are_told(tmp_path):
     path.write_text("\n".join(['time,"a{b=""1""}","a{b=""1""}",c', *rows]))
     result = rank(path, "--incident-time", "none")
     assert json.loads(result.stdout.splitlines()[-1]) == ["c", 'a{b="1"}']
-    assert "left out, since they repeat another column" in result.stderr
+    assert "skipped, duplicates of another column" in result.stderr

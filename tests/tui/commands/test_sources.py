@@ -36,4 +36,4 @@ def test_what_cannot_be_done_is_a_sentence(capsys, tmp_path):
         sources.run(RAY, "nvml")
     said = capsys.readouterr().err
     assert "nowhere.prom cannot be read" in said
-    assert "no kind 'nvml' is read from a metrics page; known: dcgm, vllm" in said
+    assert "no kind 'nvml' that reads a metrics page; known: dcgm, vllm" in said

@@ -51,8 +51,8 @@ async def test_a_recording_that_is_too_young_says_since_when_there_is_one(tmp_pa
         await press(app, pilot, "i", "b")
         await app.workers.wait_for_complete()
         await settle(app, pilot)
-        assert "nothing is known of yesterday: the recording begins at 16:00 on 2025-11-24" in text(app)
-    with pytest.raises(NoDataError, match="the recording begins at 16:00 on 2025-11-24"):
+        assert "no data for yesterday: the recording starts at 16:00 on 2025-11-24" in text(app)
+    with pytest.raises(NoDataError, match="the recording starts at 16:00 on 2025-11-24"):
         await same_hour(tmp_path / "ring.aistack", START)
 
 
@@ -60,6 +60,6 @@ async def test_where_nothing_is_recorded_that_is_said(tmp_path):
     async with shown(FakeFeed(troubled(WORLD)), (120, 40)) as (app, pilot):
         await press(app, pilot, "i", "b")
         await app.workers.wait_for_complete()
-        assert "nothing is recorded that could tell of yesterday" in text(app)
+        assert "no recording to compare with yesterday" in text(app)
     with pytest.raises(NoDataError, match="yesterday cannot be read"):
         await same_hour(tmp_path / "none.aistack", START)
