@@ -70,7 +70,7 @@ def test_the_sentence_of_every_version_has_the_number_of_its_symptom():
 def test_without_a_proven_link_a_gpu_is_only_possible():
     found = only(watch(Plant(THERMAL, linked=False)))
     assert (found.cause, found.confidence) == (Cause.THERMAL_THROTTLE, "possible")
-    assert any("not known" in text for text in found.blind_spots)
+    assert any("is unknown" in text for text in found.blind_spots)
 
 
 def test_with_the_gpus_unseen_the_cause_is_not_seen():

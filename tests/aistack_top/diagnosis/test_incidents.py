@@ -122,7 +122,7 @@ def test_confirmed_is_taken_back_when_its_source_is_lost():
     (versions,) = [rows for rows in found.values() if rows[0].cause is Cause.THERMAL_THROTTLE]
     assert "confirmed" in [one.confidence for one in versions]
     assert versions[-1].confidence == "likely"
-    assert "nvml no longer tells" in versions[-1].verdict.why
+    assert "nvml no longer reports" in versions[-1].verdict.why
 
 
 def test_a_cause_that_is_over_while_its_backlog_is_not_is_said_to_be_gone():
@@ -222,7 +222,7 @@ def test_an_incident_of_version_one_is_still_read():
     assert (read.confidence, read.symptom.usual, read.verdict.why) == (
         "confirmed",
         0.5,
-        "confirmed: thermal throttling",
+        "confirmed: heat",
     )
     del old["strength"]
     with pytest.raises(ValueError, match="how sure"):

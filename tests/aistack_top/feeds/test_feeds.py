@@ -62,7 +62,7 @@ async def test_what_the_feed_below_cannot_do_a_decorator_cannot_do_either():
     assert not feed.keep(MARK)
     assert await feed.recording() is None
     assert list(await feed.incident_times()) == []
-    with pytest.raises(ValueError, match="no past of its own"):
+    with pytest.raises(ValueError, match="no history of its own"):
         feed.seek(START)
 
 
