@@ -90,7 +90,7 @@ class FormLogin(Login):
             raise self._refusal(self._again - now)
         answer = await log_in(client, base + self.path, self._fields, deadline_s=deadline_s)
         if answer.status >= 500:
-            raise SourceError("down", f"the log-in form answers {answer.status}")
+            raise SourceError("down", f"the login form returned HTTP {answer.status}")
         self._cookies = session_cookies(answer)
         if not self._cookies or answer.status >= 400:
             raise self.refuse(now, answer.status)

@@ -38,20 +38,20 @@ class Refusals:
         wait_s = retry_after_s(answer.headers.get("retry-after"), now)
         if status == 429:
             wait_s = USUAL_PAUSE_S if wait_s is None else wait_s
-            raise SourceError("slow", f"answers 429, too many requests: asked again in {wait_s:.0f} s", wait_s)
+            raise SourceError("slow", f"HTTP 429, too many requests: next request in {wait_s:.0f} s", wait_s)
         if status == 401:
-            raise SourceError("unauthorized", f"answers 401: {'check' if has_login else 'set'} {self.keys}")
+            raise SourceError("unauthorized", f"HTTP 401: {'check' if has_login else 'set'} {self.keys}")
         if status == 403:
             fix = "this login may not read it" if has_login else f"set {self.keys}"
-            raise SourceError("unauthorized", f"answers 403: {fix}")
+            raise SourceError("unauthorized", f"HTTP 403: {fix}")
         if status >= 500:
-            raise SourceError("down", f"answers {status}", wait_s)
+            raise SourceError("down", f"HTTP {status}", wait_s)
         if status == 404 and request.since:
-            raise SourceError("misconfigured", f"answers 404: needs {self.title} {request.since} or newer")
+            raise SourceError("misconfigured", f"HTTP 404: needs {self.title} {request.since} or newer")
         if status != 200:
-            raise SourceError("misconfigured", f"answers {status}: {self._is_this_it}")
+            raise SourceError("misconfigured", f"HTTP {status}: {self._is_this_it}")
         if is_web_page(answer):
-            raise SourceError("misconfigured", f"answers with a web page: {self._is_this_it}")
+            raise SourceError("misconfigured", f"returned a web page: {self._is_this_it}")
 
     def decode(self, body: bytes, kind: type[T]) -> T:
         """Return a JSON answer as what it should be.
@@ -65,7 +65,7 @@ class Refusals:
         try:
             return _decoded(body, kind)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            said = f"an answer that {self.title} does not give: {sanitize(str(error), 120)}"
+            said = f"unexpected response from {self.title}: {sanitize(str(error), 120)}"
             raise SourceError("misconfigured", said) from None
 
     @property

@@ -213,7 +213,7 @@ DATA = (
             'milvus_rootcoord_quota_states{quota_states="DenyToRead"} 3\n'
         ],
         {("data.quota.exhausted", "reason=DenyToWrite"): 1, ("data.quota.exhausted", "reason=DenyToRead"): None},
-        says=("cannot be",),
+        says=("impossible values",),
     ),
     Variant(
         "Ray: two nodes' GPUs by UUID, and a node that idles with 0 GPUs",

@@ -36,7 +36,7 @@ PAGES = (
             f'{RUN}{{engine="0",model_name="m",}} 4\r\n{TOKENS}{{model_name="m",engine="0"}} 600\r\n',
         ],
         {(RUNNING, ""): 4, (GENERATED, ""): 100},
-        silent=("could not be read", "twice"),
+        silent=("could not be read", "duplicate"),
     ),
     Variant(
         "a model name with quotes, braces, a backslash, a line feed and a hash",
@@ -346,7 +346,7 @@ FURTHER = (
         "vllm",
         [f"{RUN}{{{M}}} 3\n{RUN}{{{M}}} 5\n"],
         {(RUNNING, ""): 5},
-        says=("twice",),
+        says=("duplicate",),
     ),
     Variant(
         "finished reasons that are missing or None are told without a reason",

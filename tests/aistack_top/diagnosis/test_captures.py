@@ -78,7 +78,7 @@ async def test_a_real_server_whose_engine_is_dead_is_told_so_at_once():
     assert first.symptom.signal == last.symptom.signal == "serving.engine.dead"
     assert last.verdict.what.startswith("chat: engine dead, since ")
     assert first.detected - first.onset <= 5
-    assert last.verdict.why.startswith("confirmed by: the engine of chat is dead: /health answers 503")
+    assert last.verdict.why.startswith("confirmed: the engine of chat is dead: /health returns 503")
     assert last.verdict.next_step.startswith("restart chat: ")
     assert last.open
 

@@ -22,16 +22,16 @@ async def refused(answer, request=LIST, **more):
 @pytest.mark.parametrize(
     ("answer", "status", "said"),
     [
-        (httpx.Response(401), "unauthorized", "answers 401: set token"),
-        (httpx.Response(403), "unauthorized", "answers 403: set token"),
-        (httpx.Response(404), "misconfigured", "answers 404: is this the Shop server's address?"),
-        (httpx.Response(400), "misconfigured", "answers 400: is this the Shop server's address?"),
-        (httpx.Response(204), "misconfigured", "answers 204: is this the Shop server's address?"),
-        (httpx.Response(304), "misconfigured", "answers 304: is this the Shop server's address?"),
-        (httpx.Response(500), "down", "answers 500"),
+        (httpx.Response(401), "unauthorized", "HTTP 401: set token"),
+        (httpx.Response(403), "unauthorized", "HTTP 403: set token"),
+        (httpx.Response(404), "misconfigured", "HTTP 404: is this the Shop server's address?"),
+        (httpx.Response(400), "misconfigured", "HTTP 400: is this the Shop server's address?"),
+        (httpx.Response(204), "misconfigured", "HTTP 204: is this the Shop server's address?"),
+        (httpx.Response(304), "misconfigured", "HTTP 304: is this the Shop server's address?"),
+        (httpx.Response(500), "down", "HTTP 500"),
         (httpx.Response(200, content=b" <html>"), "misconfigured", "a web page: is this the Shop server's address?"),
-        (httpx.Response(200, content=b"{}", headers=HTML), "misconfigured", "answers with a web page"),
-        (httpx.Response(200, content=b"x" * (4 * 2**20 + 1)), "misconfigured", "the answer is larger than 4 MB"),
+        (httpx.Response(200, content=b"{}", headers=HTML), "misconfigured", "returned a web page"),
+        (httpx.Response(200, content=b"x" * (4 * 2**20 + 1)), "misconfigured", "the response is larger than 4 MB"),
         (
             httpx.Response(302, headers={"location": "https://u:p@other/base/x?token=1"}),
             "misconfigured",
@@ -49,15 +49,15 @@ async def test_a_refusal_is_one_sentence_with_its_fix(answer, status, said):
 async def test_a_login_that_is_refused_is_to_be_checked_not_set(monkeypatch):
     monkeypatch.setenv("T", "s3cret-4711")
     login = bearer_or_basic("shop", Secret(env="T"))
-    assert await refused(httpx.Response(401), login=login) == ("unauthorized", "answers 401: check token")
+    assert await refused(httpx.Response(401), login=login) == ("unauthorized", "HTTP 401: check token")
     assert await refused(httpx.Response(403), login=login) == (
         "unauthorized",
-        "answers 403: this login may not read it",
+        "HTTP 403: this login may not read it",
     )
 
 
 async def test_what_an_older_server_does_not_have_is_said():
-    assert await refused(httpx.Response(404), ONE) == ("misconfigured", "answers 404: needs Shop 2.4 or newer")
+    assert await refused(httpx.Response(404), ONE) == ("misconfigured", "HTTP 404: needs Shop 2.4 or newer")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,7 @@ async def test_a_server_that_wants_fewer_requests_is_left_alone_for_as_long(head
 
     async with shop(handle) as (rest, clock):
         for _ in range(2):
-            with pytest.raises(
-                SourceError, match=f"answers 429, too many requests: asked again in {wait_s} s"
-            ) as caught:
+            with pytest.raises(SourceError, match=f"HTTP 429, too many requests: next request in {wait_s} s") as caught:
                 await rest.ask(LIST)
             assert caught.value.status == "slow"
         assert len(asked) == (2 if wait_s == 0 else 1)

@@ -65,7 +65,7 @@ async def test_a_run_asks_what_is_due_and_makes_one_batch():
 async def test_a_request_that_fails_costs_only_itself_until_it_is_answered_again():
     batches = await runs(Server(), lambda: {"state": httpx.Response(500)}, dict)
     assert [batch.health.status for batch in batches] == ["ok"] * 3
-    assert [batch.health.reason for batch in batches] == ["", "the state is unknown: answers 500", ""]
+    assert [batch.health.reason for batch in batches] == ["", "the state is unknown: HTTP 500", ""]
 
 
 async def test_pages_that_are_not_read_are_said_as_partial():

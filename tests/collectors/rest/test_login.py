@@ -159,7 +159,7 @@ async def test_a_form_of_a_server_that_fails_is_not_a_refused_password():
         return httpx.Response(503 if request.url.path == "/base/login" else 401)
 
     async with shop(handle, login=shop_form()) as (rest, _):
-        with pytest.raises(SourceError, match="the log-in form answers 503") as caught:
+        with pytest.raises(SourceError, match="the login form returned HTTP 503") as caught:
             await rest.ask(LIST)
     assert caught.value.status == "down"
 

@@ -103,10 +103,10 @@ async def test_a_later_page_that_fails_leaves_the_earlier_ones():
     answers = [httpx.Response(200, json={"rows": [1, 2], "next": "2"}), httpx.Response(503)]
     async with shop(lambda _: answers.pop(0)) as (rest, _):
         found = await rest.pages(LIST, parse, TokenPaging("page"))
-    assert (found.rows, found.note("items")) == ([1, 2], "the first 2 items only: answers 503")
+    assert (found.rows, found.note("items")) == ([1, 2], "the first 2 items only: HTTP 503")
 
 
 async def test_a_first_page_that_fails_is_a_failure():
     async with shop(lambda _: httpx.Response(200, content=b'{"rows": "no"}')) as (rest, _):
-        with pytest.raises(SourceError, match="an answer that Shop does not give"):
+        with pytest.raises(SourceError, match="unexpected response from Shop"):
             await rest.pages(LIST, parse, TokenPaging("page"))

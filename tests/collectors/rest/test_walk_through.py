@@ -82,4 +82,4 @@ async def test_the_source_of_the_page_reads_what_it_says(monkeypatch):
     assert list(whole.readings) == [("data.vectors", Entity.of(source="qdrant"), 5528.0)]
     assert (whole.health.status, whole.health.reason) == ("ok", "")
     assert list(cut.readings) == []
-    assert cut.health.reason == "the number of vectors is unknown: answers 404: needs Qdrant 1.0 or newer"
+    assert cut.health.reason == "the number of vectors is unknown: HTTP 404: needs Qdrant 1.0 or newer"
