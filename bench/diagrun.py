@@ -10,7 +10,7 @@ from math import inf, isnan
 from typing import Any
 
 from diagcases import Case
-from simticks import NodeReader
+from diagmodels import Run
 
 from aistack_top.diagnosis.anomaly import Anomaly
 from aistack_top.diagnosis.assessment import Factors, assess, candidates
@@ -22,9 +22,7 @@ from aistack_top.model.entity import SERVICE, Entity
 from aistack_top.model.incident import Incident, Symptom
 from aistack_top.model.signals import signals
 from aistack_top.model.tick import SeriesKey, Tick
-from aistack_top.simulator.measure import ALIKE, Probe, excursion, probe
 
-LASTING_S = 120.0
 GIVEN_S = 120.0
 """With the time given, this much after the onset is looked at."""
 
@@ -32,23 +30,15 @@ BEFORE_S = 1800.0
 OFF = ("weight", "evidence", "support", "order", "mechanism", "against", "novelty", "coherence", "shift", "kind")
 
 
-def play(case: Case) -> dict[str, Any]:
-    """Return the record of a run."""
-    node = case.start()
-    reader, watch = NodeReader(node, case.missing, case.reset_s), IncidentDetector()
-    names = [("calls.latency", ""), ("calls.ttft", "")]
-    names += [(f"serving.{field}", one.label) for one in node.engines for field in ("ttft", "itl")]
-    probes = {} if case.kind == "clean" else {name: probe(*name) for name in names}
+def play(case: Case, run: Run, *, given_too: bool) -> dict[str, Any]:
+    """Return the record of a run; ``given_too``: with what is said when the time of the onset is given."""
+    watch = IncidentDetector()
     onset = case.scenario.onset
     first = onset + 150.0 if case.kind == "late" else 0.0
     versions: dict[str, list[Incident]] = {}
     spent = 0.0
-    for tick in reader.ticks(case.seconds):
-        second = tick.at - node.epoch
-        if second % 5 == 0:
-            for one in probes.values():
-                one.observe(node)
-        if second < first:
+    for tick in run.ticks(case.seconds):
+        if tick.at - run.epoch < first:
             continue
         began = time.process_time()
         for version in watch.observe(_hidden(tick, case.withheld)):
@@ -59,48 +49,22 @@ def play(case: Case) -> dict[str, Any]:
         "kind": case.kind,
         "name": case.name,
         "band": case.band,
+        "arrivals": case.arrivals,
         "severity": case.severity,
         "truth": list(case.truth),
         "layer": case.scenario.layer,
         "onset": onset,
         "seconds": case.seconds,
-        "engines": len(node.engines),
+        "engines": run.engines,
         "watch_cpu_s": round(spent, 2),
-        "incidents": [_told(found, node.epoch) for found in versions.values()],
+        "incidents": [_told(found, run.epoch) for found in versions.values()],
+        "pains": run.pains(),
     }
     if case.kind in ("fault", "two", "alike", "withheld", "late"):
-        record["felt"] = felt(probes, onset)
-    if case.kind in ("fault", "alike", "withheld") and record["felt"]:
-        record["given"] = given(watch, case, node.epoch + record["felt"]["onset"])
+        record["felt"] = run.felt(onset)
+    if given_too and case.kind in ("fault", "alike", "withheld") and record["felt"]:
+        record["given"] = given(watch, case, run.epoch + record["felt"]["onset"])
     return record
-
-
-def felt(probes: dict[tuple[str, str], Probe], onset: float) -> dict[str, Any] | None:
-    """Return what people felt: the worst latency that stood at twice its usual for two minutes, and since when.
-
-    It began when the first of all latencies was half as long again as usual, and stayed so for a minute.
-    """
-    rises: list[dict[str, Any]] = []
-    starts = []
-    for (signal, engine), one in probes.items():
-        if not [at for at, _ in one.curve if 300.0 <= at < onset]:
-            continue
-        rise = excursion(one.curve, onset)
-        starts.append(begins(one.curve, onset, ALIKE * rise.usual))
-        if rise.seconds >= LASTING_S:
-            rises.append({"signal": signal, "engine": engine, "ratio": rise.ratio, "s": rise.seconds})
-    return max(rises, key=lambda row: float(row["ratio"])) | {"onset": min(starts)} if rises else None
-
-
-def begins(curve: list[tuple[float, float]], onset: float, limit: float) -> float:
-    """Return when the first minute above a limit begins."""
-    began = inf
-    for at, value in curve:
-        if at >= onset:
-            began = min(began, at) if value >= limit else inf
-            if at - began + 5.0 >= 60.0:
-                return began
-    return inf
 
 
 def _hidden(tick: Tick, withheld: Sequence[str]) -> Tick:

@@ -17,11 +17,12 @@ def report(records: list[Record]) -> str:
         by_kind[record["kind"]].append(record)
     parts = [
         headline(by_kind),
+        arrivals(records),
         by("fault", by_kind["fault"], lambda record: record["name"]),
         by("load band", by_kind["fault"], lambda record: f"{record['band']:.2f}"),
         by("severity", by_kind["fault"], lambda record: f"{record['severity']:.2f}"),
-        beside(felt(by_kind["fault"])),
-        ablation(felt(by_kind["fault"])),
+        beside(_given(by_kind["fault"])),
+        ablation(_given(by_kind["fault"])),
         days(by_kind["clean"]),
         named(records),
     ]
@@ -33,11 +34,20 @@ def felt(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.get("felt")]
 
 
+def _given(records: Iterable[Record]) -> list[Record]:
+    """Return the runs in which something was said with the time of the onset given."""
+    return [record for record in felt(records) if "given" in record]
+
+
 def main_incident(record: Record) -> Record | None:
-    """Return the incident of a run's fault: the first that was told since its onset, or that lasted into it."""
+    """Return the incident of a run's fault: the first that was told since its onset and lasted into what people felt.
+
+    What was open before the fault is not its incident, even where its cause is told as the fault's later on.
+    """
+    felt_at = (record.get("felt") or {}).get("onset", record["onset"])
     for incident in sorted(record["incidents"], key=lambda one: one["detected"]):
         ended = incident["end"] if incident["end"] is not None else math.inf
-        if ended > record["onset"] and incident["detected"] >= record["onset"] - 5.0:
+        if ended > max(record["onset"], felt_at) and incident["detected"] >= record["onset"] - 5.0:
             return dict(incident)
     return None
 
@@ -79,6 +89,63 @@ def wrong_shown(record: Record) -> list[Record]:
     ]
 
 
+def before_onset(record: Record) -> list[Record]:
+    """Return the incidents of a run in which nothing had happened yet."""
+    return [one for one in record["incidents"] if one["detected"] < record["onset"]]
+
+
+def painless(record: Record, incidents: list[Record]) -> int:
+    """Return how many incidents began while no latency stood at twice its usual for two minutes."""
+    return sum(
+        not any(start - 60.0 <= one["detected"] and one["onset"] <= end for start, end in record["pains"])
+        for one in incidents
+    )
+
+
+def arrivals(records: list[Record]) -> str:
+    """Return a row for each arrival process: verdicts, wrong confirmed, false alarms by engine and day."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record["arrivals"]].append(record)
+    if len(groups) < 2:
+        return ""
+    head = "| arrivals | felt | cause right | layer right | recall | delay p50 / p90 | wrong confirmed "
+    head += "| unknown on withheld | both of two | alarms before the fault | clean days |"
+    groups["all"] = records
+    return "\n".join([head, "|" + "---|" * 11, *(_row(name, found) for name, found in groups.items())])
+
+
+def _row(name: str, records: list[Record]) -> str:
+    hit = felt(r for r in records if r["kind"] == "fault")
+    late, _ = delays(hit)
+    incidents = sum(len(r["incidents"]) for r in records)
+    wrong = sum(len(wrong_shown(r)) for r in records)
+    clean = [r for r in records if r["kind"] == "clean"]
+    early = [r for r in records if r["kind"] not in ("clean", "late")]
+    cells = [
+        str(len(hit)), share(own(r, 1) for r in hit), share(own_layer(r) for r in hit),
+        share(main_incident(r) is not None for r in hit), f"{quantile(late, 0.5)} / {quantile(late, 0.9)}",
+        f"{wrong / max(incidents, 1):.1%} ({wrong}/{incidents})",
+        share(_unknown(r) for r in felt(x for x in records if x["kind"] == "withheld")),
+        share(_both(r) for r in felt(x for x in records if x["kind"] == "two")),
+        _alarm_rate(early, [(r, before_onset(r)) for r in early], lambda r: float(r["onset"])),
+        _alarm_rate(clean, [(r, r["incidents"]) for r in clean], lambda r: float(r["seconds"])),
+    ]  # fmt: skip
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _alarm_rate(
+    records: list[Record], alarms: list[tuple[Record, list[Record]]], seconds: Callable[[Record], float]
+) -> str:
+    """Return incidents a day and engine, of them those without pain, and their counts."""
+    days = sum(seconds(r) * r["engines"] for r in records) / 86400.0
+    if not days:
+        return "-"
+    every = sum(len(found) for _, found in alarms)
+    false = sum(painless(record, found) for record, found in alarms)
+    return f"{every / days:.1f}, without pain {false / days:.1f} ({false} of {every} in {days:.1f} days)"
+
+
 def share(values: Iterable[bool]) -> str:
     """Return a share with its count."""
     found = list(values)
@@ -112,21 +179,21 @@ def headline(by_kind: dict[str, list[Record]]) -> str:
     two = felt(by_kind["two"])
     started = by_kind["late"]
     rows = [
-        ("cause AC@1, time given", ">= 0.80", share(told(r, 1) for r in faults)),
-        ("cause AC@3, time given", ">= 0.95", share(told(r, 3) for r in faults)),
-        ("layer AC@1, time given", ">= 0.90", share(layer(r) for r in faults)),
-        ("cause AC@1, own detection", ">= 0.70", share(own(r, 1) for r in faults)),
+        ("cause AC@1, time given", ">= 0.80", share(told(r, 1) for r in _given(faults))),
+        ("cause AC@3, time given", ">= 0.95", share(told(r, 3) for r in _given(faults))),
+        ("layer AC@1, time given", ">= 0.90", share(layer(r) for r in _given(faults))),
+        ("cause AC@1, own detection", ">= 0.90", share(own(r, 1) for r in faults)),
         ("cause AC@3, own detection", "", share(own(r, 3) for r in faults)),
-        ("layer AC@1, own detection", "", share(own_layer(r) for r in faults)),
+        ("layer AC@1, own detection", ">= 0.95", share(own_layer(r) for r in faults)),
         ("cause AC@1 beside a look-alike", "", share(own(r, 1) for r in alike)),
-        ("recall (2x for 2 min)", ">= 0.90", share(main_incident(r) is not None for r in [*faults, *alike])),
-        ("delay p50 / p90", "45 / 120 s", f"{quantile(late, 0.5)} / {quantile(late, 0.9)}"),
+        ("recall (2x for 2 min)", ">= 0.95", share(main_incident(r) is not None for r in [*faults, *alike])),
+        ("delay p50 / p90", "30 / 90 s", f"{quantile(late, 0.5)} / {quantile(late, 0.9)}"),
         ("onset error p50 / p90", "15 s / -", f"{quantile(wide, 0.5)} / {quantile(wide, 0.9)}"),
-        ("wrong confirmed, of all incidents", "<= 2 %", f"{wrong / max(incidents, 1):.1%} ({wrong}/{incidents})"),
+        ("wrong confirmed, of all incidents", "<= 1 %", f"{wrong / max(incidents, 1):.1%} ({wrong}/{incidents})"),
         ("unknown on withheld causes", ">= 0.80", share(_unknown(r) for r in withheld)),
         ("incidents from decoys", "0", f"{sum(_since(r) for r in by_kind['decoy'])} in {len(by_kind['decoy'])} runs"),
         ("two faults: one named first", "", share(own(r, 1) for r in two)),
-        ("two faults: both named", "", share(_both(r) for r in two)),
+        ("two faults: both named", ">= 0.70", share(_both(r) for r in two)),
         ("started in mid-incident: confirmed", "0", str(sum(_ever_shown(r) for r in started))),
         ("started in mid-incident: says no baseline", "all", share(_no_baseline(r) for r in started if r["incidents"])),
     ]
@@ -152,6 +219,11 @@ def _both(record: Record) -> bool:
     return set(record["truth"]) <= named
 
 
+def _named(record: Record) -> str:
+    named = {cause for one in record["incidents"] for cause in one["causes"]}
+    return ", ".join(cause for cause in record["truth"] if cause in named)
+
+
 def _ever_shown(record: Record) -> int:
     return sum(row[2] == "confirmed" for one in record["incidents"] for row in one["said"])
 
@@ -174,7 +246,7 @@ def by(what: str, records: list[Record], key: Callable[[Record], str]) -> str:
         hit = felt(found)
         late, wide = delays(hit)
         cells = [
-            f"{len(found)}", f"{len(hit)}", *(_plain(told(r, n) for r in hit) for n in (1, 3)),
+            f"{len(found)}", f"{len(hit)}", *(_plain(told(r, n) for r in _given(hit)) for n in (1, 3)),
             _plain(own(r, 1) for r in hit), _plain(own_layer(r) for r in hit),
             _plain(main_incident(r) is not None for r in hit), quantile(late, 0.5), quantile(late, 0.9),
             quantile(wide, 0.5), f"{sum(len(wrong_shown(r)) for r in found)}",
@@ -262,6 +334,8 @@ def named(records: list[Record]) -> str:
         if record["kind"] == "fault" and record.get("felt") and not own(record, 1):
             incident = main_incident(record)
             said = f"{first_cause(incident)} ({incident['said'][-1][2]})" if incident else "not detected"
+            if incident is None and before_onset(record):
+                said += f", after {', '.join(first_cause(one) for one in before_onset(record))} before it"
             lines.append(f"- {record['id']}: {said} instead of {record['truth'][0]}")
         for one in wrong_shown(record):
             row = next(r for r in one["said"] if r[2] == "confirmed" and r[1] not in record["truth"])
@@ -273,4 +347,6 @@ def named(records: list[Record]) -> str:
                 if first_cause(one) not in record["truth"] and one["detected"] >= record["onset"]
                 if record["kind"] != "withheld" or first_cause(one) != "unknown"
             ]
+        if record["kind"] == "two" and record.get("felt") and not _both(record):
+            lines.append(f"- {record['id']}: of {' and '.join(record['truth'])} only {_named(record) or 'none'}")
     return "\n".join(["Failures:", "", *lines]) if lines else ""

@@ -46,9 +46,9 @@ def _rows(name: str) -> list[list[str]]:
 
 
 @cache
-def trace_means() -> tuple[float, float, float]:
-    """Return the real hour's mean prompt and output tokens, and mean tokens held while an answer is being made."""
-    trace = conversation_trace()
+def trace_means(trace: tuple[Arrival, ...] = ()) -> tuple[float, float, float]:
+    """Return a trace's mean prompt and output tokens, and mean tokens held while an answer is being made."""
+    trace = trace or conversation_trace()
     prompt = sum(row.prompt for row in trace) / len(trace)
     output = sum(row.output for row in trace)
     held = sum((row.prompt + row.output / 2) * row.output for row in trace) / output
@@ -60,9 +60,14 @@ def day_curve(hour: float) -> float:
     return 1.0 + DAY_SWING * cos(2 * pi * (hour - BUSIEST_HOUR) / 24)
 
 
-def from_trace(rng: Random, rate: Callable[[float], float], peak: float) -> Iterator[Arrival]:
-    """Yield arrivals for ever at a rate a second that depends on the time; ``peak`` is never exceeded."""
-    trace = conversation_trace()
+def from_trace(
+    rng: Random, rate: Callable[[float], float], peak: float, trace: tuple[Arrival, ...] = ()
+) -> Iterator[Arrival]:
+    """Yield arrivals of a trace (none given: the real hour) for ever at a rate a second that depends on the time.
+
+    ``peak`` is never exceeded.
+    """
+    trace = trace or conversation_trace()
     lasts = trace[-1].at + 1.0
     own = len(trace) / lasts
     copies = max(1, ceil(peak / own))

@@ -13,6 +13,7 @@ from random import Random
 
 import msgspec
 
+from aistack_top.simulator.arrival_processes import CONVERSATION, ArrivalProcess
 from aistack_top.simulator.calls import TraceStore
 from aistack_top.simulator.engine import EngineConfig, SimulatedEngine
 from aistack_top.simulator.event_queue import EventQueue
@@ -90,7 +91,8 @@ class SimulatedNode:
     """A simulated node.
 
     ``band`` is the load at the start as a share of what saturates the engines, ``hour`` the time of day then,
-    ``lived_s`` how long servers and training jobs had been up by then.
+    ``lived_s`` how long servers and training jobs had been up by then. ``arrivals`` is how
+    requests come.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class SimulatedNode:
         hour: float = 10.0,
         epoch: float = EPOCH,
         lived_s: float = 0.0,
+        arrivals: ArrivalProcess = CONVERSATION,
     ) -> None:
         self.config, self.seed, self.epoch, self.lived_s = config, seed, epoch, lived_s
         self.agenda = EventQueue()
@@ -121,7 +124,7 @@ class SimulatedNode:
         self.training = [self._job(setting) for setting in config.training]
         self.sink = TraceStore(self.stream("sink"), skew_s=config.skew_s)
         self.gateway = self._gateway()
-        self.traffic = Traffic(self.agenda, config.tenant, self.stream("traffic"), self.gateway.receive, hour)
+        self.traffic = Traffic(self.agenda, config.tenant, self.stream("traffic"), self.gateway.receive, hour, arrivals)
         self.down: set[str] = set()
         self.gone_at: float | None = None
         """When capacity goes that the provider has called back, in seconds since the start."""
@@ -129,8 +132,9 @@ class SimulatedNode:
         self.happenings: list[AppliedFault] = []
         self.rates = {model: band * self.saturation(model) for model in self.models}
         for model, rate in self.rates.items():
-            self.traffic.open(model, rate * (1.0 - config.closed_share))
-            self._fill_with_clients(model, rate * config.closed_share)
+            closed = config.closed_share if arrivals.closed else 0.0
+            self.traffic.open(model, rate * (1.0 - closed))
+            self._fill_with_clients(model, rate * closed)
         self._noise = self.stream("host")
         self._live_before(lived_s)
         self.agenda.at(TICK_S, self._tick)

@@ -10,6 +10,7 @@ import msgspec
 
 from aistack_top.model.causes import Cause
 from aistack_top.model.signals import Layer
+from aistack_top.simulator.arrival_processes import CONVERSATION, ArrivalProcess
 from aistack_top.simulator.fault_catalog import Fault
 from aistack_top.simulator.node import EPOCH, NodeConfig, SimulatedNode, TrainingConfig
 
@@ -62,6 +63,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         epoch: float = EPOCH,
         lived_s: float = 0.0,
         trains: bool = False,
+        arrivals: ArrivalProcess = CONVERSATION,
     ) -> SimulatedNode:
         """Return a node on which it will happen; what is not given is the scenario's own.
 
@@ -75,6 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             hour=self.hour,
             epoch=epoch,
             lived_s=lived_s,
+            arrivals=arrivals,
         )
         running.down.update(self.withheld)
         for fault in self.fault:

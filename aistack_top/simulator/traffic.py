@@ -8,7 +8,8 @@ from random import Random
 
 import msgspec
 
-from aistack_top.simulator.arrivals import Arrival, day_curve, from_trace, long_prompts, trace_means
+from aistack_top.simulator.arrival_processes import CONVERSATION, ArrivalProcess
+from aistack_top.simulator.arrivals import Arrival, long_prompts
 from aistack_top.simulator.event_queue import EventQueue
 from aistack_top.simulator.request import Request
 from aistack_top.simulator.steptime import RequestMix
@@ -52,13 +53,17 @@ class Shape:
 
 @dataclass(slots=True)
 class Traffic:
-    """Makes requests and hands them to ``send``. Faults write ``shapes`` (by tenant) and ``factor``."""
+    """Makes requests and hands them to ``send``. Faults write ``shapes`` (by tenant) and ``factor``.
+
+    ``process`` says how requests come.
+    """
 
     agenda: EventQueue
     tenants: tuple[Tenant, ...]
     rng: Random
     send: Callable[[Request, float], None]
     hour: float
+    process: ArrivalProcess = CONVERSATION
     shapes: dict[str, Shape] = field(init=False)
     model_output: dict[str, float] = field(default_factory=dict)
     factor: Callable[[float], float] = lambda _: 1.0
@@ -68,18 +73,27 @@ class Traffic:
     _at_start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._at_start = day_curve(self.hour)
+        self._at_start = self.process.day(self.hour)
         self.shapes = {tenant.name: Shape() for tenant in self.tenants}
 
     def level(self, now: float) -> float:
         """Return the load at a time as a multiple of that at the start."""
-        return self.factor(now) * day_curve(self.hour + now / 3600.0) / self._at_start
+        return self.factor(now) * self.process.day(self.hour + now / 3600.0) / self._at_start
 
     def open(self, model: str, rate: float) -> None:
         """Begin arrivals for a model, at ``rate`` a second now and following the day from here."""
-        rng = Random(f"{self.rng.random()}/{model}")
-        peak = rate * 3.0
         tenants = [tenant for tenant in self.tenants if tenant.model == model]
+        if not self.process.parts:
+            self._open(model, tenants, self.process, rate)
+            return
+        total = sum(tenant.share for tenant in tenants)
+        for place, tenant in enumerate(tenants):
+            self._open(tenant.name, [tenant], self.process.of_tenant(place), rate * tenant.share / total)
+
+    def _open(self, name: str, tenants: list[Tenant], process: ArrivalProcess, rate: float) -> None:
+        """Begin the arrivals of tenants, at ``rate`` a second now."""
+        rng = Random(f"{self.rng.random()}/{name}")
+        peak = rate * 3.0
         weights = list(accumulate(tenant.share for tenant in tenants))
 
         def come(stream: Iterator[Arrival], arrival: Arrival, now: float) -> None:
@@ -88,7 +102,7 @@ class Traffic:
             following = next(stream)
             self.agenda.at(following.at, lambda then: come(stream, following, then))
 
-        stream = from_trace(rng, lambda at: rate * self.level(at), peak)
+        stream = process.stream(rng, lambda at: rate * self.level(at), peak)
         first = next(stream)
         self.agenda.at(first.at, lambda then: come(stream, first, then))
 
@@ -96,7 +110,7 @@ class Traffic:
         """Add a tenant's requests at ``rate`` a second until a time: sizes of the trace, times at random."""
         rng = Random(f"{self.rng.random()}/{tenant_name}")
         tenant = self._tenant(tenant_name)
-        sizes = from_trace(rng, lambda _: 5.0, 5.0)
+        sizes = self._process_of(tenant).stream(rng, lambda _: 5.0, 5.0)
 
         def come(now: float) -> None:
             size = next(sizes)
@@ -130,12 +144,21 @@ class Traffic:
 
     def mix(self, model: str) -> RequestMix:
         """Return what a model's requests are like in the mean, undisturbed."""
-        prompt, output, held = trace_means()
         tenants = [tenant for tenant in self.tenants if tenant.model == model]
         total = sum(tenant.share for tenant in tenants)
+        prompt, output, held = self.process.means()
+        if self.process.parts:
+            prompt = output = held = 0.0
+        for tenant in tenants if self.process.parts else ():
+            part, means = tenant.share / total, self._process_of(tenant).means()
+            prompt, output, held = (a + part * b for a, b in zip((prompt, output, held), means, strict=True))
         prefix = sum(tenant.prefix_tokens * tenant.share for tenant in tenants) / total
         passages = sum(tenant.retrieves * RETRIEVED_TOKENS * tenant.share for tenant in tenants) / total
         return RequestMix(prompt + prefix + passages, output, prefix, held + prefix + passages)
+
+    def _process_of(self, tenant: Tenant) -> ArrivalProcess:
+        alike = [one.name for one in self.tenants if one.model == tenant.model]
+        return self.process.of_tenant(alike.index(tenant.name))
 
     def _tenant(self, name: str) -> Tenant:
         return next(tenant for tenant in self.tenants if tenant.name == name)
