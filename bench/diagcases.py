@@ -132,7 +132,9 @@ def by_arrivals(seeds: tuple[int, ...], names: Sequence[str]) -> Iterator[Case]:
             for place, name in enumerate(FAULTS):
                 dice = random.Random(f"arrivals/{seed}/{arrivals}/{name}")
                 band = BANDS[(place + turn + seed) % len(BANDS)]
-                yield Case("fault", name, band, seed, dice.choice(SEVERITIES), arrivals=arrivals)
+                # each run has arrivals of its own: one burst must not stand before every fault
+                own = 100 * seed + place
+                yield Case("fault", name, band, own, dice.choice(SEVERITIES), arrivals=arrivals)
             half = (turn + seed) % 2
             for name, hidden in list(WITHHELD.items())[half::2]:
                 yield Case("withheld", name, 0.65, seed, 1.2, withheld=hidden, arrivals=arrivals)

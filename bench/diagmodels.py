@@ -7,6 +7,7 @@ and nothing of a model in the scoring.
 
 import gzip
 import importlib
+import io
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from diagcases import Case
 from simticks import NodeReader
 
+from aistack_top.model.entity import Entity
 from aistack_top.model.tick import Tick
 from aistack_top.simulator.measure import ALIKE, EXCURSION, WARM_UP_S, Curve, Probe, excursion, probe
 
@@ -118,10 +120,20 @@ def kept(folder: Path, version: str, play: Model) -> Model:
         ticks = list(run.ticks(case.seconds))
         done = PlayedRun(run.epoch, run.engines, run.felt(case.scenario.onset), run.pains(), ticks)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(pickle.dumps(done, 5), 1))
+        body = io.BytesIO()
+        _Pickler(body, 5).dump(done)
+        path.write_bytes(gzip.compress(body.getvalue(), 1))
         return done
 
     return start
+
+
+class _Pickler(pickle.Pickler):
+    """Keeps an entity as its pairs: its hash is remembered, and is another one in the next process."""
+
+    def reducer_override(self, obj: object) -> Any:
+        """See `pickle.Pickler`."""
+        return (Entity.from_mapping, (obj.as_dict(),)) if isinstance(obj, Entity) else NotImplemented
 
 
 def felt(probes: dict[tuple[str, str], Probe], onset: float) -> dict[str, Any] | None:

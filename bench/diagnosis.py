@@ -69,6 +69,7 @@ def main() -> None:
     start = model(options.model)
     if options.ticks is not None:
         start = kept(options.ticks, f"{options.model.replace(':', '-')}-{version(PLAYED)}", start)
+    wanted = wanted[:: options.every]
     known, judged = load(options.cache), version()
     gc.disable()
     for case in wanted:
@@ -103,6 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="simulator", help="package.module:function of another model")
     parser.add_argument("--ticks", type=Path, help="a folder that keeps what models played")
     parser.add_argument("--only", default="", help="only runs whose name has this")
+    parser.add_argument("--every", type=int, default=1, help="only every so many runs")
     parser.add_argument("--report", action="store_true", help="play nothing")
     return parser.parse_args()
 

@@ -8,7 +8,8 @@ from aistack_top.diagnosis.affected_calls import compare
 from aistack_top.diagnosis.alarms import SIGNALS
 from aistack_top.diagnosis.change import Change, coherence
 from aistack_top.diagnosis.context import IncidentContext
-from aistack_top.diagnosis.rules import Rule, RuleMatch, evaluate, requirement, rules, sentence
+from aistack_top.diagnosis.phrases import sentence
+from aistack_top.diagnosis.rules import Rule, RuleMatch, evaluate, requirement, rules
 from aistack_top.model.causes import Cause
 from aistack_top.model.incident import CallsEvidence, Candidate, Confidence, Moment, RuledOut, Symptom, Verdict
 from aistack_top.model.signals import signals

@@ -14,6 +14,16 @@ JAM = frozenset({Cause.TRAFFIC_SURGE, Cause.LONG_PROMPTS, Cause.LONG_OUTPUTS, Ca
 """What a jammed engine seems to suffer from when its backlog moves: requests end, and start, in lumps."""
 
 
+LOAD = JAM | FOLLOWS | {Cause.SLOW_REPLICA}
+"""What a burst of requests looks like: none of it makes an incident of a burst that passes."""
+
+
+def is_seen_beside_load(found: Assessment) -> bool:
+    """Return whether an opinion is of a cause that is seen, and that no burst of requests can look like."""
+    sure = found.confidence in ("confirmed", "likely") and found.score >= SEEN
+    return sure and not found.passing and not found.effect and found.cause not in LOAD
+
+
 def is_other_cause(found: Assessment, known: Assessment | None, *, near: bool) -> bool:
     """Return whether an opinion of what is new is of another cause, and not of one that the known one brings about.
 

@@ -296,6 +296,24 @@ class IncidentContext:
             return None, None
         return sum(before) / len(before), sum(since) / len(since)
 
+    def busiest_before(self, signal: str, engines: Iterable[Entity]) -> tuple[float, float] | None:
+        """Return the mean of a signal of engines together since the onset, and the largest mean of that length before.
+
+        The length is that of the incident, from one to five minutes; None where too little is known.
+        """
+        timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S) + self.state.timeline.step_s
+        keys = [(signal, engine, "value") for engine in engines]
+        now = _sum_of_means([present(timeline.window(key, self.onset, end)) for key in keys])
+        width = max(int(max(end - self.onset, 60.0) / timeline.step_s), 1)
+        total = [0.0]
+        past = [timeline.window(key, self.onset - LEFT_OUT_S - BEFORE_S, self.onset - LEFT_OUT_S) for key in keys]
+        for row in zip(*past, strict=True):
+            known = present(row)
+            total.append(total[-1] + (sum(known) if known else (total[-1] - total[-2] if len(total) > 1 else 0.0)))
+        if len(total) <= width:
+            return None
+        return now, max(b - a for a, b in zip(total, total[width:], strict=False)) / width
+
     def lead(self, shift: Change) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""
         signal = signals()[shift.key[0]]

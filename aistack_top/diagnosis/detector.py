@@ -12,8 +12,8 @@ from math import inf, nan
 
 from aistack_top.diagnosis.alarms import Alarms, place_of, place_of_event
 from aistack_top.diagnosis.anomaly import Anomaly, AnomalyDetector, AnomalyLimits
-from aistack_top.diagnosis.causes_apart import TOGETHER_S, is_other_cause
-from aistack_top.diagnosis.context import AWAY_S, BACK_S
+from aistack_top.diagnosis.causes_apart import TOGETHER_S, is_other_cause, is_seen_beside_load
+from aistack_top.diagnosis.context import AWAY_S, BACK_S, family
 from aistack_top.diagnosis.joining import (
     is_across,
     is_apart_across,
@@ -38,6 +38,12 @@ CALLS_LATE = 4
 
 CATCH_UP_S = 600.0
 """Of a history at the start, this much is watched again; what is older is baseline only."""
+
+AROUND_EARLY = 6
+"""Samples that an excursion of a guardrail or a vector store takes before there is a baseline: 30 s."""
+
+LOOK_AGAIN_S = 15.0
+"""What may be a burst is asked for a cause so often."""
 
 TIMES_WITHIN_S = 1800.0
 """The same cause at the same place within this time is counted: "time 3 in half an hour"."""
@@ -105,6 +111,7 @@ class IncidentDetector:
         self._watches: dict[SeriesKey, AnomalyDetector] = {}
         self._seen_series = -1
         self._slots: dict[SeriesKey, int] = {}
+        self._looked: dict[SeriesKey, float] = {}
         self._troubles: list[OpenIncident] = []
         self._lost = LostSources()
         self._next = None
@@ -113,6 +120,7 @@ class IncidentDetector:
     def _step(self, at: float, seen: float) -> list[Incident]:
         self._find_symptoms()
         news = [excursion for watch in self._watches.values() for excursion in self._advance(watch, at)]
+        news += self._explained(at)
         # what happened first: a symptom may be what an event leads to
         placed = [self._alarm(event, at, seen) for event in self._alarms.step(self.state, at)]
         placed += [self._place(excursion, at, seen) for excursion in news if excursion.end is None]
@@ -179,6 +187,25 @@ class IncidentDetector:
             if excursion is not None:
                 excursion.detected = max(excursion.detected, at) if excursion.end is None else excursion.detected
                 yield excursion
+
+    def _explained(self, at: float) -> list[Anomaly]:
+        """Return the candidate, if any, that has a cause no burst has. One is looked at a step, the worst first."""
+        waiting = [
+            (found.ratio or 0.0, key, found)
+            for key, watch in self._watches.items()
+            if not family(key[0])
+            and at - self._looked.get(key, -inf) >= LOOK_AGAIN_S
+            and (found := watch.candidate) is not None
+        ]
+        if not waiting:
+            return []
+        _, key, found = max(waiting, key=lambda one: one[0])
+        self._looked[key] = at
+        if not is_seen_beside_load(opinion_of(found, self.state, at)):
+            return []
+        found.detected = max(found.detected, at)
+        self._watches[key].confirm(found)
+        return [found]
 
     def _values(self, key: SeriesKey, start: float, end: float) -> Iterable[float]:
         """Return a symptom's samples; a share of too few events is none."""
@@ -298,4 +325,6 @@ def coarse(history: History) -> History:
 
 def _limits(rule: SymptomRule) -> AnomalyLimits:
     floor = signals()[rule.signal].floor if rule.floor is None else rule.floor
-    return AnomalyLimits(rule.ratio, floor, rule.ratio_to_p99, rule.min_duration, rule.absolute)
+    limits = AnomalyLimits(rule.ratio, floor, rule.ratio_to_p99, rule.min_duration, rule.absolute)
+    # what stands around the engines has no bursts of requests
+    return replace(limits, early=AROUND_EARLY) if family(rule.signal) else limits

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from math import inf
 from typing import Literal
 
 import msgspec
 
 from aistack_top.diagnosis.change import Change, median
 from aistack_top.diagnosis.context import IncidentContext
+from aistack_top.diagnosis.phrases import order_of, sentence
 from aistack_top.model.causes import Cause
 from aistack_top.model.entity import Entity
 from aistack_top.model.signals import Layer, signals
@@ -34,7 +34,9 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hardly moved since the onset. ``total``: of all replicas together. ``mean``: by the mean, of
     what comes in lumps. ``bad``: a bad event only. ``away``: an engine
     that says nothing now, or has only just said something again. ``slower``: tokens a second of each running request
-    fell to this share while no more, and no longer, requests came.
+    fell to this share while no more, and no longer, requests came. ``per``: ``rose`` is that of the share in another
+    signal, of no fewer than ten. ``as_busy``: all replicas together had no more of it than in a burst of the half hour
+    before that lasted as long.
     ``within_s`` is how long before the onset an event still counts.
     """
 
@@ -56,6 +58,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first: bool = False
     away: bool = False
     slower: float | None = None
+    per: str = ""
+    as_busy: bool = False
     event: str = ""
     key: str = ""
     where: Mapping[str, str] = {}
@@ -242,6 +246,10 @@ def check_condition(test: Condition, subject: Entity, scene: IncidentContext) ->
         return _total(test, scene)
     if test.mean:
         return _mean(test, subject, scene)
+    if test.per:
+        return _per(test, subject, scene)
+    if test.as_busy:
+        return _as_busy(test, scene)
     if test.slower is not None:
         return _slower(test.slower, subject, scene)
     findings = [_series(test, shift, scene) for shift in _shifts(test, subject, scene)]
@@ -334,6 +342,12 @@ def _away(test: Condition, subject: Entity, scene: IncidentContext) -> Condition
 
 
 INPUTS = ("serving.requests.arrived", "serving.prompt_tokens.rate", "serving.prompt_tokens.per_request")
+MIN_COUNT = 10.0
+"""A share of fewer events is chance."""
+
+ROOM = 1.1
+"""A burst may be so much busier than the busiest before, and is still one of them."""
+
 LEVEL = 1.25
 """An input that rose by less than this ratio is level."""
 
@@ -378,6 +392,32 @@ def _mean(test: Condition, subject: Entity, scene: IncidentContext) -> Condition
     return ConditionResult(now >= before * test.rose and now - before >= signal.floor, text, key, 0.8)
 
 
+def _per(test: Condition, subject: Entity, scene: IncidentContext) -> ConditionResult:
+    """Whether a signal's share in another rose; where the other is not read nothing speaks against it."""
+    for entity in scene.state.timeline.entities(test.signal):
+        (before, now), (of, in_all) = (scene.means_of((name, entity, "value")) for name in (test.signal, test.per))
+        if not subject.covers(entity) or before is None or now is None or test.rose is None:
+            continue
+        if not of or not in_all:
+            return ConditionResult(True, score=0.5)
+        shares = before / of, now / in_all
+        holds = shares[1] >= test.rose * shares[0] and now * (scene.until - scene.onset) >= MIN_COUNT
+        text = f"{signals()[test.signal].title} [{label(entity, scene.state.facts)}] {shares[0]:.1%} -> {shares[1]:.1%}"
+        return ConditionResult(holds, text, (test.signal, entity, "value"), 0.8)
+    return ConditionResult(None)
+
+
+def _as_busy(test: Condition, scene: IncidentContext) -> ConditionResult:
+    """Whether a burst of before was as busy as this."""
+    found = scene.busiest_before(test.signal, scene.replicas)
+    if found is None:
+        return ConditionResult(None)
+    now, before = found
+    signal = signals()[test.signal]
+    text = f"{signal.title} of all replicas {show(now, signal.unit)}, no more than in a burst before"
+    return ConditionResult(now <= ROOM * before, f"{text} ({show(before, signal.unit)})")
+
+
 def _peers(entity: Entity, scene: IncidentContext) -> list[Entity]:
     if entity.get("gpu"):
         rest = entity.without("gpu")
@@ -411,7 +451,7 @@ def _event(test: Condition, subject: Entity, scene: IncidentContext) -> Conditio
         if test.first and lead is not None and lead < -scene.uncertainty(("", event.entity, "")):
             continue
         who = label(event.entity, scene.state.facts)
-        return ConditionResult(True, f"{who}: {event.text}, {_order(lead)}", None, 1.0, lead, event)
+        return ConditionResult(True, f"{who}: {event.text}, {order_of(lead)}", None, 1.0, lead, event)
     return ConditionResult(False, test.says)
 
 
@@ -432,21 +472,6 @@ def _is_lower(detail: Mapping[str, str]) -> bool:
         return False
 
 
-def sentence(shift: Change, scene: IncidentContext, lead: float | None) -> str:
-    """Return what a series did, with number, baseline and lead."""
-    signal = signals()[shift.key[0]]
-    who = label(shift.key[1], scene.state.facts)
-    stat = "" if shift.key[2] == "value" else f" {shift.key[2]}"
-    now = show(shift.now, signal.unit)
-    if shift.usual is None:
-        return f"{signal.title}{stat} [{who}] {now}, no baseline"
-    # a score is of the direction that hurts; what went the other way did change
-    if shift.score < 0.1 and abs(shift.now - shift.usual) < max(signal.floor, 0.2 * abs(shift.usual)):
-        return f"{signal.title}{stat} [{who}] {now}, unchanged"
-    text = f"{signal.title}{stat} [{who}] {show(shift.usual, signal.unit)} -> {now}"
-    return f"{text}, {_order(lead)}" if lead is not None else text
-
-
 def requirement(test: Condition) -> str:
     """Return what would have to be so, to stand behind the sentence of a test that does not hold."""
     if not test.signal:
@@ -464,12 +489,3 @@ def requirement(test: Condition) -> str:
     ]
     said = " and ".join(part for part in parts if part)
     return f"; would be {said}" if said else ""
-
-
-def _order(lead: float | None) -> str:
-    if lead is None or lead in (inf, -inf):
-        return "order unknown"
-    if abs(lead) <= 10.0:
-        return "moved with it"
-    far = f"{abs(lead):.0f} s" if abs(lead) < 120 else f"{abs(lead) / 60:.0f} min"
-    return f"{far} before" if lead > 0 else f"{far} after"

@@ -130,6 +130,7 @@ class Plant:
         mean = self._value(rng, second, "guardrail.latency", "input", 0.05)
         builder.add("guardrail.latency", rail, Quantiles(mean, mean * 2, mean * 2.2, mean, 200.0, 60.0))
         builder.add("guardrail.hits", rail, self._value(rng, second, "guardrail.hits", "input", 0.02))
+        builder.add("guardrail.requests", rail, 3.0 * self.bend(second, "guardrail.requests", "input"))
         return Batch(at, at, Health("host", "host", "compute", "ok"), builder.build())
 
 
