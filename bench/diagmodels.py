@@ -131,7 +131,7 @@ def kept(folder: Path, version: str, play: Model) -> Model:
 class _Pickler(pickle.Pickler):
     """Keeps an entity as its pairs: its hash is remembered, and is another one in the next process."""
 
-    def reducer_override(self, obj: object) -> Any:
+    def reducer_override(self, obj: object) -> object:
         """See `pickle.Pickler`."""
         return (Entity.from_mapping, (obj.as_dict(),)) if isinstance(obj, Entity) else NotImplemented
 
