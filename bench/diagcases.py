@@ -22,10 +22,10 @@ from aistack_top.simulator.arrival_processes import ArrivalProcess, processes
 from aistack_top.simulator.node import SimulatedNode
 from aistack_top.simulator.scenario import Scenario, scenarios
 
-TUNING_SEEDS = (1, 2, 3, 401, 402, 403)
-"""Rules were changed while these were looked at: 1 to 3 on the real hour alone, 401 to 403 on every arrival process."""
+TUNING_SEEDS = (1, 2, 3, 401, 402, 403, 501)
+"""Rules were changed while these were looked at: 1 to 3 on the real hour alone, the others on every arrival process."""
 
-HELD_OUT_SEEDS = (501, 502, 503)
+HELD_OUT_SEEDS = (502, 503)
 """Played once, with the rules as they are, for the tables of docs/diagnosis.md."""
 
 ARRIVALS = ("conversation", "bursty", "diurnal", "heavy_tailed", "few_long", "tenants")

@@ -25,7 +25,7 @@ HOLD_BACK_SAMPLES = 12
 """The last minute is not yet baseline."""
 
 MIN_SAMPLES = 36
-"""Three minutes of baseline; with fewer only absolute floors speak."""
+"""Three minutes of baseline; with fewer only absolute floors speak, after a minute."""
 
 NEEDED, NEEDED_FAR, NEEDED_STRONG = 18, 12, 4
 """Grid samples in a row: 90 s for what is just outside, a minute from one and a half times the limit, 20 s from two
@@ -196,7 +196,7 @@ class AnomalyDetector:
         over = level - limit
         needed = _needed(over)
         if len(self._past) < MIN_SAMPLES:
-            needed = self.limits.early if self._early() == limit else needed
+            needed = self.limits.early if self._early() == limit else max(needed, NEEDED_FAR)
         elif len(self._past) < UNTRIED:
             needed = LASTING
         if self._out >= needed * self.limits.min_duration and value > exp(limit):

@@ -7,7 +7,7 @@ stands around them. Each series is measured once, when it is asked for.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, sqrt
 
 from aistack_top.diagnosis.affected_calls import BeforeAfter, before_and_after, new_versions
 from aistack_top.diagnosis.anomaly import Anomaly
@@ -21,6 +21,8 @@ from aistack_top.store.links import engines_serving, gpus_of
 
 WIDE_LEAD_S = 10.0
 """Two grid steps: a smaller lead is no order."""
+
+BURST_SPREADS = 2.0
 
 AWAY_S, BACK_S = 20.0, 90.0
 """An engine is away after so long without a word, and until so long after its start."""
@@ -297,9 +299,11 @@ class IncidentContext:
         return sum(before) / len(before), sum(since) / len(since)
 
     def busiest_before(self, signal: str, engines: Iterable[Entity]) -> tuple[float, float] | None:
-        """Return the mean of a signal of engines together since the onset, and the largest mean of that length before.
+        """Return the mean of a signal of engines together since the onset, and what bursts of that length reached.
 
-        The length is that of the incident, from one to five minutes; None where too little is known.
+        That is the largest mean of the half hour before and two spreads of such means more: so few bursts are known
+        that a larger one is no news. The length is that of the incident, from one to five minutes; None where too
+        little is known.
         """
         timeline, end = self.state.timeline, min(self.until, self.onset + SINCE_S) + self.state.timeline.step_s
         keys = [(signal, engine, "value") for engine in engines]
@@ -312,7 +316,10 @@ class IncidentContext:
             total.append(total[-1] + (sum(known) if known else (total[-1] - total[-2] if len(total) > 1 else 0.0)))
         if len(total) <= width:
             return None
-        return now, max(b - a for a, b in zip(total, total[width:], strict=False)) / width
+        means = [(b - a) / width for a, b in zip(total, total[width:], strict=False)]
+        mean = sum(means) / len(means)
+        spread = sqrt(sum((one - mean) ** 2 for one in means) / len(means))
+        return now, max(means) + BURST_SPREADS * spread
 
     def lead(self, shift: Change) -> float | None:
         """Return by how many seconds a series moved before the symptom; None where the order cannot be known."""

@@ -345,9 +345,6 @@ INPUTS = ("serving.requests.arrived", "serving.prompt_tokens.rate", "serving.pro
 MIN_COUNT = 10.0
 """A share of fewer events is chance."""
 
-ROOM = 1.1
-"""A burst may be so much busier than the busiest before, and is still one of them."""
-
 LEVEL = 1.25
 """An input that rose by less than this ratio is level."""
 
@@ -414,8 +411,8 @@ def _as_busy(test: Condition, scene: IncidentContext) -> ConditionResult:
         return ConditionResult(None)
     now, before = found
     signal = signals()[test.signal]
-    text = f"{signal.title} of all replicas {show(now, signal.unit)}, no more than in a burst before"
-    return ConditionResult(now <= ROOM * before, f"{text} ({show(before, signal.unit)})")
+    text = f"{signal.title} of all replicas {show(now, signal.unit)}, no more than bursts"
+    return ConditionResult(now <= before, f"{text} may reach ({show(before, signal.unit)})")
 
 
 def _peers(entity: Entity, scene: IncidentContext) -> list[Entity]:
