@@ -210,7 +210,7 @@ class AnomalyDetector:
 
         A cause that is not the load makes it one: see `confirm`.
         """
-        if self.excursion is not None or len(self._past) < MIN_SAMPLES or not self._recent:
+        if not self._long or self.excursion is not None or len(self._past) < MIN_SAMPLES:
             return None
         smooth = median(sorted(self._recent))
         needed = _needed(log(max(smooth, TINY)) - self._lasting_limit()) * self.limits.min_duration
