@@ -131,7 +131,7 @@ def kept(folder: Path, version: str, play: Model) -> Model:
 class _Pickler(pickle.Pickler):
     """Keeps an entity as its pairs: its hash is remembered, and is another one in the next process."""
 
-    def reducer_override(self, obj: object) -> object:
+    def reducer_override(self, obj: object) -> Any:  # noqa: ANN401 - pickle's own protocol
         """See `pickle.Pickler`."""
         return (Entity.from_mapping, (obj.as_dict(),)) if isinstance(obj, Entity) else NotImplemented
 
@@ -141,7 +141,8 @@ def felt(probes: dict[tuple[str, str], Probe], onset: float) -> dict[str, Any] |
 
     It began when the first of all latencies was half as long again as usual, and stayed so for a minute.
     """
-    rises, starts = [], []
+    rises: list[dict[str, Any]] = []
+    starts = []
     for (signal, engine), one in probes.items():
         if not [at for at, _ in one.curve if WARM_UP_S <= at < onset]:
             continue

@@ -1,6 +1,7 @@
 """From a scene to a verdict: rank what moved, read the rules, say how sure, what it was not and what was not seen."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aistack_top.diagnosis import wording as words
@@ -194,9 +195,7 @@ def _confidence(
 ) -> tuple[Confidence, str]:
     """Return how sure one may be, and the reason for not being surer."""
     reading, rule = best.reading, best.reading.rule
-    limits: list[tuple[Confidence, str]] = [(rule.strongest, "")]
-    if baseline_s < SHORT_BASELINE_S and not rule.alone:
-        limits.append(("possible", words.no_baseline(baseline_s)))
+    limits: list[tuple[Confidence, str]] = [(rule.strongest, ""), *_young(rule, baseline_s)]
     if scene.until - scene.onset < SOON_S and not rule.alone:
         limits.append(("likely", "assessed in its first minute"))
     if rule.about == "gpu" and not scene.linked:
@@ -224,6 +223,14 @@ def _confidence(
         limits.append(("likely", f"{rival.reading.rule.slug.value.replace('_', ' ')} fits nearly as well"))
     order = ("confirmed", "likely", "possible", "unknown")
     return max(limits, key=lambda limit: order.index(limit[0]))
+
+
+def _young(rule: Rule, baseline_s: float) -> Iterator[tuple[Confidence, str]]:
+    """Yield how sure one may be of a cause with so little baseline."""
+    if baseline_s < SHORT_BASELINE_S and not rule.alone:
+        yield "possible", words.no_baseline(baseline_s)
+    if baseline_s < rule.confirmed_after_s:
+        yield "likely", f"only {baseline_s / 60:.0f} min of baseline: ordinary bursts may not have shown yet"
 
 
 def candidates(

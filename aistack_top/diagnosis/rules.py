@@ -105,6 +105,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen: tuple[str, ...] = ()
     """Signals that must be read before it may be said: what nobody reads could be the cause."""
 
+    confirmed_after_s: float = 0.0
+    """Before this much baseline is known it is *likely* at most: ordinary bursts must have had time to show."""
+
     without_baseline: bool = False
     """It is said only where less than three minutes of baseline are known: else what moved says more."""
 

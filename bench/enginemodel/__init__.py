@@ -2,7 +2,7 @@
 
 It was written from first principles of continuous batching and from real servers' metric pages, without reading the
 simulator of the package or the rules of diagnosis. Neither may be tuned on it: a rule that is right on one model only
-is right about that model, not about engines. ``python bench/diagnosis.py --model second`` plays it.
+is right about that model, not about engines. ``python bench/second_model.py`` plays it.
 
 | module | models |
 |---|---|

@@ -12,7 +12,8 @@ KEY = ("serving.ttft", SERVICE, "p95")
 
 def bursts(seconds: int, seed: int = 1) -> set[int]:
     """Return the seconds of half a minute to 75 s, every two to three minutes, in which a burst is on."""
-    dice, at, on = random.Random(seed), 60, set()
+    dice, at = random.Random(seed), 60
+    on: set[int] = set()
     while at < seconds:
         lasts = dice.randrange(30, 75, 5)
         on.update(range(at, at + lasts, 5))
@@ -82,3 +83,10 @@ def test_requests_no_more_than_in_a_burst_before_are_not_confirmed_as_a_surge() 
     assert all(one.confidence != "confirmed" for one in versions)
     unlike = [one for found in watch(Plant(slow), 1780).values() for one in found]
     assert (unlike[-1].cause, unlike[-1].confidence) == (Cause.TRAFFIC_SURGE, "confirmed")
+
+
+def test_a_surge_in_the_first_quarter_of_an_hour_is_not_confirmed() -> None:
+    surge = bent(600, serving__requests__arrived=2.0, serving__ttft=8.0, serving__queue_time=80.0)
+    versions = [one for found in watch(Plant(surge), 780).values() for one in found]
+    assert (versions[-1].cause, versions[-1].confidence) == (Cause.TRAFFIC_SURGE, "likely")
+    assert "only 9 min of baseline" in versions[-1].verdict.why

@@ -62,7 +62,7 @@ def test_each_tenant_may_come_in_its_own_way() -> None:
     asked: dict[str, list[int]] = {}
     send = node.traffic.send
 
-    def watched(request, now: float) -> None:  # type: ignore[no-untyped-def]  # a request of the simulator
+    def watched(request, now: float) -> None:
         asked.setdefault(request.tenant, []).append(request.output_tokens)
         send(request, now)
 
