@@ -46,7 +46,7 @@ MAX_RETRY_S = 30.0
 HUNG_S = 15.0
 """A write that takes longer than this is said to the user."""
 
-SYNC_S = 2.0
+SYNC_S = 10.0
 """How long who wants all of it on the disk waits for a disk that does not answer."""
 
 _Item = Tick | tuple[str, float, Row] | threading.Event
