@@ -71,21 +71,21 @@ def sources(
         return with_unique_names([*servers, *([named] if named else [])])
     found: list[AnySource] = [source for source in addressed(config).source if source != named]
     found += [named] if named else []
-    kinds = {type(source) for source in found}
-    if HostSource not in kinds:
+    present = {type(source) for source in found}
+    if HostSource not in present:
         found.insert(0, HostSource())
-    if NvmlSource not in kinds:
+    if NvmlSource not in present:
         found.insert(0, NvmlSource())
-    if CloudSource not in kinds and cloud and config.console.discovery:
+    if CloudSource not in present and cloud and config.console.discovery:
         found.append(CloudSource())
-    if KernelLogSource not in kinds and kernel_log and config.console.discovery:
+    if KernelLogSource not in present and kernel_log and config.console.discovery:
         found.append(KernelLogSource())
-    if LangfuseSource not in kinds and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
+    if LangfuseSource not in present and environ.get("LANGFUSE_PUBLIC_KEY") and environ.get("LANGFUSE_SECRET_KEY"):
         url = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or LangfuseSource().url
         found.append(LangfuseSource(url=url))
-    if MlflowSource not in kinds and is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
+    if MlflowSource not in present and is_address(tracking := environ.get("MLFLOW_TRACKING_URI", "")):
         found.append(mlflow(tracking, environ))
-    if PrometheusSource not in kinds and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
+    if PrometheusSource not in present and not named and is_address(url := environ.get("PROMETHEUS_URL", "")):
         found.append(PrometheusSource(url=url))
     return with_unique_names([_addressed(source) for source in found])
 
